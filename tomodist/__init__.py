@@ -1,0 +1,1 @@
+"""Detect structures on cryo-ET tilt series and lift them to 3D by backprojection."""

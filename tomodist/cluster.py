@@ -1,0 +1,167 @@
+"""Where the work runs: a local cluster of processes, threads of this process, or a scheduler.
+
+dask's Nanny presets MALLOC_TRIM_THRESHOLD_=65536, by which glibc gives every large array back to
+the system and faults it in again page by page: array-heavy tasks ran 2.0 to 2.6 times slower. The
+clusters that are made here set what was measured to be fastest; for others, set the variables of
+`WORKER_ENVIRONMENT` before the workers start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tomodist.errors import InputError
+from tomodist.plan import Resources
+from tomodist.stages.execute import Progress, Session, Silent
+
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+}
+_SHARE = 0.8  # of the machine's free memory that workers get unless told otherwise
+
+
+@contextmanager
+def open_session(
+    cluster: str = "local",
+    *,
+    n_workers: int | None = None,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Session]:
+    """Open a place to run tasks.
+
+    Parameters
+    ----------
+    cluster : str
+        ``"local"`` (worker processes on this machine), ``"threads"`` (threads of this process) or
+        the address of a running dask scheduler, such as ``"tcp://10.0.0.1:8786"``.
+    n_workers : int, optional
+        Processes or threads; by default one per core.
+    memory_limit : int, optional
+        Bytes per worker process (of this process, for threads); by default 80 % of the free
+        memory in equal shares.
+    progress : Progress, optional
+        Told how far each step is.
+
+    Yields
+    ------
+    Session
+
+    Raises
+    ------
+    InputError
+        If `cluster` is none of these, or the scheduler does not answer.
+    """
+    progress = progress or Silent()
+    n = n_workers or _n_cores()
+    if n < 1:
+        raise InputError(f"--workers is {n}; it must be 1 or more")
+    if cluster == "threads":
+        limit = memory_limit or int(_SHARE * free_memory())
+        yield Session(Resources(1, n, limit), None, progress)
+    elif cluster == "local":
+        limit = memory_limit or int(_SHARE * free_memory() / n)
+        with _local_client(n, limit, progress) as client:
+            yield Session(Resources(n, 1, limit), client, progress)
+    elif "://" in cluster:
+        with _remote_client(cluster) as client:
+            yield Session(_resources_of(client, cluster), client, progress)
+    else:
+        raise InputError(
+            f"--cluster is {cluster!r}; give local, threads, or the address of a dask scheduler "
+            "such as tcp://10.0.0.1:8786"
+        )
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of its control group."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/proc/meminfo") as lines:  # noqa: PTH123 -- not a file of ours
+            free = next(int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable"))
+        with open("/sys/fs/cgroup/memory.max") as file:  # noqa: PTH123
+            limit = file.read().strip()
+        return min(free, int(limit)) if limit.isdigit() else free
+    except (OSError, StopIteration):
+        return free
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _local_client(n: int, limit: int, progress: Progress) -> Iterator[Any]:
+    import dask
+    import distributed
+
+    settings = {
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+        "distributed.worker.memory.target": False,  # bricks are bounded by the plan:
+        "distributed.worker.memory.spill": False,  # what does not fit is a fault to be seen
+        "distributed.worker.memory.pause": 0.9,
+        "distributed.worker.memory.terminate": 0.98,
+        "distributed.comm.timeouts.connect": "60s",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=n,
+            threads_per_worker=1,
+            memory_limit=limit,
+            host="127.0.0.1",
+            dashboard_address=_dashboard_address(),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        if cluster.dashboard_link and _has_bokeh():
+            progress.message(f"dashboard: {cluster.dashboard_link}")
+        yield client
+
+
+def _dashboard_address() -> str | None:
+    """Loopback, on the usual port if it is free; none without bokeh, which draws it."""
+    import socket
+
+    if not _has_bokeh():
+        return None
+    with socket.socket() as probe:
+        port = 0 if probe.connect_ex(("127.0.0.1", 8787)) == 0 else 8787
+    return f"127.0.0.1:{port}"
+
+
+def _has_bokeh() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("bokeh") is not None
+
+
+@contextmanager
+def _remote_client(address: str) -> Iterator[Any]:
+    import distributed
+
+    try:
+        client = distributed.Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--cluster {address}: no dask scheduler answers there ({error}); start one with "
+            "`dask scheduler`, or use --cluster local"
+        ) from error
+    with client:
+        yield client
+
+
+def _resources_of(client: Any, address: str) -> Resources:  # noqa: ANN401 -- untyped library
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers:
+        raise InputError(f"--cluster {address}: the scheduler has no workers yet; start some")
+    threads = max(w["nthreads"] for w in workers)
+    limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
+    return Resources(len(workers), threads, min(limits, default=int(_SHARE * free_memory())))

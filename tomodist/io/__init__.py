@@ -1,0 +1,1 @@
+"""Reading and writing: one module per outside format, and the tomogram store."""

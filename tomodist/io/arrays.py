@@ -1,0 +1,220 @@
+"""Zarr arrays as handles: small values that travel to workers and are opened where they are used.
+
+One rule: a task writes whole shards and no two tasks write the same one (zarr-python issue 3682:
+two writers of one shard lose data silently). zarr's local store writes a temporary file and
+renames it, so a shard file of non-zero size is a finished brick, and that is how a run resumes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from tomodist.errors import StoreError
+
+Index = tuple[int, ...]
+Window = tuple[tuple[int, int], ...]  # (start, stop) along every axis
+AnyArray = npt.NDArray[Any]
+
+INNER_CHUNK = 64  # voxels: what viewers like to fetch
+
+
+@dataclass(frozen=True)
+class ArrayHandle:
+    """The place of a Zarr array.
+
+    Parameters
+    ----------
+    path : str
+        Folder of the array.
+    """
+
+    path: str
+
+    @property
+    def shape(self) -> Index:
+        """Shape of the array."""
+        return tuple(self._open().shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return cast("np.dtype[Any]", self._open().dtype)
+
+    @property
+    def brick(self) -> Index:
+        """Shape of one shard: the unit of work and of writing."""
+        array = self._open()
+        return tuple(array.shards or array.chunks)
+
+    def read(self, *window: tuple[int, int]) -> AnyArray:
+        """Read a window.
+
+        Parameters
+        ----------
+        *window : tuple of int
+            (start, stop) along each axis; axes left out are read whole.
+
+        Returns
+        -------
+        ndarray
+
+        Raises
+        ------
+        StoreError
+            If the stored bytes are damaged.
+        """
+        array = self._open()
+        try:
+            return np.asarray(array[tuple(slice(*w) for w in window)])
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"{self.path}: the stored data of window {window} are damaged ({error}); "
+                "make this result again with --overwrite"
+            ) from error
+
+    def write(self, brick: Index, data: AnyArray) -> None:
+        """Write one whole brick (shard).
+
+        Parameters
+        ----------
+        brick : tuple of int
+            Index of the brick in the grid of bricks.
+        data : ndarray
+            Its elements; cut off where the array ends.
+        """
+        array = zarr.open_array(self.path, mode="r+").with_config(_WRITE_EMPTY)
+        array[tuple(slice(*w) for w in self.window(brick))] = data
+
+    def window(self, brick: Index) -> Window:
+        """Elements (start, stop along every axis) of a brick."""
+        array = self._open()
+        return brick_window(brick, tuple(array.shards or array.chunks), tuple(array.shape))
+
+    def bricks(self) -> list[Index]:
+        """Indices of all bricks, in C order."""
+        return list(brick_indices(self.shape, self.brick))
+
+    def missing(self) -> list[Index]:
+        """Indices of the bricks that are not written yet; a file of size 0 counts as missing."""
+        folder = Path(self.path) / "c"
+        return [index for index in self.bricks() if not _has_bytes(folder, index)]
+
+    def _open(self) -> zarr.Array[Any]:
+        try:
+            return zarr.open_array(self.path, mode="r")
+        except (FileNotFoundError, ValueError) as error:
+            raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
+
+
+def create_array(
+    path: Path,
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    *,
+    dims: Sequence[str],
+    brick: Sequence[int],
+    chunk: Sequence[int] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> ArrayHandle:
+    """Create a chunked array, zstd-compressed and checksummed, without writing any element.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the array; must not exist.
+    shape, dtype
+        Of the array.
+    dims : sequence of str
+        Dimension names.
+    brick : sequence of int
+        Shard shape; a multiple of `chunk` along every axis.
+    chunk : sequence of int, optional
+        Shape of the inner chunks; by default 64 along every axis, or the brick where smaller.
+    attributes : mapping, optional
+        Attributes of the array.
+
+    Returns
+    -------
+    ArrayHandle
+    """
+    inner = tuple(chunk) if chunk else tuple(min(INNER_CHUNK, b) for b in brick)
+    dtype = np.dtype(dtype)
+    zarr.create_array(
+        store=str(path),
+        shape=tuple(shape),
+        chunks=inner,
+        shards=tuple(brick),
+        dtype=dtype,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        fill_value=np.nan if dtype.kind == "f" else 0,
+        dimension_names=tuple(dims),
+        attributes=dict(attributes or {}),
+        config=_WRITE_EMPTY,
+    )
+    return ArrayHandle(str(path))
+
+
+def write_column(
+    path: Path, data: npt.ArrayLike, dims: Sequence[str], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write a small array (a coordinate, a table column) whole, in one chunk."""
+    values = np.asarray(data)
+    array = zarr.create_array(
+        store=str(path),
+        shape=values.shape,
+        chunks=tuple(max(n, 1) for n in values.shape),
+        dtype=values.dtype,
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        fill_value=np.nan if values.dtype.kind == "f" else 0,
+        dimension_names=tuple(dims),
+        attributes=dict(attributes or {}),
+        config=_WRITE_EMPTY,
+    )
+    if values.size:
+        array[...] = values
+
+
+def brick_indices(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Index]:
+    """Indices of the bricks that cover an array, in C order.
+
+    Examples
+    --------
+    >>> list(brick_indices((3, 4), (2, 4)))
+    [(0, 0), (1, 0)]
+    """
+    return itertools.product(
+        *(range(math.ceil(n / b)) for n, b in zip(shape, brick, strict=True))
+    )
+
+
+def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Window:
+    """Elements of a brick: (start, stop) along every axis.
+
+    Examples
+    --------
+    >>> brick_window((1, 0), (2, 4), (3, 4))
+    ((2, 3), (0, 4))
+    """
+    return tuple(
+        (i * b, min((i + 1) * b, n)) for i, b, n in zip(index, brick, shape, strict=True)
+    )
+
+
+_WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}
+
+
+def _has_bytes(folder: Path, index: Index) -> bool:
+    try:
+        return folder.joinpath(*map(str, index)).stat().st_size > 0
+    except FileNotFoundError:
+        return False

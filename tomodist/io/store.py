@@ -1,0 +1,323 @@
+"""The tomogram store: one Zarr v3 group per tomogram, and the only place that knows its layout.
+
+    TS_01.zarr/
+        tilt_series/                images (tilt, y, x), tilt_angle (tilt), ...
+        maps/<label>/               maps (tilt, y, x), boxes (tilt, box, field)
+        scores/<label>/scale0/      scores (z, y, x)        OME-Zarr 0.5 multiscale
+        labels/<label>/scale0/      labels (z, y, x)        OME-Zarr 0.5 label image
+        structures/<label>/         one array per column of the table
+        .staging/                   what is being made
+
+One rule: a *unit* (``tilt_series``, ``scores/gold``, ...) is made under ``.staging``, carries the
+fingerprint of everything that determines its content, and appears at its place by one rename,
+complete. A rerun with the same fingerprint goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import xarray as xr
+import zarr
+
+from tomodist.errors import ExistsError, InputError, StoreError
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.arrays import ArrayHandle
+
+FORMAT = 1
+KINDS = ("maps", "scores", "labels", "structures")
+Fingerprint = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tomogram:
+    """A tomogram store, by its path.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, usually named ``*.zarr``. `open` and `create` check it.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path) -> Self:
+        """Make an empty store, or open the one that is there.
+
+        Raises
+        ------
+        ExistsError
+            If something that is not a tomogram store is in the way.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            return cls.open(path)
+        zarr.create_group(str(path), attributes={"tomodist": {"format": FORMAT}}, overwrite=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a store.
+
+        Raises
+        ------
+        StoreError
+            If there is no tomogram store at `path`, or of a newer format.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise StoreError(f"{path}: no such tomogram store; make one with `tomodist ingest`")
+        found = group_attributes(path).get("tomodist", {}).get("format")
+        if found is None:
+            raise StoreError(
+                f"{path} exists but is not a tomogram store (its zarr.json has no `tomodist` "
+                "attribute); give another path, or make one with `tomodist ingest`"
+            )
+        if found != FORMAT:
+            raise StoreError(
+                f"{path} is of store format {found}; this version of tomodist reads {FORMAT}"
+            )
+        return cls(path)
+
+    def labels(self, kind: str) -> list[str]:
+        """Labels for which there is a finished unit of a kind (``"maps"``, ``"scores"``, ...)."""
+        folder = self.path / kind
+        names = folder.iterdir() if folder.is_dir() else []
+        return sorted(p.name for p in names if (p / "zarr.json").is_file())
+
+    def has(self, unit: str) -> bool:
+        """Whether a finished unit is there."""
+        return (self.path / unit / "zarr.json").is_file()
+
+    def attributes(self, unit: str) -> dict[str, Any]:
+        """The ``tomodist`` attributes of a finished unit.
+
+        Raises
+        ------
+        StoreError
+            If it is not there; the message lists what is.
+        """
+        if not self.has(unit):
+            kind, _, label = unit.partition("/")
+            there = ", ".join(self.labels(kind)) or "none"
+            what = f"no {kind} labelled {label!r} (there: {there})" if label else f"no {kind}"
+            raise StoreError(f"{self.path} has {what}")
+        return dict(group_attributes(self.path / unit)["tomodist"])
+
+    def array(self, unit: str, name: str) -> ArrayHandle:
+        """Handle of an array of a finished unit."""
+        self.attributes(unit)
+        return ArrayHandle(str(self.path / unit / name))
+
+    def digest(self, unit: str) -> str:
+        """Short hash of a finished unit's fingerprint, for the fingerprints of what uses it."""
+        return digest(self.attributes(unit)["fingerprint"])
+
+    @property
+    def geometry(self) -> TiltGeometry:
+        """Geometry of the tilt series."""
+        return TiltGeometry.from_dict(self.attributes("tilt_series")["geometry"])
+
+    @property
+    def grid(self) -> VolumeGrid:
+        """Grid of the volumes."""
+        return VolumeGrid.from_dict(self.attributes("tilt_series")["grid"])
+
+    def dataset(self, unit: str) -> xr.Dataset:
+        """A unit as a lazy xarray dataset; of a volume, the full-size level.
+
+        Raises
+        ------
+        StoreError
+            If the unit is not there.
+        """
+        self.attributes(unit)
+        level = "/scale0" if unit.startswith(("scores/", "labels/")) else ""
+        return xr.open_zarr(self.path, group=unit + level, consolidated=False, chunks={})
+
+    def is_current(self, unit: str, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
+        """Whether a finished unit was made from just this.
+
+        Raises
+        ------
+        ExistsError
+            If it was made from something else and `overwrite` is false; says what differs.
+        """
+        if not self.has(unit):
+            return False
+        changes = differences(self.attributes(unit)["fingerprint"], plain(fingerprint))
+        if changes and not overwrite:
+            raise ExistsError(
+                f"{self.path}: {unit} exists and was made differently ({'; '.join(changes)}); "
+                "use --overwrite to replace it, or another --label"
+            )
+        return not changes
+
+    @contextmanager
+    def stage(self, unit: str, fingerprint: Fingerprint) -> Iterator[Staging]:
+        """Make a unit: resume or start its staging group, and publish it at the end.
+
+        Parameters
+        ----------
+        unit : str
+            Such as ``"scores/gold"``.
+        fingerprint : mapping
+            Everything that determines the content, as plain values.
+
+        Yields
+        ------
+        Staging
+            Where to write. If the block raises, what is written stays for the next run.
+
+        Raises
+        ------
+        StoreError
+            If another process is making the same unit.
+        """
+        folder = self.path / ".staging" / unit.replace("/", "--")
+        folder.parent.mkdir(exist_ok=True)
+        with _locked(folder.with_suffix(".lock"), f"{self.path}: {unit}"):
+            staging = Staging(folder, *_resume(folder, plain(fingerprint)))
+            yield staging
+            self._publish(folder, unit)
+
+    def _publish(self, folder: Path, unit: str) -> None:
+        target = self.path / unit
+        kind, _, label = unit.partition("/")
+        with _locked(self.path / ".staging" / "publish.lock", f"{self.path}: publishing"):
+            if label:
+                zarr.open_group(str(target.parent), mode="a")
+            replaced = folder.with_suffix(".replaced")
+            shutil.rmtree(replaced, ignore_errors=True)
+            if target.exists():
+                target.rename(replaced)
+            folder.rename(target)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if kind == "labels":
+                group = zarr.open_group(str(target.parent), mode="a")
+                group.attrs["ome"] = {"version": "0.5", "labels": self.labels("labels")}
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A unit that is being made.
+
+    Parameters
+    ----------
+    path : Path
+        Its group.
+    resumed : bool
+        Whether an earlier run with the same fingerprint left it unfinished.
+    changes : tuple of str
+        Why an earlier unfinished run could not be continued; empty if there was none.
+    """
+
+    path: Path
+    resumed: bool
+    changes: tuple[str, ...]
+
+    def describe(self, **attributes: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """Add ``tomodist`` attributes; ``ome`` becomes an attribute of its own."""
+        group = zarr.open_group(str(self.path), mode="r+")
+        if "ome" in attributes:
+            group.attrs["ome"] = attributes.pop("ome")
+        group.attrs["tomodist"] = {**group.attrs["tomodist"], **plain(attributes)}  # type: ignore[dict-item]
+
+    def group(self, name: str) -> Path:
+        """Folder of a group inside the unit, made if missing."""
+        zarr.open_group(str(self.path / name), mode="a")
+        return self.path / name
+
+
+def group_attributes(path: Path) -> dict[str, Any]:
+    """Attributes of a Zarr group, or nothing if there is no readable group."""
+    try:
+        return dict(zarr.open_group(str(path), mode="r").attrs)
+    except (FileNotFoundError, ValueError, KeyError, NotADirectoryError):
+        return {}
+
+
+def check_label(label: str) -> str:
+    """Return a label that can name a group, or say why it cannot.
+
+    Raises
+    ------
+    InputError
+        If it holds anything but letters, digits, ``-`` and ``.``, or starts with a dot.
+
+    Examples
+    --------
+    >>> check_label("gold")
+    'gold'
+    """
+    allowed = label.replace("-", "").replace(".", "").replace("_", "")
+    if not (allowed.isascii() and allowed.isalnum()) or label.startswith("."):
+        raise InputError(
+            f"label {label!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
+        )
+    return label
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
+    """The value as JSON gives it back (tuples become lists, keys become strings)."""
+    return json.loads(json.dumps(value))
+
+
+def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    """Short, stable hash of a plain value.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
+    """What changed between two fingerprints, in words.
+
+    Examples
+    --------
+    >>> differences({"sigma": 2, "input": "a"}, {"sigma": 3, "input": "a"})
+    ['sigma was 2, now 3']
+    """
+    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    return [f"{k} was {_short(old.get(k))}, now {_short(new.get(k))}" for k in keys]
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 -- any JSON value
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:40]}... ({digest(value)})"
+
+
+def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
+    """Keep a staging group of the same fingerprint; else start a new one. (resumed, changes)."""
+    old = group_attributes(folder).get("tomodist", {}).get("fingerprint")
+    if old == fingerprint:
+        return True, ()
+    shutil.rmtree(folder, ignore_errors=True)
+    zarr.create_group(str(folder), attributes={"tomodist": {"fingerprint": fingerprint}})
+    return False, tuple(differences(old, fingerprint)) if old else ()
+
+
+@contextmanager
+def _locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock that the system frees when the process ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{what} is being made by another process; wait for it, or stop it first"
+            ) from error
+        yield

@@ -1,0 +1,156 @@
+"""From images to a brick: every voxel gathers what its rays saw. No two voxels share memory.
+
+Cost of the single-axis forms: per voxel and tilt one or two loads from an image row and one
+update of the brick row, all contiguous and vectorised; index arithmetic once per row.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from tomodist.kernels.rules import footprint, neighbours, position
+
+UInt8Array = npt.NDArray[np.uint8]
+VotesArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+
+@njit(nogil=True, cache=True)
+def votes_rows(
+    images: UInt8Array,
+    origin: Int64Array,
+    matrices: Float64Array,
+    half: Float64Array,
+    start: Int64Array,
+    votes: VotesArray,
+) -> None:
+    """Add one vote per tilt that shows 1 in the voxel's footprint; single-axis geometry.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n_tilts, n_columns, ny), uint8
+        0 or 1; row k belongs to brick row k.
+    origin : ndarray, shape (n_tilts, 2), int64
+        Image pixel (row, column) of each window's first element.
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices of the whole volume.
+    half : ndarray, shape (n_tilts, 2), float64
+        Half the footprint (rows, columns), in pixels.
+    start : ndarray, shape (3,), int64
+        Volume index (z, y, x) of the brick's first voxel.
+    votes : ndarray, shape (nz, nx, ny), uint8 or uint16
+        Added to in place.
+    """
+    one = votes.dtype.type(1)
+    for k in range(votes.shape[0]):
+        for t in range(images.shape[0]):
+            for i in range(votes.shape[1]):
+                u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
+                low, high = footprint(u, half[t, 1], origin[t, 1], images.shape[1])
+                row = votes[k, i]
+                if high - low == 2:
+                    left, right = images[t, low], images[t, low + 1]
+                    for j in range(row.size):
+                        row[j] += one * (left[j] | right[j])
+                elif high - low == 1:
+                    left = images[t, low]
+                    for j in range(row.size):
+                        row[j] += one * left[j]
+
+
+@njit(nogil=True, cache=True)
+def votes_any(
+    images: UInt8Array,
+    origin: Int64Array,
+    matrices: Float64Array,
+    half: Float64Array,
+    start: Int64Array,
+    votes: VotesArray,
+) -> None:
+    """As `votes_rows`, for any geometry: the footprint is a rectangle of rows and columns."""
+    for k in range(votes.shape[0]):
+        for t in range(images.shape[0]):
+            for i in range(votes.shape[1]):
+                for j in range(votes.shape[2]):
+                    z, y, x = start[0] + k, start[1] + j, start[2] + i
+                    u = position(matrices[t, 1], z, y, x)
+                    v = position(matrices[t, 0], z, y, x)
+                    left, right = footprint(u, half[t, 1], origin[t, 1], images.shape[1])
+                    low, high = footprint(v, half[t, 0], origin[t, 0], images.shape[2])
+                    seen = 0
+                    for c in range(left, right):
+                        for r in range(low, high):
+                            seen |= images[t, c, r]
+                    votes[k, i, j] += seen
+
+
+@njit(nogil=True, cache=True)
+def linear_rows(
+    images: Float32Array,
+    origin: Int64Array,
+    matrices: Float64Array,
+    weights: Float32Array,
+    start: Int64Array,
+    total: Float32Array,
+) -> None:
+    """Add the weighted, linearly interpolated image values; single-axis geometry.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n_tilts, n_columns, ny), float32
+        Finite values; row k belongs to brick row k.
+    origin, matrices, start
+        As for `votes_rows`.
+    weights : ndarray, shape (n_tilts,), float32
+        Weight of each tilt.
+    total : ndarray, shape (nz, nx, ny), float32
+        Added to in place.
+    """
+    for k in range(total.shape[0]):
+        for t in range(images.shape[0]):
+            for i in range(total.shape[1]):
+                u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
+                c, first, second = neighbours(u, origin[t, 1], images.shape[1])
+                row = total[k, i]
+                near, far = np.float32(first) * weights[t], np.float32(second) * weights[t]
+                if first != 0.0 and second != 0.0:
+                    left, right = images[t, c], images[t, c + 1]
+                    for j in range(row.size):
+                        row[j] += near * left[j] + far * right[j]
+                elif first != 0.0:
+                    left = images[t, c]
+                    for j in range(row.size):
+                        row[j] += near * left[j]
+                elif second != 0.0:
+                    right = images[t, c + 1]
+                    for j in range(row.size):
+                        row[j] += far * right[j]
+
+
+@njit(nogil=True, cache=True)
+def linear_any(
+    images: Float32Array,
+    origin: Int64Array,
+    matrices: Float64Array,
+    weights: Float32Array,
+    start: Int64Array,
+    total: Float32Array,
+) -> None:
+    """As `linear_rows`, for any geometry: bilinear interpolation."""
+    for k in range(total.shape[0]):
+        for t in range(images.shape[0]):
+            for i in range(total.shape[1]):
+                for j in range(total.shape[2]):
+                    z, y, x = start[0] + k, start[1] + j, start[2] + i
+                    u = position(matrices[t, 1], z, y, x)
+                    v = position(matrices[t, 0], z, y, x)
+                    c, left, right = neighbours(u, origin[t, 1], images.shape[1])
+                    r, low, high = neighbours(v, origin[t, 0], images.shape[2])
+                    value = np.float32(0.0)
+                    for dc, column in ((0, left), (1, right)):
+                        for dr, row in ((0, low), (1, high)):
+                            if column != 0.0 and row != 0.0:
+                                value += np.float32(column * row) * images[t, c + dc, r + dr]
+                    total[k, i, j] += weights[t] * value

@@ -1,0 +1,37 @@
+"""The two rules that say which pixels a voxel touches; both directions call these and no others.
+
+*Footprint* (binary): a voxel touches the pixels whose centre lies in [u - h, u + h), u its
+projected centre and h half its projected width. This is the exact gather form of "a pixel marks
+every voxel that its ray passes through" (Zeng et al., Eq. 5).
+
+*Interpolation* (linear): a voxel touches the two pixels beside u, with weights 1 - f and f.
+"""
+
+import math
+
+from numba import njit
+
+
+@njit(inline="always")
+def position(matrix, z, y, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Pixel index of voxel (z, y, x); `matrix` is one row (4,) of a voxel-to-pixel matrix."""
+    return matrix[0] * z + matrix[1] * y + matrix[2] * x + matrix[3]
+
+
+@njit(inline="always")
+def footprint(u, half, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """First and last + 1 window index of the pixels in [u - half, u + half), cut to the window."""
+    low = max(int(math.ceil(u - half)) - origin, 0)
+    high = min(int(math.ceil(u + half)) - origin, size)
+    return low, high
+
+
+@njit(inline="always")
+def neighbours(u, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Window index of the pixel at or below u, and weights of it and the next; 0 outside."""
+    below = math.floor(u)
+    fraction = u - below
+    k = int(below) - origin
+    first = 1.0 - fraction if 0 <= k < size else 0.0
+    second = fraction if 0 <= k + 1 < size else 0.0
+    return k, first, second

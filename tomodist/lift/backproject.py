@@ -1,0 +1,254 @@
+"""Backprojection of one brick: votes of binary maps, or the weighted mean of probabilities.
+
+A *lifting* turns maps into a score brick in two steps, so that groups of tilts can be computed
+apart and added up: ``contribution`` (of some tilts, in kernel layout) and ``finish``. Votes are
+integers, so any grouping gives bitwise the same brick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist import kernels  # noqa: F401 -- the layout is documented there
+from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid, half_widths
+from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
+from tomodist.lift.windows import ReadImage, Windows, binary_windows, linear_windows
+
+AnyArray = npt.NDArray[Any]
+
+
+class Lifting(Protocol):
+    """How maps become a score brick."""
+
+    @property
+    def geometry(self) -> TiltGeometry:
+        """Geometry of the maps."""
+
+    @property
+    def grid(self) -> VolumeGrid:
+        """Voxels of the score volume."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the scores."""
+
+    @property
+    def may_group(self) -> bool:
+        """Whether contributions of groups of tilts can be added up."""
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> AnyArray:
+        """What a brick receives from some tilts."""
+
+    def finish(self, total: AnyArray) -> AnyArray:
+        """The score brick (z, y, x) from the sum of all contributions."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Binary backprojection: a voxel's score is the number of tilts that mark it.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume. Its voxels may not be smaller than the pixels: rays would miss some.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 up to 255 tilts, else uint16."""
+        return votes_dtype(self.geometry.n_tilts)
+
+    @property
+    def may_group(self) -> bool:
+        """Votes add up."""
+        return True
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> AnyArray:
+        """Votes of some tilts.
+
+        Parameters
+        ----------
+        read : callable
+            Reads pixels; see `tomodist.lift.windows`.
+        tilts : sequence of int
+            Which tilts.
+        start, stop : sequence of int
+            The brick (z, y, x).
+
+        Returns
+        -------
+        ndarray, shape (nz, nx, ny), uint8 or uint16
+        """
+        matrices = self.geometry.select(tilts).matrices(self.grid)
+        seen = binary_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
+        votes = np.zeros(kernel_shape(start, stop), self.dtype)
+        kernel = votes_rows if seen.rows_only else votes_any
+        kernel(seen.images, seen.origin, matrices, half_widths(matrices), as_index(start), votes)
+        return votes
+
+    def finish(self, total: AnyArray) -> AnyArray:
+        """Votes of all tilts, in z, y, x order."""
+        return np.ascontiguousarray(total.transpose(0, 2, 1))
+
+
+@dataclass(frozen=True)
+class WeightedMean:
+    """Linear backprojection: a voxel's score is the weighted mean of what its rays show.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume.
+    weights : tuple of float, optional
+        Of the tilts; by default 1.
+
+    Notes
+    -----
+    With values p_t(u) interpolated linearly and w_t = 0 where tilt t does not see the voxel,
+    score = sum_t w_t p_t / sum_t w_t, and NaN where no tilt sees it.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def may_group(self) -> bool:
+        """Sums and weights add up."""
+        return True
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> AnyArray:
+        """Weighted sum and sum of weights of some tilts: shape (2, nz, nx, ny), float32.
+
+        Parameters as for `Votes.contribution`.
+        """
+        matrices = self.geometry.select(tilts).matrices(self.grid)
+        seen = linear_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
+        weights = np.ones(len(tilts), np.float32)
+        if self.weights is not None:
+            weights = np.asarray([self.weights[t] for t in tilts], np.float32)
+        total = np.zeros((2, *kernel_shape(start, stop)), np.float32)
+        measured = np.isfinite(seen.images)
+        np.copyto(seen.images, 0, where=~measured)
+        _add_linear(seen, seen.images, matrices, weights, start, total[0])
+        _add_coverage(seen, measured, matrices, weights, start, total[1])
+        return total
+
+    def finish(self, total: AnyArray) -> AnyArray:
+        """The mean, in z, y, x order."""
+        mean = np.full(total.shape[1:], np.nan, np.float32)
+        np.divide(total[0], total[1], out=mean, where=total[1] > 0)
+        return np.ascontiguousarray(mean.transpose(0, 2, 1))
+
+
+def lift_brick(
+    lifting: Lifting,
+    read: ReadImage,
+    start: Sequence[int],
+    stop: Sequence[int],
+    tilts_per_task: int | None = None,
+) -> AnyArray:
+    """Score brick from all tilts, group by group.
+
+    Parameters
+    ----------
+    lifting : Lifting
+        How.
+    read : callable
+        Reads pixels; see `tomodist.lift.windows`.
+    start, stop : sequence of int
+        The brick (z, y, x).
+    tilts_per_task : int, optional
+        Tilts whose windows are held at a time; by default all.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx)
+    """
+    groups = tilt_groups(lifting.geometry.n_tilts, tilts_per_task)
+    total = lifting.contribution(read, groups[0], start, stop)
+    for tilts in groups[1:]:
+        total += lifting.contribution(read, tilts, start, stop)
+    return lifting.finish(total)
+
+
+def tilt_groups(n_tilts: int, tilts_per_task: int | None) -> list[range]:
+    """Consecutive groups of tilts.
+
+    Examples
+    --------
+    >>> tilt_groups(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    size = tilts_per_task or n_tilts
+    return [range(t, min(t + size, n_tilts)) for t in range(0, n_tilts, size)]
+
+
+def votes_dtype(n_tilts: int) -> np.dtype[Any]:
+    """Smallest type that holds one vote per tilt."""
+    return np.dtype(np.uint8 if n_tilts <= 255 else np.uint16)
+
+
+def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, int]:
+    """Shape of a brick in kernel layout (z, x, y)."""
+    nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
+    return nz, nx, ny
+
+
+def as_index(start: Sequence[int]) -> npt.NDArray[np.int64]:
+    """A brick's first voxel as the kernels take it."""
+    return np.asarray(start, np.int64)
+
+
+def _add_linear(
+    seen: Windows,
+    images: AnyArray,
+    matrices: FloatArray,
+    weights: AnyArray,
+    start: Sequence[int],
+    total: AnyArray,
+) -> None:
+    kernel = linear_rows if seen.rows_only else linear_any
+    kernel(images, seen.origin, matrices, weights, as_index(start), total)
+
+
+def _add_coverage(
+    seen: Windows,
+    measured: AnyArray,
+    matrices: FloatArray,
+    weights: AnyArray,
+    start: Sequence[int],
+    total: AnyArray,
+) -> None:
+    """Weights that reach each voxel; where all rows are alike, one row is computed for all."""
+    if seen.rows_only and np.array_equal(measured.any(axis=2), measured.all(axis=2)):
+        row = np.zeros((*total.shape[:2], 1), np.float32)
+        _add_linear(
+            seen, measured[:, :, :1].astype(np.float32), matrices, weights, start, row
+        )
+        total += row
+    else:
+        _add_linear(seen, measured.astype(np.float32), matrices, weights, start, total)

@@ -1,0 +1,213 @@
+"""Connected components of a volume that is only ever seen brick by brick.
+
+1. `label_brick` labels each brick by itself (face-connected voxels, as scipy.ndimage.label does);
+2. `measure` sums up every local component, `touching` lists the pairs that meet across a face;
+3. `merge` joins them into structures, numbered in the order of their first voxel (z, y, x), so
+   that the numbers do not depend on the bricks.
+
+Sums of integer scores are exact; only small tables leave a brick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+AnyArray = npt.NDArray[Any]
+LabelArray = npt.NDArray[np.uint32]
+FloatArray = npt.NDArray[np.float64]
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One row per component.
+
+    Parameters
+    ----------
+    first : ndarray, shape (n,), int64
+        Flat index, in the whole volume, of the component's first voxel.
+    n_voxels : ndarray, shape (n,), int64
+        Size.
+    low, high : ndarray, shape (n, 3), int64
+        First and last voxel (z, y, x) of the bounding box.
+    weight : ndarray, shape (n,), float64
+        Sum of the scores.
+    moment : ndarray, shape (n, 3), float64
+        Sum of score times index (z, y, x).
+    highest : ndarray, shape (n,), float64
+        Largest score.
+    """
+
+    first: npt.NDArray[np.int64]
+    n_voxels: npt.NDArray[np.int64]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    weight: FloatArray
+    moment: FloatArray
+    highest: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, rows: npt.ArrayLike) -> Measures:
+        """Some of the rows."""
+        return Measures(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @property
+    def center(self) -> FloatArray:
+        """Centre of mass of the scores, as index (z, y, x): shape (n, 3), float64."""
+        return self.moment / self.weight[:, None]
+
+
+def label_brick(scores: AnyArray, threshold: float) -> LabelArray:
+    """Number the face-connected components of scores above a threshold, from 1.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx)
+        Score brick; NaN is below any threshold.
+    threshold : float
+        A voxel is structure if its score exceeds this.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx), uint32
+    """
+    labels = np.zeros(scores.shape, np.uint32)
+    ndimage.label(scores > threshold, output=labels)
+    return labels
+
+
+def measure(
+    labels: LabelArray, scores: AnyArray, start: Sequence[int], shape: Sequence[int]
+) -> Measures:
+    """Measure the local components of a brick.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (nz, ny, nx), uint32
+        From `label_brick`.
+    scores : ndarray, same shape
+        The scores.
+    start, shape : sequence of int
+        First voxel of the brick, and shape of the whole volume.
+
+    Returns
+    -------
+    Measures
+        Row k is label k + 1.
+    """
+    n = int(labels.max())
+    voxels = np.nonzero(labels)
+    label = labels[voxels].astype(np.int64) - 1
+    score = scores[voxels].astype(np.float64)
+    index = np.stack([v + s for v, s in zip(voxels, start, strict=True)])
+    low = np.full((n, 3), np.iinfo(np.int64).max)
+    high = np.full((n, 3), -1)
+    first = np.full(n, np.iinfo(np.int64).max)
+    highest = np.full(n, -np.inf)
+    for k in range(3):
+        np.minimum.at(low[:, k], label, index[k])
+        np.maximum.at(high[:, k], label, index[k])
+    np.minimum.at(first, label, np.ravel_multi_index(tuple(index), tuple(shape)))
+    np.maximum.at(highest, label, score)
+    moment = [np.bincount(label, score * index[k], minlength=n) for k in range(3)]
+    return Measures(
+        first,
+        np.bincount(label, minlength=n),
+        low,
+        high,
+        np.bincount(label, score, minlength=n),
+        np.stack(moment, axis=1),
+        highest,
+    )
+
+
+def touching(face: LabelArray, beyond: LabelArray) -> npt.NDArray[np.int64]:
+    """Pairs of local labels that meet across a face between two bricks.
+
+    Parameters
+    ----------
+    face, beyond : ndarray, same shape, uint32
+        Last layer of one brick and first layer of the next.
+
+    Returns
+    -------
+    ndarray, shape (n_pairs, 2), int64
+        Unique pairs of labels (from 1).
+    """
+    both = (face > 0) & (beyond > 0)
+    pairs = np.stack([face[both], beyond[both]], axis=1).astype(np.int64)
+    return np.unique(pairs, axis=0)
+
+
+def merge(
+    measures: Mapping[Index, Measures],
+    pairs: Mapping[tuple[Index, Index], npt.NDArray[np.int64]],
+) -> tuple[Measures, dict[Index, LabelArray]]:
+    """Join local components into structures.
+
+    Parameters
+    ----------
+    measures : mapping
+        Of every brick, by its index.
+    pairs : mapping
+        From `touching`, by the indices of the two bricks.
+
+    Returns
+    -------
+    structures : Measures
+        One row per structure, in the order of their first voxel; row k has number k + 1.
+    numbers : dict
+        For every brick, the structure number of local label k at [k] (0 at [0]).
+    """
+    offsets, total = {}, 0
+    for brick, rows in measures.items():
+        offsets[brick] = total
+        total += len(rows)
+    joined = [p - 1 + [offsets[a], offsets[b]] for (a, b), p in pairs.items() if len(p)]
+    edges = np.concatenate([np.zeros((0, 2), np.int64), *joined])
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), (total, total))
+    n, group = connected_components(graph, directed=False)
+    structures, rank = _sort(_combine(list(measures.values()), group, n))
+    number = (rank[group] + 1).astype(np.uint32)
+    numbers = {
+        brick: np.concatenate([[np.uint32(0)], number[at : at + len(measures[brick])]])
+        for brick, at in offsets.items()
+    }
+    return structures, numbers
+
+
+def _combine(parts: Sequence[Measures], group: npt.NDArray[np.int32], n: int) -> Measures:
+    """Sum up the rows of each group."""
+    every = Measures(
+        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Measures))
+    )
+    first = np.full(n, np.iinfo(np.int64).max)
+    low, high = np.full((n, 3), np.iinfo(np.int64).max), np.full((n, 3), -1)
+    n_voxels, weight = np.zeros(n, np.int64), np.zeros(n)
+    moment, highest = np.zeros((n, 3)), np.full(n, -np.inf)
+    np.minimum.at(first, group, every.first)
+    np.minimum.at(low, group, every.low)
+    np.maximum.at(high, group, every.high)
+    np.add.at(n_voxels, group, every.n_voxels)
+    np.add.at(weight, group, every.weight)
+    np.add.at(moment, group, every.moment)
+    np.maximum.at(highest, group, every.highest)
+    return Measures(first, n_voxels, low, high, weight, moment, highest)
+
+
+def _sort(structures: Measures) -> tuple[Measures, npt.NDArray[np.int64]]:
+    """Rows in the order of their first voxel, and the new place of every old row."""
+    order = np.argsort(structures.first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return structures.take(order), rank

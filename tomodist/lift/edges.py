@@ -1,0 +1,115 @@
+"""Algorithm 2 on one brick: binary backprojections refined between adjacent tilts, then counted.
+
+The paper fixes neither the reach w, the support k, the rounds m nor whether B_t itself must hold;
+all are parameters here. `tomodist.kernels.edges` says how a round is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import InputError
+from tomodist.geometry import TiltGeometry, VolumeGrid, half_widths
+from tomodist.kernels.edges import refined_votes, support_planes
+from tomodist.lift.backproject import as_index, kernel_shape, votes_dtype
+from tomodist.lift.windows import ReadImage, binary_windows
+
+
+@dataclass(frozen=True)
+class RefinedEdges:
+    """Votes of 2D edge maps that survive refinement between adjacent tilts.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume.
+    reach : int
+        w: how many tilts to either side support a mark.
+    support : int
+        k: how many of the 2 w + 1 tilts must mark the voxel.
+    rounds : int
+        m: how often refinement is repeated.
+    keep_own : bool
+        Whether a tilt keeps only marks of its own (B_t and S_t >= k), or support alone sets one.
+
+    Raises
+    ------
+    InputError
+        If the numbers contradict each other.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    reach: int = 2
+    support: int = 4
+    rounds: int = 2
+    keep_own: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reach < 32:
+            raise InputError(f"reach is {self.reach} tilts; it must be 0 to 31")
+        if not 1 <= self.support <= 2 * self.reach + 1:
+            raise InputError(
+                f"support is {self.support} tilts; with a reach of {self.reach} it must be "
+                f"1 to {2 * self.reach + 1}"
+            )
+        if self.rounds < 0:
+            raise InputError(f"rounds is {self.rounds}; it must be 0 or more")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 up to 255 tilts, else uint16."""
+        return votes_dtype(self.geometry.n_tilts)
+
+    @property
+    def may_group(self) -> bool:
+        """Refinement needs the marks of all tilts at once."""
+        return False
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> npt.NDArray[Any]:
+        """Refined votes of all tilts; see `Votes.contribution`.
+
+        Raises
+        ------
+        InputError
+            If `tilts` is not all tilts.
+        """
+        if len(tilts) != self.geometry.n_tilts:
+            raise InputError(
+                f"edge refinement got {len(tilts)} of {self.geometry.n_tilts} tilts; "
+                "it needs all of them in one task: leave out tilts_per_task"
+            )
+        order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
+        matrices = self.geometry.select(order).matrices(self.grid)
+        seen = binary_windows(read, order, matrices, start, stop, self.geometry.image_shape)
+        needed, allowed = support_planes(
+            len(order), self.reach, self.support, keep_own=self.keep_own
+        )
+        votes = np.empty(kernel_shape(start, stop), self.dtype)
+        refined_votes(
+            seen.images,
+            seen.origin,
+            matrices,
+            half_widths(matrices),
+            as_index(start),
+            seen.rows_only,
+            self.reach,
+            needed,
+            allowed,
+            self.rounds,
+            votes,
+        )
+        return votes
+
+    def finish(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Votes in z, y, x order."""
+        return np.ascontiguousarray(total.transpose(0, 2, 1))

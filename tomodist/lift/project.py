@@ -1,0 +1,147 @@
+"""Forward projection of a volume onto one tile of the images, brick by brick.
+
+A *tile* is some tilts and some rows of their images, all columns. In the single-axis case a tile
+sees only the volume rows of its own, so every voxel is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import InputError
+from tomodist.geometry import (
+    FloatArray,
+    TiltGeometry,
+    VolumeGrid,
+    half_widths,
+    row_offset,
+    visible_window,
+)
+from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
+from tomodist.lift.windows import Range
+
+ProjectionKind = Literal["binary", "max", "sum"]
+Window = tuple[Range, ...]
+ReadVolume = Callable[..., npt.NDArray[Any]]  # (z range, y range, x range) -> (z, y, x)
+
+MISSED = -1  # maximum along a ray that misses the volume
+
+# Type of the projected images, and their value before anything is projected.
+PROJECTION_TYPES: dict[str, tuple[type, int]] = {
+    "binary": (np.int8, 0),
+    "max": (np.int16, MISSED),
+    "sum": (np.float32, 0),
+}
+
+
+def project_tile(
+    kind: ProjectionKind,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    read: ReadVolume,
+    bricks: Iterable[Window],
+    tilts: Sequence[int],
+    rows: Range,
+) -> npt.NDArray[Any]:
+    """Project a volume onto some rows of some tilts.
+
+    Parameters
+    ----------
+    kind : {"binary", "max", "sum"}
+        1 where any voxel of the mask has the pixel in its footprint; the largest voxel that has;
+        or the sum of voxels by the linear rule (the adjoint of the linear backprojection).
+    geometry, grid
+        Of the images and of the volume.
+    read : callable
+        ``read(z_range, y_range, x_range)`` gives those voxels.
+    bricks : iterable of tuple
+        Windows ((z, end), (y, end), (x, end)) that tile the volume: what is held at a time.
+    tilts : sequence of int
+        Which tilts.
+    rows : tuple of int
+        First row and last row + 1.
+
+    Returns
+    -------
+    ndarray, shape (len(tilts), n_rows, width)
+        int8 for ``"binary"``, int16 for ``"max"`` (-1 where the ray misses the volume), float32
+        for ``"sum"``.
+    """
+    if kind not in PROJECTION_TYPES:
+        raise InputError(f"kind is {kind!r}; projection knows {', '.join(PROJECTION_TYPES)}")
+    dtype, initial = PROJECTION_TYPES[kind]
+    matrices = geometry.select(tilts).matrices(grid)
+    shape = (len(tilts), geometry.image_shape[1], rows[1] - rows[0])
+    images = np.full(shape, initial, dtype)
+    offset = row_offset(matrices)
+    for window in bricks:
+        seen = _seen_rows(window, matrices, offset, rows, geometry.image_shape)
+        if seen is not None:
+            brick = np.ascontiguousarray(read(*seen).transpose(0, 2, 1))
+            _project_brick(kind, brick, seen, matrices, offset, rows, images)
+    return np.ascontiguousarray(images.transpose(0, 2, 1))
+
+
+def _seen_rows(
+    window: Window,
+    matrices: FloatArray,
+    offset: int | None,
+    rows: Range,
+    image_shape: Sequence[int],
+) -> Window | None:
+    """The part of a brick that a tile can see, or None."""
+    if offset is None:
+        bounds = visible_window(
+            matrices, [a for a, _ in window], [b for _, b in window], image_shape
+        )
+        hit = (bounds[:, 0, 0] < rows[1]) & (bounds[:, 0, 1] > rows[0])
+        return window if hit.any() else None
+    z, (y, y_end), x = window
+    first, end = max(y, rows[0] - offset), min(y_end, rows[1] - offset)
+    return (z, (first, end), x) if first < end else None
+
+
+def _project_brick(
+    kind: ProjectionKind,
+    brick: npt.NDArray[Any],
+    window: Window,
+    matrices: FloatArray,
+    offset: int | None,
+    rows: Range,
+    images: npt.NDArray[Any],
+) -> None:
+    start = np.array([a for a, _ in window], np.int64)
+    origin = np.tile(np.array([rows[0], 0], np.int64), (len(matrices), 1))
+    if offset is None:
+        _call(kind, brick, start, matrices, origin, images, rows_only=False)
+        return
+    first = window[1][0] + offset - rows[0]
+    part = images[:, :, first : first + brick.shape[2]]
+    target = np.ascontiguousarray(part)  # the images themselves where the brick has all the rows
+    _call(kind, brick, start, matrices, origin, target, rows_only=True)
+    if target is not part:
+        part[...] = target
+
+
+def _call(
+    kind: ProjectionKind,
+    brick: npt.NDArray[Any],
+    start: npt.NDArray[np.int64],
+    matrices: FloatArray,
+    origin: npt.NDArray[np.int64],
+    images: npt.NDArray[Any],
+    *,
+    rows_only: bool,
+) -> None:
+    if kind == "sum":
+        add = sum_rows if rows_only else sum_any
+        weights = np.ones(len(matrices), np.float32)
+        add(brick.astype(np.float32, copy=False), start, matrices, weights, origin, images)
+        return
+    values = (brick != 0).view(np.int8) if kind == "binary" else brick
+    raise_to = max_rows if rows_only else max_any
+    raise_to(values, start, matrices, half_widths(matrices), origin, images)

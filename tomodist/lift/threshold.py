@@ -1,0 +1,117 @@
+"""Algorithm 1: the threshold on the votes whose reprojection agrees best with the maps.
+
+All integer thresholds in one pass: FP(1(M > T)) = 1(maxFP(M) > T), so the histograms of maxFP(M)
+over the pixels of map value 1 and over those of value 0 give, for every tilt and every T,
+
+    intersection = #{value 1, maxFP > T},    union = #{value 1} + #{value 0, maxFP > T}.
+
+Pixels whose ray misses the volume, and pixels that are not measured, do not count; the IoU of
+empty with empty is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import InputError
+from tomodist.lift.windows import as_map
+
+FloatArray = npt.NDArray[np.float64]
+CountArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ThresholdCurve:
+    """Agreement of the reprojection with the maps at every threshold.
+
+    Parameters
+    ----------
+    iou : ndarray, shape (n_tilts, n_thresholds), float64
+        IoU of map and reprojection, per tilt.
+
+    Attributes
+    ----------
+    thresholds : ndarray, shape (n_thresholds,), int64
+        T = 0 .. n_tilts - 1; a voxel is structure if its votes exceed T.
+    score : ndarray, shape (n_thresholds,), float64
+        Mean IoU over the tilts.
+    best : int
+        The threshold of the highest score; the lowest of equals.
+    """
+
+    iou: FloatArray
+
+    @property
+    def thresholds(self) -> CountArray:
+        """All thresholds."""
+        return np.arange(self.iou.shape[1])
+
+    @property
+    def score(self) -> FloatArray:
+        """Mean IoU over the tilts, at every threshold."""
+        return cast("FloatArray", self.iou.mean(axis=0))
+
+    @property
+    def best(self) -> int:
+        """The threshold of the highest score."""
+        return int(np.argmax(self.score))
+
+
+def count_agreement(
+    largest: npt.NDArray[Any], maps: npt.NDArray[Any], n_thresholds: int
+) -> CountArray:
+    """Histograms of the largest vote along each pixel's rays, by map value.
+
+    Parameters
+    ----------
+    largest : ndarray, shape (n_tilts, h, w), int16
+        Max-projection of the votes; -1 where the ray misses the volume.
+    maps : ndarray, shape (n_tilts, h, w), bool or uint8
+        0, 1 or 2 (not measured).
+    n_thresholds : int
+        Number of tilts of the series: votes are 0 .. n_thresholds.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, 2, n_thresholds + 1), int64
+        Of map value 0 and of map value 1.
+    """
+    counts = np.zeros((len(maps), 2, n_thresholds + 1), np.int64)
+    for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
+        value = as_map(image, t)
+        for k in (0, 1):
+            inside = vote[(value == k) & (vote >= 0)]
+            counts[t, k] = np.bincount(inside, minlength=n_thresholds + 1)
+    return counts
+
+
+def curve_of(counts: CountArray) -> ThresholdCurve:
+    """The IoU at every threshold, from histograms of the whole images.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (n_tilts, 2, n_thresholds + 1), int64
+        Sum of `count_agreement` over all tiles.
+
+    Returns
+    -------
+    ThresholdCurve
+
+    Raises
+    ------
+    InputError
+        If no pixel of value 1 sees the volume: there is nothing to agree with.
+    """
+    marked = counts[:, 1].sum(axis=1, keepdims=True)
+    if not marked.any():
+        raise InputError(
+            "no map marks any pixel that sees the volume, so no threshold can be chosen; "
+            "look at the maps (too strict a detector?) or give --threshold"
+        )
+    above = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # pixels with maxFP > T
+    union = marked + above[:, 0]
+    return ThresholdCurve(np.where(union > 0, above[:, 1] / np.maximum(union, 1), 1.0))

@@ -1,0 +1,291 @@
+"""What a run will cost, by integer arithmetic, before anything runs.
+
+One rule: the memory of a task is a sum of named terms, each an array that the task really holds;
+the largest brick whose sum fits the memory of a worker is taken, and a run of which not even the
+smallest fits is refused. Tests hold the sums against measured peaks.
+
+    budget of a task = (limit of the worker x 0.75 - base) / threads
+
+``base`` is what a worker process holds before its first task (the libraries), and 0.75 keeps
+away from the 80 % at which dask pauses a worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tomodist.errors import PlanError
+
+MiB = 2**20
+BASE_MEMORY = 320 * MiB  # measured: a worker after its first tasks, dask + zarr + numba + scipy
+USABLE = 0.75
+INNER = 64
+LARGEST_BRICK = (256, 512, 512)
+WORTHWHILE = 2**20  # voxels: below this a brick is not cut for the sake of parallelism
+
+Shape3 = tuple[int, int, int]
+Terms = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the run may use.
+
+    Parameters
+    ----------
+    n_workers : int
+        Processes.
+    threads_per_worker : int
+        Tasks at a time in each.
+    memory_limit : int
+        Bytes per process.
+    """
+
+    n_workers: int
+    threads_per_worker: int
+    memory_limit: int
+
+    @property
+    def n_slots(self) -> int:
+        """Tasks that run at a time."""
+        return self.n_workers * self.threads_per_worker
+
+    @property
+    def task_budget(self) -> int:
+        """Bytes that one task may use."""
+        return int(self.memory_limit * USABLE - BASE_MEMORY) // self.threads_per_worker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one step is cut into tasks.
+
+    Parameters
+    ----------
+    step : str
+        Name, for messages.
+    shape, brick : tuple of int
+        Of the output array and of one brick.
+    n_tilts, tilts_per_task : int
+        Tilts of the series and of one task; one group of tilts means no tree.
+    terms : dict
+        Bytes that one task holds, by name.
+    resources : Resources
+        What the run may use.
+    bytes_read, bytes_written : int
+        In total, uncompressed.
+    """
+
+    step: str
+    shape: tuple[int, ...]
+    brick: tuple[int, ...]
+    n_tilts: int
+    tilts_per_task: int
+    terms: Terms
+    resources: Resources
+    bytes_read: int
+    bytes_written: int
+
+    @property
+    def n_bricks(self) -> int:
+        """Number of bricks."""
+        return math.prod(-(-n // b) for n, b in zip(self.shape, self.brick, strict=True))
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups of tilts per brick."""
+        return -(-self.n_tilts // self.tilts_per_task)
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks in total: contributions, the tree that adds them, and one write per brick."""
+        tree = 0
+        level = self.n_groups
+        while level > 1:
+            level = -(-level // FAN_IN)
+            tree += level
+        return self.n_bricks * (self.n_groups + tree + 1)
+
+    @property
+    def task_memory(self) -> int:
+        """Bytes that one task holds at its peak."""
+        return sum(self.terms.values())
+
+    @property
+    def worker_memory(self) -> int:
+        """Bytes that one worker process holds at its peak, the libraries included."""
+        return BASE_MEMORY + self.resources.threads_per_worker * self.task_memory
+
+    @property
+    def in_flight(self) -> int:
+        """Bricks that are submitted at a time."""
+        return 3 * self.resources.n_slots
+
+
+FAN_IN = 4
+
+
+def plan_step(
+    step: str,
+    shape: Sequence[int],
+    resources: Resources,
+    terms: Callable[[Shape3, int], Terms],
+    *,
+    n_tilts: int = 1,
+    tilts_per_task: int | None = None,
+    brick: Sequence[int] | None = None,
+    may_group: bool = False,
+    bytes_read: Callable[[Shape3], int] = lambda _: 0,
+    itemsize: int = 1,
+) -> Plan:
+    """Choose the brick and the tilt groups of a step that writes a volume.
+
+    Parameters
+    ----------
+    step : str
+        Name, for messages.
+    shape : sequence of int
+        Volume (nz, ny, nx).
+    resources : Resources
+        What the run may use.
+    terms : callable
+        ``terms(brick, tilts_per_task)`` gives the bytes that a task holds, by name.
+    n_tilts : int
+        Tilts of the series.
+    tilts_per_task, brick : optional
+        Fix them instead of choosing.
+    may_group : bool
+        Whether contributions of groups of tilts can be added up.
+    bytes_read : callable
+        Bytes that a task of a given brick reads, uncompressed.
+    itemsize : int
+        Bytes per voxel written.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    PlanError
+        If no allowed brick fits the memory of a task; says what would.
+
+    Examples
+    --------
+    >>> machine = Resources(n_workers=2, threads_per_worker=1, memory_limit=2**30)
+    >>> plan = plan_step("votes", (200, 315, 326), machine, lambda b, t: {"out": math.prod(b)})
+    >>> plan.brick, plan.n_bricks, plan.n_groups
+    ((128, 192, 192), 8, 1)
+    """
+    nz, ny, nx = shape
+    fixed = brick is not None
+    size = tuple(brick) if brick else _starting_brick((nz, ny, nx))
+    chosen = (size[0], size[1], size[2])
+    while not fixed and _can_shrink(chosen) and _too_few((nz, ny, nx), chosen, resources):
+        chosen = _halve(chosen)
+    groups = tilts_per_task or _tilts_per_task((nz, ny, nx), chosen, resources, n_tilts, may_group)
+    while not fixed and _can_shrink(chosen):
+        if sum(terms(chosen, groups).values()) <= resources.task_budget:
+            break
+        chosen = _halve(chosen)
+    while may_group and tilts_per_task is None and groups > 1:
+        if sum(terms(chosen, groups).values()) <= resources.task_budget:
+            break
+        groups = -(-groups // 2)
+    n_bricks = math.prod(-(-n // b) for n, b in zip((nz, ny, nx), chosen, strict=True))
+    plan = Plan(
+        step,
+        (nz, ny, nx),
+        chosen,
+        n_tilts,
+        groups,
+        terms(chosen, groups),
+        resources,
+        n_bricks * bytes_read(chosen),
+        nz * ny * nx * itemsize,
+    )
+    check_fit(plan)
+    return plan
+
+
+def check_fit(plan: Plan) -> None:
+    """Refuse a plan whose task needs more memory than a task has.
+
+    Raises
+    ------
+    PlanError
+        Names the brick, the bytes needed and given, the largest terms, and what would fit.
+    """
+    if plan.task_memory <= plan.resources.task_budget:
+        return
+    needed = (plan.resources.threads_per_worker * plan.task_memory + BASE_MEMORY) / USABLE
+    largest = sorted(plan.terms.items(), key=lambda term: -term[1])[:3]
+    raise PlanError(
+        f"{plan.step}: brick {plan.brick} with {plan.tilts_per_task} tilts per task needs "
+        f"{format_bytes(plan.task_memory)} per task "
+        f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
+        f"{format_bytes(plan.resources.memory_limit)} has "
+        f"{format_bytes(max(plan.resources.task_budget, 0))} for each; give workers "
+        f"{format_bytes(math.ceil(needed))} (--memory), or take smaller bricks (--brick) or fewer "
+        "tilts per task (--tilts-per-task)"
+    )
+
+
+def rounded(n: int, multiple: int = INNER) -> int:
+    """`n` rounded up to a multiple.
+
+    Examples
+    --------
+    >>> rounded(200)
+    256
+    """
+    return -(-n // multiple) * multiple
+
+
+def format_bytes(n: int) -> str:
+    """Bytes in words.
+
+    Examples
+    --------
+    >>> format_bytes(3 * 2**29)
+    '1.5 GiB'
+    """
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n} B"
+
+
+def _starting_brick(shape: Shape3) -> Shape3:
+    z, y, x = (min(b, rounded(n)) for b, n in zip(LARGEST_BRICK, shape, strict=True))
+    return z, y, x
+
+
+def _halve(brick: Shape3) -> Shape3:
+    """Halve the largest side, to a multiple of the inner chunk."""
+    k = max(range(3), key=lambda i: brick[i])
+    z, y, x = (rounded(b // 2) if i == k else b for i, b in enumerate(brick))
+    return z, y, x
+
+
+def _can_shrink(brick: Shape3) -> bool:
+    return max(brick) > INNER
+
+
+def _too_few(shape: Shape3, brick: Shape3, resources: Resources) -> bool:
+    """Whether there are fewer bricks than keep every slot busy, and halving them is worthwhile."""
+    n_bricks = math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
+    return n_bricks < 4 * resources.n_slots and math.prod(_halve(brick)) >= WORTHWHILE
+
+
+def _tilts_per_task(
+    shape: Shape3, brick: Shape3, resources: Resources, n_tilts: int, may_group: bool  # noqa: FBT001
+) -> int:
+    """All tilts in one task, unless there are fewer bricks than slots."""
+    n_bricks = math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
+    if not may_group or n_bricks >= resources.n_slots:
+        return n_tilts
+    groups = min(-(-2 * resources.n_slots // n_bricks), n_tilts)
+    return -(-n_tilts // groups)

@@ -232,10 +232,19 @@ class Staging:
             group.attrs["ome"] = attributes.pop("ome")
         group.attrs["tomodist"] = {**group.attrs["tomodist"], **plain(attributes)}  # type: ignore[dict-item]
 
-    def group(self, name: str) -> Path:
-        """Folder of a group inside the unit, made if missing."""
-        zarr.open_group(str(self.path / name), mode="a")
-        return self.path / name
+    def has(self, name: str) -> bool:
+        """Whether an array or group of this name is there."""
+        return (self.path / name / "zarr.json").is_file()
+
+    def remove(self, name: str) -> None:
+        """Remove an array or group."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove everything but the fingerprint."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
 
 
 def group_attributes(path: Path) -> dict[str, Any]:

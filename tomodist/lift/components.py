@@ -105,30 +105,17 @@ def measure(
     Measures
         Row k is label k + 1.
     """
-    n = int(labels.max())
-    voxels = np.nonzero(labels)
-    label = labels[voxels].astype(np.int64) - 1
-    score = scores[voxels].astype(np.float64)
-    index = np.stack([v + s for v, s in zip(voxels, start, strict=True)])
-    low = np.full((n, 3), np.iinfo(np.int64).max)
-    high = np.full((n, 3), -1)
-    first = np.full(n, np.iinfo(np.int64).max)
-    highest = np.full(n, -np.inf)
-    for k in range(3):
-        np.minimum.at(low[:, k], label, index[k])
-        np.maximum.at(high[:, k], label, index[k])
-    np.minimum.at(first, label, np.ravel_multi_index(tuple(index), tuple(shape)))
-    np.maximum.at(highest, label, score)
-    moment = [np.bincount(label, score * index[k], minlength=n) for k in range(3)]
-    return Measures(
-        first,
-        np.bincount(label, minlength=n),
-        low,
-        high,
-        np.bincount(label, score, minlength=n),
-        np.stack(moment, axis=1),
-        highest,
-    )
+    rows = _no_rows(int(labels.max()))
+    for k, (layer, values) in enumerate(zip(labels, scores, strict=True)):
+        y, x = np.nonzero(layer)
+        index = np.stack([np.full_like(y, k), y, x], axis=1) + np.asarray(start)
+        score = values[y, x].astype(np.float64)
+        group = layer[y, x].astype(np.int64) - 1
+        flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
+        ones = np.ones(len(group), np.int64)
+        moment = score[:, None] * index
+        _accumulate(rows, group, Measures(flat, ones, index, index, score, moment, score))
+    return rows
 
 
 def touching(face: LabelArray, beyond: LabelArray) -> npt.NDArray[np.int64]:
@@ -188,21 +175,35 @@ def merge(
 
 def _combine(parts: Sequence[Measures], group: npt.NDArray[np.int32], n: int) -> Measures:
     """Sum up the rows of each group."""
-    every = Measures(
-        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Measures))
+    rows = _no_rows(n)
+    every = [np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Measures)]
+    _accumulate(rows, group, Measures(*every))
+    return rows
+
+
+def _no_rows(n: int) -> Measures:
+    """`n` components without any voxel yet."""
+    last = np.iinfo(np.int64).max
+    return Measures(
+        np.full(n, last),
+        np.zeros(n, np.int64),
+        np.full((n, 3), last),
+        np.full((n, 3), -1),
+        np.zeros(n),
+        np.zeros((n, 3)),
+        np.full(n, -np.inf),
     )
-    first = np.full(n, np.iinfo(np.int64).max)
-    low, high = np.full((n, 3), np.iinfo(np.int64).max), np.full((n, 3), -1)
-    n_voxels, weight = np.zeros(n, np.int64), np.zeros(n)
-    moment, highest = np.zeros((n, 3)), np.full(n, -np.inf)
-    np.minimum.at(first, group, every.first)
-    np.minimum.at(low, group, every.low)
-    np.maximum.at(high, group, every.high)
-    np.add.at(n_voxels, group, every.n_voxels)
-    np.add.at(weight, group, every.weight)
-    np.add.at(moment, group, every.moment)
-    np.maximum.at(highest, group, every.highest)
-    return Measures(first, n_voxels, low, high, weight, moment, highest)
+
+
+def _accumulate(total: Measures, group: npt.NDArray[Any], rows: Measures) -> None:
+    """Add rows to the components that they belong to, in place."""
+    np.minimum.at(total.first, group, rows.first)
+    np.minimum.at(total.low, group, rows.low)
+    np.maximum.at(total.high, group, rows.high)
+    np.add.at(total.n_voxels, group, rows.n_voxels)
+    np.add.at(total.weight, group, rows.weight)
+    np.add.at(total.moment, group, rows.moment)
+    np.maximum.at(total.highest, group, rows.highest)
 
 
 def _sort(structures: Measures) -> tuple[Measures, npt.NDArray[np.int64]]:

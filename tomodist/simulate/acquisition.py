@@ -52,7 +52,7 @@ class TiltScheme:
     step: float
 
     def __post_init__(self) -> None:
-        if self.step == 0 or (self.stop - self.start) / self.step < 0:
+        if self.step == 0 or not 0 <= (self.stop - self.start) / self.step < math.inf:
             raise InputError(f"no tilt angles lead from start to stop by step: {self}")
 
     @property
@@ -86,7 +86,8 @@ class Acquisition:
     Raises
     ------
     InputError
-        If a number is negative, `supersample` below 1, or there is read noise without a dose.
+        If a number is negative or not finite, `supersample` below 1, or there is read noise without
+        a dose.
 
     Examples
     --------
@@ -104,8 +105,11 @@ class Acquisition:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.dose or 0, self.read_noise, self.jitter, self.seed) < 0:
-            raise InputError(f"dose, read_noise, jitter and seed must not be negative: {self}")
+        numbers = (self.dose or 0.0, self.read_noise, self.jitter, self.seed)
+        if not all(0 <= v < math.inf for v in numbers):
+            raise InputError(
+                f"dose, read_noise, jitter and seed must be finite and not negative; found {self}"
+            )
         if self.supersample < 1:
             raise InputError(f"supersample must be 1 or more; found {self.supersample}")
         if self.dose is None and self.read_noise > 0:

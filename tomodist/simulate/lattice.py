@@ -50,14 +50,12 @@ def slabs(
     first, last = _clip(center, np.sqrt(np.diag(covariance)), start, stop)
     if np.any(first >= last):
         return
-    form = np.linalg.inv(covariance)
-    offsets: list[FloatArray] = [
-        np.arange(a, b) - c for a, b, c in zip(first, last, center, strict=True)
-    ]
+    form = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    offsets = [np.arange(a, b) - c for a, b, c in zip(first, last, center, strict=True)]
     inside = [slice(*ab) for ab in np.stack([first - start, last - start], axis=1).tolist()]
     step = max(1, _POINTS_PER_SLAB // int(np.prod((last - first)[1:])))
     for k in range(0, len(offsets[0]), step):
-        part: FloatArray = offsets[0][k : k + step]
+        part = offsets[0][k : k + step]
         begin = inside[0].start + k
         index = (slice(begin, begin + len(part)), *inside[1:])
         yield index, _radius_sq(form, [part, *offsets[1:]])

@@ -1,0 +1,66 @@
+"""Volumes of a tomogram store: OME-Zarr pyramids whose levels xarray opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy.typing as npt
+import zarr
+
+from tomodist.geometry import VolumeGrid
+from tomodist.io.arrays import INNER_CHUNK, ArrayHandle, create_array, write_column
+from tomodist.io.ome import AXES, level_scale, level_shapes
+
+
+def create_levels(
+    folder: Path, variable: str, grid: VolumeGrid, dtype: npt.DTypeLike, brick: Sequence[int]
+) -> list[ArrayHandle]:
+    """Create the arrays of a pyramid, or find those that an earlier run left.
+
+    Parameters
+    ----------
+    folder : Path
+        Group of the volume.
+    variable : str
+        Name of the arrays (``"scores"`` or ``"labels"``).
+    grid : VolumeGrid
+        Of the full-size level.
+    dtype : dtype
+        Of the voxels.
+    brick : sequence of int
+        Shard shape (z, y, x), multiples of 64.
+
+    Returns
+    -------
+    list of ArrayHandle
+        Full size first. Arrays that exist keep the bricks they were made with.
+    """
+    levels = []
+    for level, shape in enumerate(level_shapes(grid.shape)):
+        group = folder / f"scale{level}"
+        if not (group / "zarr.json").is_file():
+            _create_level(group, variable, shape, level, grid.voxel_size, dtype, brick)
+        levels.append(ArrayHandle(str(group / variable)))
+    return levels
+
+
+def _create_level(
+    group: Path,
+    variable: str,
+    shape: Sequence[int],
+    level: int,
+    voxel_size: float,
+    dtype: npt.DTypeLike,
+    brick: Sequence[int],
+) -> None:
+    """Create a level's array and coordinates under another name, then rename it into being."""
+    draft = group.with_name(f"{group.name}.draft")
+    zarr.create_group(str(draft), overwrite=True)
+    fitting = [min(b, -(-n // INNER_CHUNK) * INNER_CHUNK) for b, n in zip(brick, shape, strict=True)]
+    create_array(draft / variable, shape, dtype, dims=AXES, brick=fitting)
+    scale, start = level_scale(level, voxel_size)
+    for axis, n in zip(AXES, shape, strict=True):
+        values = [start + k * scale for k in range(n)]
+        write_column(draft / axis, values, [axis], {"units": "angstrom"})
+    draft.rename(group)

@@ -1,0 +1,79 @@
+"""How well a 3D position agrees with the 2D boxes: support, residual, and the best position.
+
+A tilt *supports* a structure if the projection of its centre lies inside one of the tilt's boxes;
+the *residual* is the distance from there to the centre of that box (the nearest one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from tomodist.geometry import FloatArray, project_points
+
+Array = npt.NDArray[np.float64]
+
+
+def supporting_boxes(
+    matrices: FloatArray, centers: Array, boxes: Sequence[Array]
+) -> tuple[Array, Array]:
+    """The box that supports each structure in each tilt, and how far it is.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices.
+    centers : ndarray, shape (n, 3), float64
+        Voxel indices (z, y, x).
+    boxes : sequence of ndarray, shape (n_boxes, 4), float64
+        Per tilt: centre and size (y, x, height, width), in pixels.
+
+    Returns
+    -------
+    matched : ndarray, shape (n_tilts, n, 2), float64
+        Centre (y, x) of the supporting box; NaN where there is none.
+    residual : ndarray, shape (n_tilts, n), float64
+        Distance in pixels; NaN where there is none.
+    """
+    expected = project_points(matrices, centers)
+    matched = np.full(expected.shape, np.nan)
+    for t, here in enumerate(boxes):
+        if len(here) and len(centers):
+            _, nearest = cKDTree(here[:, :2]).query(expected[t])
+            box = here[nearest]
+            inside = (np.abs(expected[t] - box[:, :2]) <= box[:, 2:] / 2).all(axis=1)
+            matched[t, inside] = box[inside, :2]
+    return matched, np.linalg.norm(matched - expected, axis=2)
+
+
+def triangulate(
+    matrices: FloatArray, centers: Array, boxes: Sequence[Array], rounds: int = 3
+) -> Array:
+    """Move each centre to where it fits the boxes that support it best.
+
+    Parameters
+    ----------
+    matrices, centers, boxes
+        As for `supporting_boxes`.
+    rounds : int
+        How often the supporting boxes are looked up anew.
+
+    Returns
+    -------
+    ndarray, shape (n, 3), float64
+        Least-squares positions (z, y, x): the p that minimises sum_t |M_t (p, 1) - box_t|². A
+        centre with fewer than three supporting tilts stays where it is.
+    """
+    centers = centers.copy()
+    for _ in range(rounds):
+        matched, residual = supporting_boxes(matrices, centers, boxes)
+        for k in range(len(centers)):
+            tilts = np.isfinite(residual[:, k])
+            if tilts.sum() >= 3:
+                system = matrices[tilts, :, :3].reshape(-1, 3)
+                target = (matched[tilts, k] - matrices[tilts, :, 3]).reshape(-1)
+                centers[k] = np.linalg.lstsq(system, target, rcond=None)[0]
+    return centers

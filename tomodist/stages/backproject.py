@@ -1,0 +1,223 @@
+"""Step: stored maps to a stored score volume (`scores/<label>`).
+
+One brick is one task that reads its own windows of the maps; where there are fewer bricks than
+workers, each brick's tilts are split into groups whose contributions are added in a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.geometry import FloatArray, half_widths
+from tomodist.io.arrays import ArrayHandle, Index
+from tomodist.io.ome import multiscales
+from tomodist.io.store import Tomogram, digest
+from tomodist.io.volumes import create_levels
+from tomodist.lift.backproject import Lifting, lift_brick, tilt_groups
+from tomodist.lift.windows import Range
+from tomodist.plan import FAN_IN, INNER, Plan, Resources, Shape3, Terms, plan_step
+from tomodist.stages.execute import Session, Task, task_of, tree_of
+from tomodist.stages.pyramid import fill_levels
+
+VERSION = 1  # of the algorithm; raise it when its results change
+
+
+def plan_scores(
+    lifting: Lifting,
+    maps_itemsize: int,
+    resources: Resources,
+    *,
+    brick: Sequence[int] | None = None,
+    tilts_per_task: int | None = None,
+) -> Plan:
+    """Plan the backprojection.
+
+    Parameters
+    ----------
+    lifting : Lifting
+        How maps become scores.
+    maps_itemsize : int
+        Bytes per pixel of the maps.
+    resources : Resources
+        What the run may use.
+    brick, tilts_per_task : optional
+        Fix them instead of choosing.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    PlanError
+        If nothing fits.
+    """
+    geometry, grid = lifting.geometry, lifting.grid
+    matrices = geometry.matrices(grid)
+    itemsize = lifting.dtype.itemsize
+    sums = itemsize if itemsize < 4 else 2 * itemsize  # a weighted mean holds sums and weights
+    held = maps_itemsize if maps_itemsize < 4 else maps_itemsize + 5  # image, mask, mask as float
+
+    def terms(size: Shape3, tilts: int) -> Terms:
+        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        voxels = size[0] * size[1] * size[2]
+        partial_sums = 1 if tilts >= geometry.n_tilts else FAN_IN + 1
+        return {
+            "map windows": tilts * rows * columns * held,
+            "one map being read": 2 * (rows + 2 * INNER) * (columns + 2 * INNER) * maps_itemsize,
+            "sums": voxels * sums * partial_sums,
+            "brick being written": 3 * voxels * itemsize,
+        }
+
+    def bytes_read(size: Shape3) -> int:
+        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        return geometry.n_tilts * rows * columns * maps_itemsize
+
+    return plan_step(
+        "backproject",
+        grid.shape,
+        resources,
+        terms,
+        n_tilts=geometry.n_tilts,
+        tilts_per_task=tilts_per_task,
+        brick=brick,
+        may_group=lifting.may_group,
+        bytes_read=bytes_read,
+        itemsize=itemsize,
+    )
+
+
+def backproject_maps(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    lifting: Lifting,
+    parameters: Mapping[str, Any],
+    *,
+    brick: Sequence[int] | None = None,
+    tilts_per_task: int | None = None,
+    overwrite: bool = False,
+) -> Plan | None:
+    """Make `scores/<label>` from `maps/<label>`.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    tomogram : Tomogram
+        The store.
+    label : str
+        Which maps.
+    lifting : Lifting
+        How maps become scores.
+    parameters : mapping
+        The lifting's parameters as plain values, for the fingerprint.
+    brick, tilts_per_task : optional
+        Fix them instead of planning.
+    overwrite : bool
+        Replace scores that were made differently.
+
+    Returns
+    -------
+    Plan or None
+        What was run; None if the scores were there already.
+
+    Raises
+    ------
+    ExistsError, PlanError, StoreError
+    """
+    unit = f"scores/{label}"
+    fingerprint = {
+        "step": "backproject",
+        "version": VERSION,
+        "maps": tomogram.digest(f"maps/{label}"),
+        "geometry": digest(lifting.geometry.to_dict()),
+        "grid": lifting.grid.to_dict(),
+        **parameters,
+    }
+    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
+        return None
+    maps = tomogram.array(f"maps/{label}", "maps")
+    plan = plan_scores(
+        lifting, maps.dtype.itemsize, session.resources, brick=brick, tilts_per_task=tilts_per_task
+    )
+    with tomogram.stage(unit, fingerprint) as staging:
+        for change in staging.changes:
+            session.progress.message(f"unfinished {unit} is started anew: {change}")
+        levels = create_levels(staging.path, "scores", lifting.grid, lifting.dtype, plan.brick)
+        _fill(session, maps, levels[0], lifting, plan)
+        fill_levels(session, levels, "mean")
+        ome = multiscales(label, "scores", len(levels), lifting.grid.voxel_size)
+        staging.describe(ome=ome, n_tilts=lifting.geometry.n_tilts, **parameters)
+    return plan
+
+
+def read_maps(maps: ArrayHandle) -> Any:  # noqa: ANN401 -- a ReadImage
+    """A way to read windows of stored maps, as `tomodist.lift.windows` wants it."""
+
+    def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
+        return maps.read((tilt, tilt + 1), rows, columns)[0]
+
+    return read
+
+
+def _fill(
+    session: Session, maps: ArrayHandle, scores: ArrayHandle, lifting: Lifting, plan: Plan
+) -> None:
+    missing = scores.missing()
+    total = len(scores.bricks())
+    tasks = (_brick_task(maps, scores, brick, lifting, plan) for brick in missing)
+    session.finish("backproject", tasks, total, done=total - len(missing))
+
+
+def _brick_task(
+    maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting, plan: Plan
+) -> Task:
+    if plan.n_groups == 1 or not lifting.may_group:
+        return task_of(_write_brick, maps, scores, brick, lifting)
+    groups = tilt_groups(plan.n_tilts, plan.tilts_per_task)
+    leaves = [task_of(_contribute, maps, scores, brick, lifting, tilts) for tilts in groups]
+    return tree_of(leaves, FAN_IN, _add, _WriteSum(scores, brick, lifting))
+
+
+def _write_brick(maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
+    start, stop = zip(*scores.window(brick), strict=True)
+    scores.write(brick, lift_brick(lifting, read_maps(maps), start, stop))
+
+
+def _contribute(
+    maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting, tilts: Sequence[int]
+) -> npt.NDArray[Any]:
+    start, stop = zip(*scores.window(brick), strict=True)
+    return lifting.contribution(read_maps(maps), tilts, start, stop)
+
+
+def _add(*parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The sum in a new array: dask may run a task twice, so its inputs must stay as they are."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+class _WriteSum:
+    """End of a tree: add the last parts, finish the brick, write it."""
+
+    def __init__(self, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
+        self.scores, self.brick, self.lifting = scores, brick, lifting
+
+    def __call__(self, *parts: npt.NDArray[Any]) -> None:
+        self.scores.write(self.brick, self.lifting.finish(_add(*parts)))
+
+
+def _window_size(
+    matrices: FloatArray, size: Shape3, image_shape: Sequence[int]
+) -> tuple[int, int]:
+    """Rows and columns that the largest window of a brick can have."""
+    reach = np.abs(matrices[:, :, :3]) @ np.array(size) + 2 * half_widths(matrices) + 4
+    rows, columns = np.minimum(np.ceil(reach.max(axis=0)), image_shape).astype(int)
+    return max(int(rows), size[1]), int(columns)

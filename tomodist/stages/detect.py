@@ -1,0 +1,247 @@
+"""Step: `tilt_series` (or maps made elsewhere) become `maps/<label>`: 2D maps and boxes.
+
+Per tilt the boxes are written first and the map last: the map's shard is the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.detect.base import BoxDetector, MapDetector
+from tomodist.detect.boxes import Boxes, boxes_of, fill, fill_disks
+from tomodist.errors import InputError
+from tomodist.io.arrays import ArrayHandle, create_array
+from tomodist.io.resample import resample
+from tomodist.io.stacks import ImageStack, open_stack
+from tomodist.io.store import Tomogram
+from tomodist.lift.windows import UNMEASURED
+from tomodist.stages.execute import Session, task_of
+from tomodist.stages.ingest import check_image_memory, create_stack, file_fingerprint
+
+VERSION = 1
+MAX_BOXES = 4096  # per tilt
+BOX_FIELDS = ("y", "x", "height", "width", "score")
+Form = Literal["box", "disk"]
+Frame = Literal["aligned", "raw"]
+
+
+@dataclass(frozen=True)
+class DetectorMaps:
+    """Maps from a detector.
+
+    Parameters
+    ----------
+    detector : MapDetector or BoxDetector
+        What looks at each image.
+    form : {"box", "disk"}
+        What a detected box becomes in the map.
+    """
+
+    detector: MapDetector | BoxDetector
+    form: Form = "box"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        name = type(self.detector).__name__
+        return {"detector": name, "form": self.form, **self.detector.parameters()}
+
+    def detect(
+        self, image: npt.NDArray[np.float32], pixel_size: float, _: int
+    ) -> tuple[npt.NDArray[np.uint8], Boxes]:
+        """Map and boxes of one image."""
+        found = self.detector(image, pixel_size)
+        if isinstance(found, Boxes):
+            draw = fill if self.form == "box" else fill_disks
+            return draw(found, image.shape), found
+        return found, boxes_of(found == 1)
+
+
+@dataclass(frozen=True)
+class ImportedMaps:
+    """Maps made elsewhere: a stack of which any value but 0 (and NaN) is structure.
+
+    Parameters
+    ----------
+    stack : ImageStack
+        The maps.
+    sections : tuple of int
+        The section of the stack for every tilt.
+    transforms : tuple, optional
+        If the maps are in the frame of the raw images: per tilt, how those were resampled.
+    binning : int
+        Likewise.
+    """
+
+    stack: ImageStack
+    sections: tuple[int, ...]
+    transforms: tuple[Any, ...] | None = None
+    binning: int = 1
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        frame = "raw" if self.transforms else "aligned"
+        return {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
+
+    def detect(
+        self, image: npt.NDArray[np.float32], _: float, tilt: int
+    ) -> tuple[npt.NDArray[np.uint8], Boxes]:
+        """Map and boxes of one tilt."""
+        values = np.asarray(self.stack.read(self.sections[tilt]))
+        found = ((values != 0) & (values == values)).astype(np.float32)  # noqa: PLR0124 -- not NaN
+        if self.transforms:
+            found = resample(found, np.asarray(self.transforms[tilt]), image.shape, self.binning)
+        mask = (found > 0.5).astype(np.uint8)
+        return mask, boxes_of(mask == 1)
+
+
+MapSource = DetectorMaps | ImportedMaps
+
+
+def import_maps(tomogram: Tomogram, path: str | Path, frame: Frame = "aligned") -> ImportedMaps:
+    """Check that a stack of maps fits a tilt series.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store with the tilt series.
+    path : str or Path
+        MRC, TIFF, NPY or Zarr (tilt, y, x).
+    frame : {"aligned", "raw"}
+        Whether the maps lie on the stored images, or on the raw ones as they were ingested.
+
+    Returns
+    -------
+    ImportedMaps
+
+    Raises
+    ------
+    InputError
+        If shapes or numbers of tilts differ.
+    """
+    stack = open_stack(path)
+    attributes = tomogram.attributes("tilt_series")
+    n_raw, *raw = attributes["raw_shape"]
+    shape = tomogram.geometry.image_shape
+    expected = tuple(raw) if frame == "raw" else shape
+    section = tomogram.array("tilt_series", "section").read().tolist()
+    kept = range(len(section)) if stack.shape[0] == len(section) != n_raw else section
+    if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
+        other = " (they fit the raw images: give --maps-frame raw)" if frame == "aligned" else ""
+        fits = other if stack.shape[1:] == tuple(raw) else ""
+        raise InputError(
+            f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "
+            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}{fits}"
+        )
+    if frame == "aligned":
+        return ImportedMaps(stack, tuple(kept))
+    return ImportedMaps(stack, tuple(kept), tuple(attributes["transforms"]), attributes["binning"])
+
+
+def detect_maps(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    source: MapSource,
+    *,
+    overwrite: bool = False,
+) -> bool:
+    """Make `maps/<label>`.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    tomogram : Tomogram
+        The store.
+    label : str
+        What the structures are called.
+    source : DetectorMaps or ImportedMaps
+        Where maps come from.
+    overwrite : bool
+        Replace maps that were made differently.
+
+    Returns
+    -------
+    bool
+        False if the maps were there already.
+
+    Raises
+    ------
+    ExistsError, InputError, PlanError, StoreError
+    """
+    unit, geometry = f"maps/{label}", tomogram.geometry
+    fingerprint: Mapping[str, Any] = {
+        "step": "detect",
+        "version": VERSION,
+        "tilt_series": tomogram.digest("tilt_series"),
+        **source.fingerprint(),
+    }
+    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
+        return False
+    check_image_memory(geometry.image_shape, session.resources, "detect")
+    images = tomogram.array("tilt_series", "images")
+    with tomogram.stage(unit, fingerprint) as staging:
+        maps, boxes = ArrayHandle(str(staging.path / "maps")), ArrayHandle(str(staging.path / "boxes"))
+        if not staging.has("maps"):
+            staging.clear()
+            boxes = _create_boxes(staging.path / "boxes", geometry.n_tilts)
+            maps = create_stack(staging.path / "maps", geometry, np.uint8)
+        missing = maps.missing()
+        tasks = (
+            task_of(_detect_tilt, images, maps, boxes, source, geometry.pixel_size, tilt)
+            for tilt, _, _ in missing
+        )
+        n = geometry.n_tilts
+        session.finish(f"detect {label}", tasks, n, done=n - len(missing))
+        staging.describe(**source.fingerprint())
+    return True
+
+
+def _create_boxes(path: Path, n_tilts: int) -> ArrayHandle:
+    shape = (n_tilts, MAX_BOXES, len(BOX_FIELDS))
+    brick = (1, *shape[1:])
+    return create_array(
+        path,
+        shape,
+        np.float32,
+        dims=("tilt", "box", "field"),
+        brick=brick,
+        chunk=brick,
+        attributes={"fields": BOX_FIELDS, "units": "pixel"},
+    )
+
+
+def _detect_tilt(
+    images: ArrayHandle,
+    maps: ArrayHandle,
+    boxes: ArrayHandle,
+    source: MapSource,
+    pixel_size: float,
+    tilt: int,
+) -> None:
+    image = images.read((tilt, tilt + 1))[0]
+    found, places = source.detect(image, pixel_size, tilt)
+    if len(places.score) > MAX_BOXES:
+        raise InputError(
+            f"tilt {tilt}: {len(places.score)} detections, more than {MAX_BOXES}; "
+            "use a higher threshold"
+        )
+    mask = np.where(np.isfinite(image), found, UNMEASURED).astype(np.uint8)
+    boxes.write((tilt, 0, 0), _box_rows(places)[None])
+    maps.write((tilt, 0, 0), mask[None])
+
+
+def _box_rows(boxes: Boxes) -> npt.NDArray[np.float32]:
+    rows = np.full((MAX_BOXES, len(BOX_FIELDS)), np.nan, np.float32)
+    n = len(boxes.score)
+    rows[:n] = np.column_stack([boxes.center, boxes.size, boxes.score])
+    return rows
+
+
+__all__ = ["DetectorMaps", "ImportedMaps", "detect_maps", "file_fingerprint", "import_maps"]

@@ -1,0 +1,339 @@
+"""Step: a stack on disk becomes `tilt_series`, in the aligned frame or raw with its geometry.
+
+Everything about the input is checked in `describe_series`, before a store is made or a task runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import InputError, PlanError
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.arrays import ArrayHandle, create_array, write_column
+from tomodist.io.imod import alignment_geometry, read_tilt_angles, read_xf
+from tomodist.io.mrc import MrcStack, open_mrc
+from tomodist.io.resample import aligned_shape, resample
+from tomodist.io.store import Tomogram
+from tomodist.plan import Resources, format_bytes, rounded
+from tomodist.stages.execute import Session, task_of
+
+VERSION = 1
+TILT_CHUNK = (1, 128, 256)  # of images and maps: a brick's window is a few rows of every tilt
+Transforms = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A checked description of what is to be ingested.
+
+    Parameters
+    ----------
+    stack : MrcStack
+        The images.
+    sections : tuple of int
+        Which sections (0-based) become tilts, in the order of the file.
+    geometry : TiltGeometry
+        Of the images as they will be stored.
+    grid : VolumeGrid
+        Of the volumes.
+    transforms : tuple
+        Per tilt, the raw-to-stored transform ((a11, a12, dx), (a21, a22, dy)) in raw pixels.
+    binning : int
+        Pixels averaged along each side.
+    """
+
+    stack: MrcStack
+    sections: tuple[int, ...]
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    transforms: tuple[tuple[tuple[float, ...], ...], ...]
+    binning: int
+
+
+def describe_series(
+    path: str | Path,
+    *,
+    tilt_angles: str | Path | Sequence[float] | None = None,
+    alignment: str | Path | None = None,
+    x_tilt: str | Path | float = 0.0,
+    tilt_axis_angle: float | None = None,
+    pixel_size: float | None = None,
+    thickness: int | None = None,
+    binning: int = 1,
+    resampled: bool = True,
+    exclude: Sequence[int] = (),
+) -> Series:
+    """Read and check everything about a tilt series but its pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+        MRC stack, raw or aligned.
+    tilt_angles : path or sequence of float, optional
+        ``.tlt`` or ``.rawtlt``; by default from the header.
+    alignment : path, optional
+        IMOD ``.xf``; without it the stack is taken to be aligned.
+    x_tilt : path or float
+        ``.xtilt`` or one value in degrees.
+    tilt_axis_angle : float, optional
+        From vertical, counter-clockwise, in degrees, for stacks without an alignment: 90 is an
+        axis along x.
+    pixel_size : float, optional
+        In Å; by default from the header.
+    thickness : int, optional
+        Of the volume, in voxels after binning; by default half its width.
+    binning : int
+        Pixels averaged along each side.
+    resampled : bool
+        Resample into the aligned frame; else keep the raw images and their geometry.
+    exclude : sequence of int
+        Sections to leave out (0-based).
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    InputError
+        If anything is missing or contradicts something else; names file, value and remedy.
+    """
+    stack = open_mrc(path)
+    n = stack.shape[0]
+    angles = _angles(stack, tilt_angles)
+    transforms = _transforms(stack, alignment, tilt_axis_angle)
+    pitch = _per_section(x_tilt, n, stack, "x_tilt")
+    if binning < 1 or binning > min(stack.shape[1:]) // 8:
+        raise InputError(f"--bin is {binning}; it must be 1 to {min(stack.shape[1:]) // 8}")
+    if thickness is not None and thickness < 1:
+        raise InputError(f"--thickness is {thickness} voxels; it must be 1 or more")
+    size = _pixel_size(stack, pixel_size) * binning
+    sections = _kept(n, exclude)
+    frame = aligned_shape(stack.shape[1:], transforms, binning)
+    pick = list(sections)
+    grid = VolumeGrid((thickness or max(frame[1] // 2, 1), *frame), size)
+    chosen = [angles[k] for k in pick]
+    pitches = [pitch[k] for k in pick]
+    if resampled:
+        geometry = TiltGeometry(chosen, frame, size, x_tilt=pitches)
+    else:
+        raw = alignment_geometry(transforms[pick], size / binning)
+        identity = np.tile(np.eye(2, 3), (n, 1, 1))
+        frame = aligned_shape(stack.shape[1:], identity, binning)
+        geometry = TiltGeometry(chosen, frame, size, x_tilt=pitches, **raw)
+        transforms = identity
+    plain = tuple(tuple(tuple(row) for row in transforms[k].tolist()) for k in pick)
+    return Series(stack, sections, geometry, grid, plain, binning)
+
+
+def ingest_series(
+    session: Session, path: str | Path, series: Series, *, overwrite: bool = False
+) -> Tomogram:
+    """Make a store with `tilt_series` in it.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    path : str or Path
+        The store; made if it does not exist.
+    series : Series
+        From `describe_series`.
+    overwrite : bool
+        Replace a tilt series that was made differently.
+
+    Returns
+    -------
+    Tomogram
+
+    Raises
+    ------
+    ExistsError, InputError, PlanError
+    """
+    check_image_memory(series.stack.shape[1:], session.resources, "ingest")
+    fingerprint = {
+        "step": "ingest",
+        "version": VERSION,
+        "source": file_fingerprint(series.stack.path),
+        "sections": series.sections,
+        "geometry": series.geometry.to_dict(),
+        "grid": series.grid.to_dict(),
+        "transforms": series.transforms,
+        "binning": series.binning,
+    }
+    tomogram = Tomogram.create(path)
+    if tomogram.is_current("tilt_series", fingerprint, overwrite=overwrite):
+        return tomogram
+    with tomogram.stage("tilt_series", fingerprint) as staging:
+        images = ArrayHandle(str(staging.path / "images"))
+        if not staging.has("images"):
+            images = create_stack(
+                staging.path / "images", series.geometry, np.float32, {"source": series.stack.path}
+            )
+        missing = images.missing()
+        tasks = (task_of(_ingest_tilt, series, images, tilt) for tilt, _, _ in missing)
+        n = series.geometry.n_tilts
+        session.finish("ingest", tasks, n, done=n - len(missing))
+        for name in ("tilt", "section", "tilt_angle", "y", "x"):
+            staging.remove(name)
+        _write_coordinates(staging.path, series)
+        staging.describe(
+            geometry=series.geometry.to_dict(),
+            grid=series.grid.to_dict(),
+            transforms=series.transforms,
+            binning=series.binning,
+            raw_shape=series.stack.shape,
+            source=str(Path(series.stack.path).resolve()),
+        )
+    return tomogram
+
+
+def create_stack(
+    path: Path,
+    geometry: TiltGeometry,
+    dtype: npt.DTypeLike,
+    attributes: dict[str, Any] | None = None,
+) -> ArrayHandle:
+    """Create an array (tilt, y, x) of which one tilt is one brick."""
+    ny, nx = geometry.image_shape
+    chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
+    brick = (1, rounded(ny, chunk[1]), rounded(nx, chunk[2]))
+    shape = (geometry.n_tilts, ny, nx)
+    return create_array(
+        path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
+    )
+
+
+def check_image_memory(image_shape: Sequence[int], resources: Resources, step: str) -> None:
+    """Refuse images of which one does not fit the memory of a task.
+
+    Raises
+    ------
+    PlanError
+    """
+    needed = 48 * image_shape[0] * image_shape[1]  # float32 in and out, float64 on the way
+    if needed > resources.task_budget:
+        raise PlanError(
+            f"{step}: an image of {image_shape[1]} x {image_shape[0]} pixels needs "
+            f"{format_bytes(needed)} per task, but a worker of "
+            f"{format_bytes(resources.memory_limit)} has "
+            f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory), or use "
+            "fewer of them (--workers)"
+        )
+
+
+def file_fingerprint(path: str | Path) -> dict[str, Any]:
+    """Size of a file, and a hash of its first and last MiB."""
+    size, sample = Path(path).stat().st_size, hashlib.sha256()
+    with Path(path).open("rb") as file:
+        sample.update(file.read(2**20))
+        file.seek(max(size - 2**20, 0))
+        sample.update(file.read(2**20))
+    return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}
+
+
+def _ingest_tilt(series: Series, images: ArrayHandle, tilt: int) -> None:
+    section = series.sections[tilt]
+    image = series.stack.read(section)
+    if not np.isfinite(image).any():
+        raise InputError(
+            f"{series.stack.path}: section {section} holds no finite pixel; "
+            f"leave it out with --exclude {section}"
+        )
+    transform = np.asarray(series.transforms[tilt])
+    out = resample(image, transform, series.geometry.image_shape, series.binning)
+    images.write((tilt, 0, 0), out[None])
+
+
+def _write_coordinates(folder: Path, series: Series) -> None:
+    geometry = series.geometry
+    ny, nx = geometry.image_shape
+    write_column(folder / "tilt", np.arange(geometry.n_tilts), ["tilt"])
+    write_column(folder / "section", np.array(series.sections), ["tilt"])
+    write_column(folder / "tilt_angle", geometry.tilt_angles, ["tilt"], {"units": "degree"})
+    write_column(folder / "y", np.arange(ny) * geometry.pixel_size, ["y"], {"units": "angstrom"})
+    write_column(folder / "x", np.arange(nx) * geometry.pixel_size, ["x"], {"units": "angstrom"})
+
+
+def _angles(stack: MrcStack, given: str | Path | Sequence[float] | None) -> Sequence[float]:
+    if given is None:
+        if stack.tilt_angles is None:
+            raise InputError(
+                f"{stack.path}: its header holds no tilt angles; give them with --tilt-angles"
+            )
+        return stack.tilt_angles
+    if isinstance(given, str | Path):
+        angles: Sequence[float] = read_tilt_angles(given)
+        what = str(given)
+    else:
+        angles, what = given, "tilt_angles"
+    _check_count(len(angles), stack, what, "angles")
+    return angles
+
+
+def _per_section(
+    given: str | Path | float, n: int, stack: MrcStack, name: str
+) -> Sequence[float]:
+    if isinstance(given, str | Path):
+        values = read_tilt_angles(given)
+        _check_count(len(values), stack, str(given), "angles")
+        return values
+    if not np.isfinite(given):
+        raise InputError(f"{name} is {given}; it must be a finite angle in degrees")
+    return [float(given)] * n
+
+
+def _transforms(
+    stack: MrcStack, alignment: str | Path | None, tilt_axis_angle: float | None
+) -> Transforms:
+    n = stack.shape[0]
+    if alignment is not None:
+        if tilt_axis_angle is not None:
+            raise InputError(
+                f"--tilt-axis-angle {tilt_axis_angle} and --alignment {alignment} both give the "
+                "axis; leave one out"
+            )
+        transforms = read_xf(alignment)
+        _check_count(len(transforms), stack, str(alignment), "transforms")
+        return transforms
+    angle = np.deg2rad(tilt_axis_angle or 0.0)
+    if not np.isfinite(angle):
+        raise InputError(f"--tilt-axis-angle is {tilt_axis_angle}; it must be a finite angle")
+    c, s = np.cos(angle), np.sin(angle)
+    return np.tile(np.array([[c, s, 0.0], [-s, c, 0.0]]), (n, 1, 1))
+
+
+def _check_count(found: int, stack: MrcStack, path: str, what: str) -> None:
+    if found != stack.shape[0]:
+        raise InputError(
+            f"{path} holds {found} {what}, but {stack.path} has {stack.shape[0]} images; "
+            "give the files of the same series"
+        )
+
+
+def _pixel_size(stack: MrcStack, given: float | None) -> float:
+    if given is not None and not (np.isfinite(given) and given > 0):
+        raise InputError(f"--pixel-size is {given} Å; it must be a positive number")
+    size = given or stack.pixel_size
+    if not size:
+        raise InputError(
+            f"{stack.path}: its header gives no pixel size; give it with --pixel-size (Å)"
+        )
+    return size
+
+
+def _kept(n: int, exclude: Sequence[int]) -> tuple[int, ...]:
+    for section in exclude:
+        if not 0 <= section < n:
+            raise InputError(f"--exclude {section}: the stack has sections 0 to {n - 1}")
+    kept = tuple(k for k in range(n) if k not in set(exclude))
+    if not kept:
+        raise InputError("--exclude leaves no tilt")
+    return kept

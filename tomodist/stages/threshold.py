@@ -1,0 +1,118 @@
+"""Step: choose the threshold of a score volume by the agreement of its reprojection with the maps.
+
+One task per tile (some rows of some tilts): it reads every brick of votes that the tile sees,
+keeps the largest vote per pixel, and returns two histograms per tilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tomodist.errors import PlanError
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.arrays import ArrayHandle, Window, brick_indices, brick_window
+from tomodist.lift.backproject import tilt_groups
+from tomodist.lift.project import project_tile
+from tomodist.lift.threshold import CountArray, ThresholdCurve, count_agreement, curve_of
+from tomodist.lift.windows import Range
+from tomodist.plan import INNER, Resources, format_bytes
+from tomodist.stages.execute import Session, task_of
+
+
+def choose_threshold_of(
+    session: Session,
+    scores: ArrayHandle,
+    maps: ArrayHandle,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+) -> ThresholdCurve:
+    """IoU of the maps with the reprojection of the votes, at every threshold.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    scores, maps : ArrayHandle
+        Votes (z, y, x) and maps (tilt, y, x).
+    geometry, grid
+        Of both.
+
+    Returns
+    -------
+    ThresholdCurve
+
+    Raises
+    ------
+    PlanError
+        If not even a tile of 64 rows of one tilt fits the memory of a task.
+    """
+    rows, tilts_per_task = plan_tiles(geometry, scores.brick, session.resources)
+    tiles = [
+        (tilts, (first, min(first + rows, geometry.image_shape[0])))
+        for tilts in tilt_groups(geometry.n_tilts, tilts_per_task)
+        for first in range(0, geometry.image_shape[0], rows)
+    ]
+    tasks = (task_of(_count_tile, scores, maps, geometry, grid, t, r) for t, r in tiles)
+    counts = np.zeros((geometry.n_tilts, 2, geometry.n_tilts + 1), np.int64)
+    for tilts, part in session.run("choose threshold", tasks, len(tiles)):
+        counts[list(tilts)] += part
+    return curve_of(counts)
+
+
+def plan_tiles(
+    geometry: TiltGeometry, brick: Sequence[int], resources: Resources
+) -> tuple[int, int]:
+    """Rows and tilts of a tile, such that it fits the memory of a task and every slot has work.
+
+    Examples
+    --------
+    >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
+    >>> plan_tiles(geometry, (128, 128, 128), Resources(2, 1, 2**30))
+    (128, 21)
+    """
+    rows, tilts = brick[1], geometry.n_tilts
+    while tile_memory(geometry, brick, rows, tilts) > resources.task_budget:
+        if rows > INNER:
+            rows = max(INNER, rows // 2)
+        elif tilts > 1:
+            tilts = -(-tilts // 2)
+        else:
+            raise PlanError(
+                f"choose threshold: a tile of {rows} rows of one tilt needs "
+                f"{format_bytes(tile_memory(geometry, brick, rows, 1))}, but a task has "
+                f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory)"
+            )
+    n_tiles = -(-geometry.image_shape[0] // rows)
+    groups = max(-(-geometry.n_tilts // tilts), -(-2 * resources.n_slots // n_tiles))
+    return rows, max(1, -(-geometry.n_tilts // groups))
+
+
+def tile_memory(geometry: TiltGeometry, brick: Sequence[int], rows: int, tilts: int) -> int:
+    """Bytes that the task of a tile holds: the tile twice (transposed), a brick twice, a map."""
+    width = geometry.image_shape[1]
+    voxels = brick[0] * brick[1] * brick[2]
+    return 2 * tilts * rows * width * 2 + 5 * voxels + 12 * (rows + INNER) * width
+
+
+def _count_tile(
+    scores: ArrayHandle,
+    maps: ArrayHandle,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    tilts: Sequence[int],
+    rows: Range,
+) -> tuple[Sequence[int], CountArray]:
+    bricks = _windows(scores.shape, scores.brick)
+    largest = project_tile("max", geometry, grid, scores.read, bricks, tilts, rows)
+    counts = [
+        count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), geometry.n_tilts)
+        for k, t in enumerate(tilts)
+    ]
+    return tilts, np.concatenate(counts)
+
+
+def _windows(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Window]:
+    for index in brick_indices(shape, brick):
+        yield brick_window(index, brick, shape)

@@ -9,13 +9,15 @@ clusters that are made here set what was measured to be fastest; for others, set
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import InputError
 from tomodist.plan import Resources
 from tomodist.stages.execute import Progress, Session, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -60,16 +62,14 @@ def open_session(
         If `cluster` is none of these, or the scheduler does not answer.
     """
     progress = progress or Silent()
-    n = n_workers or _n_cores()
-    if n < 1:
-        raise InputError(f"--workers is {n}; it must be 1 or more")
     if cluster == "threads":
-        limit = memory_limit or int(_SHARE * free_memory())
-        yield Session(Resources(1, n, limit), None, progress)
+        local = local_resources(n_workers, memory_limit)
+        limit = memory_limit or local.n_workers * local.memory_limit
+        yield Session(Resources(1, local.n_workers, limit), None, progress)
     elif cluster == "local":
-        limit = memory_limit or int(_SHARE * free_memory() / n)
-        with _local_client(n, limit, progress) as client:
-            yield Session(Resources(n, 1, limit), client, progress)
+        local = local_resources(n_workers, memory_limit)
+        with _local_client(local, progress) as client:
+            yield Session(local, client, progress)
     elif "://" in cluster:
         with _remote_client(cluster) as client:
             yield Session(_resources_of(client, cluster), client, progress)
@@ -78,6 +78,14 @@ def open_session(
             f"--cluster is {cluster!r}; give local, threads, or the address of a dask scheduler "
             "such as tcp://10.0.0.1:8786"
         )
+
+
+def local_resources(n_workers: int | None, memory_limit: int | None) -> Resources:
+    """Worker processes of one thread on this machine; see `open_session`."""
+    n = _n_cores() if n_workers is None else n_workers
+    if n < 1:
+        raise InputError(f"--workers is {n}; it must be 1 or more")
+    return Resources(n, 1, memory_limit or int(_SHARE * free_memory() / n))
 
 
 def free_memory() -> int:
@@ -98,7 +106,7 @@ def _n_cores() -> int:
 
 
 @contextmanager
-def _local_client(n: int, limit: int, progress: Progress) -> Iterator[Any]:
+def _local_client(resources: Resources, progress: Progress) -> Iterator[Any]:
     import dask
     import distributed
 
@@ -113,9 +121,9 @@ def _local_client(n: int, limit: int, progress: Progress) -> Iterator[Any]:
     with (
         dask.config.set(settings),
         distributed.LocalCluster(
-            n_workers=n,
+            n_workers=resources.n_workers,
             threads_per_worker=1,
-            memory_limit=limit,
+            memory_limit=resources.memory_limit,
             host="127.0.0.1",
             dashboard_address=_dashboard_address(),
         ) as cluster,

@@ -13,16 +13,20 @@ away from the 80 % at which dask pauses a worker.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tomodist.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 MiB = 2**20
 BASE_MEMORY = 320 * MiB  # measured: a worker after its first tasks, dask + zarr + numba + scipy
 USABLE = 0.75
 INNER = 64
 LARGEST_BRICK = (256, 512, 512)
+FAN_IN = 4  # partial sums that are added at a time
 WORTHWHILE = 2**20  # voxels: below this a brick is not cut for the sake of parallelism
 
 Shape3 = tuple[int, int, int]
@@ -122,9 +126,6 @@ class Plan:
     def in_flight(self) -> int:
         """Bricks that are submitted at a time."""
         return 3 * self.resources.n_slots
-
-
-FAN_IN = 4
 
 
 def plan_step(
@@ -233,6 +234,24 @@ def check_fit(plan: Plan) -> None:
     )
 
 
+def check_image_memory(image_shape: Sequence[int], resources: Resources, step: str) -> None:
+    """Refuse images of which one does not fit the memory of a task.
+
+    Raises
+    ------
+    PlanError
+    """
+    needed = 48 * image_shape[0] * image_shape[1]  # float32 in and out, float64 on the way
+    if needed > resources.task_budget:
+        raise PlanError(
+            f"{step}: an image of {image_shape[1]} x {image_shape[0]} pixels needs "
+            f"{format_bytes(needed)} per task, but a worker of "
+            f"{format_bytes(resources.memory_limit)} has "
+            f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory), or use "
+            "fewer of them (--workers)"
+        )
+
+
 def rounded(n: int, multiple: int = INNER) -> int:
     """`n` rounded up to a multiple.
 
@@ -281,7 +300,11 @@ def _too_few(shape: Shape3, brick: Shape3, resources: Resources) -> bool:
 
 
 def _tilts_per_task(
-    shape: Shape3, brick: Shape3, resources: Resources, n_tilts: int, may_group: bool  # noqa: FBT001
+    shape: Shape3,
+    brick: Shape3,
+    resources: Resources,
+    n_tilts: int,
+    may_group: bool,  # noqa: FBT001
 ) -> int:
     """All tilts in one task, unless there are fewer bricks than slots."""
     n_bricks = math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))

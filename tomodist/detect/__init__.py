@@ -1,0 +1,1 @@
+"""Two-dimensional detectors: images in, maps or boxes out."""

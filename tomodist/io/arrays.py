@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,9 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from tomodist.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 Index = tuple[int, ...]
 Window = tuple[tuple[int, int], ...]  # (start, stop) along every axis
@@ -165,7 +167,10 @@ def create_array(
 
 
 def write_column(
-    path: Path, data: npt.ArrayLike, dims: Sequence[str], attributes: Mapping[str, Any] | None = None
+    path: Path,
+    data: npt.ArrayLike,
+    dims: Sequence[str],
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a small array (a coordinate, a table column) whole, in one chunk."""
     values = np.asarray(data)
@@ -192,9 +197,7 @@ def brick_indices(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Index]
     >>> list(brick_indices((3, 4), (2, 4)))
     [(0, 0), (1, 0)]
     """
-    return itertools.product(
-        *(range(math.ceil(n / b)) for n, b in zip(shape, brick, strict=True))
-    )
+    return itertools.product(*(range(math.ceil(n / b)) for n, b in zip(shape, brick, strict=True)))
 
 
 def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Window:
@@ -205,9 +208,7 @@ def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Wi
     >>> brick_window((1, 0), (2, 4), (3, 4))
     ((2, 3), (0, 4))
     """
-    return tuple(
-        (i * b, min((i + 1) * b, n)) for i, b, n in zip(index, brick, shape, strict=True)
-    )
+    return tuple((i * b, min((i + 1) * b, n)) for i, b, n in zip(index, brick, shape, strict=True))
 
 
 _WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}

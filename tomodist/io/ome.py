@@ -10,8 +10,10 @@ Source: https://ngff.openmicroscopy.org/0.5/
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AXES = ("z", "y", "x")
 _SMALLEST = 64  # voxels: a level is added until the largest side is at most this

@@ -3,6 +3,7 @@
     TS_01.zarr/
         tilt_series/                images (tilt, y, x), tilt_angle (tilt), ...
         maps/<label>/               maps (tilt, y, x), boxes (tilt, box, field)
+        curves/<label>/             iou (tilt, threshold)
         scores/<label>/scale0/      scores (z, y, x)        OME-Zarr 0.5 multiscale
         labels/<label>/scale0/      labels (z, y, x)        OME-Zarr 0.5 label image
         structures/<label>/         one array per column of the table
@@ -33,7 +34,7 @@ from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle
 
 FORMAT = 1
-KINDS = ("maps", "scores", "labels", "structures")
+KINDS = ("maps", "scores", "curves", "labels", "structures")
 Fingerprint = Mapping[str, Any]
 
 
@@ -290,6 +291,16 @@ def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     True
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: str | Path) -> dict[str, Any]:
+    """Size of a file, and a hash of its first and last MiB."""
+    size, sample = Path(path).stat().st_size, hashlib.sha256()
+    with Path(path).open("rb") as file:
+        sample.update(file.read(2**20))
+        file.seek(max(size - 2**20, 0))
+        sample.update(file.read(2**20))
+    return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
 from tomodist.io.arrays import write_column
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Column = tuple[Sequence[str], npt.ArrayLike, str]  # dimensions, values, unit
 

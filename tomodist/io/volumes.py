@@ -1,16 +1,23 @@
-"""Volumes of a tomogram store: OME-Zarr pyramids whose levels xarray opens."""
+"""Arrays of a tomogram store: stacks of images, and OME-Zarr pyramids that xarray opens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
 import zarr
 
-from tomodist.geometry import VolumeGrid
 from tomodist.io.arrays import INNER_CHUNK, ArrayHandle, create_array, write_column
 from tomodist.io.ome import AXES, level_scale, level_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+
+TILT_CHUNK = (1, 128, 256)  # a brick's window is a few rows of every tilt
 
 
 def create_levels(
@@ -45,6 +52,22 @@ def create_levels(
     return levels
 
 
+def create_stack(
+    path: Path,
+    geometry: TiltGeometry,
+    dtype: npt.DTypeLike,
+    attributes: dict[str, Any] | None = None,
+) -> ArrayHandle:
+    """Create an array (tilt, y, x) of which one tilt is one brick."""
+    ny, nx = geometry.image_shape
+    chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
+    brick = (1, _rounded(ny, chunk[1]), _rounded(nx, chunk[2]))
+    shape = (geometry.n_tilts, ny, nx)
+    return create_array(
+        path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
+    )
+
+
 def _create_level(
     group: Path,
     variable: str,
@@ -57,10 +80,14 @@ def _create_level(
     """Create a level's array and coordinates under another name, then rename it into being."""
     draft = group.with_name(f"{group.name}.draft")
     zarr.create_group(str(draft), overwrite=True)
-    fitting = [min(b, -(-n // INNER_CHUNK) * INNER_CHUNK) for b, n in zip(brick, shape, strict=True)]
+    fitting = [min(b, _rounded(n, INNER_CHUNK)) for b, n in zip(brick, shape, strict=True)]
     create_array(draft / variable, shape, dtype, dims=AXES, brick=fitting)
     scale, start = level_scale(level, voxel_size)
     for axis, n in zip(AXES, shape, strict=True):
         values = [start + k * scale for k in range(n)]
         write_column(draft / axis, values, [axis], {"units": "angstrom"})
     draft.rename(group)
+
+
+def _rounded(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple

@@ -4,12 +4,21 @@
 projected centre and h half its projected width. This is the exact gather form of "a pixel marks
 every voxel that its ray passes through" (Zeng et al., Eq. 5).
 
+A pixel centre closer than `TIE` to an end of that interval lies on it. Such ties are common: with
+even nz and nx and an odd image width the ray through the rotation centre meets the corner of the
+same four voxels at *every* angle, and at 60 degrees a whole layer ties. Without `TIE` the last bit
+of u would decide, differently from tilt to tilt and from processor to processor.
+
 *Interpolation* (linear): a voxel touches the two pixels beside u, with weights 1 - f and f.
+
+numba's cache does not notice a change of this file: after one, delete ``kernels/__pycache__``.
 """
 
 import math
 
 from numba import njit
+
+TIE = 1e-9  # pixels: above the rounding error of u (1e-12 at pixel 6000), far below any size
 
 
 @njit(inline="always")
@@ -21,8 +30,8 @@ def position(matrix, z, y, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 @njit(inline="always")
 def footprint(u, half, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """First and last + 1 window index of the pixels in [u - half, u + half), cut to the window."""
-    low = max(int(math.ceil(u - half)) - origin, 0)
-    high = min(int(math.ceil(u + half)) - origin, size)
+    low = max(math.ceil(u - half) - origin, 0)
+    high = min(math.ceil(u + half) - origin, size)
     return low, high
 
 

@@ -7,9 +7,8 @@ integers, so any grouping gives bitwise the same brick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,9 @@ from tomodist import kernels  # noqa: F401 -- the layout is documented there
 from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid, half_widths
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
 from tomodist.lift.windows import ReadImage, Windows, binary_windows, linear_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AnyArray = npt.NDArray[Any]
 
@@ -246,9 +248,7 @@ def _add_coverage(
     """Weights that reach each voxel; where all rows are alike, one row is computed for all."""
     if seen.rows_only and np.array_equal(measured.any(axis=2), measured.all(axis=2)):
         row = np.zeros((*total.shape[:2], 1), np.float32)
-        _add_linear(
-            seen, measured[:, :, :1].astype(np.float32), matrices, weights, start, row
-        )
+        _add_linear(seen, measured[:, :, :1].astype(np.float32), matrices, weights, start, row)
         total += row
     else:
         _add_linear(seen, measured.astype(np.float32), matrices, weights, start, total)

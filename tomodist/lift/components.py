@@ -10,15 +10,17 @@ Sums of integer scores are exact; only small tables leave a brick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 AnyArray = npt.NDArray[Any]
 LabelArray = npt.NDArray[np.uint32]

@@ -6,9 +6,8 @@ all are parameters here. `tomodist.kernels.edges` says how a round is computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,9 @@ from tomodist.geometry import TiltGeometry, VolumeGrid, half_widths
 from tomodist.kernels.edges import refined_votes, support_planes
 from tomodist.lift.backproject import as_index, kernel_shape, votes_dtype
 from tomodist.lift.windows import ReadImage, binary_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ the *residual* is the distance from there to the centre of that box (the nearest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from tomodist.geometry import FloatArray, project_points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = npt.NDArray[np.float64]
 

@@ -6,22 +6,25 @@ workers, each brick's tilts are split into groups whose contributions are added 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.geometry import FloatArray, half_widths
-from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
 from tomodist.io.volumes import create_levels
 from tomodist.lift.backproject import Lifting, lift_brick, tilt_groups
-from tomodist.lift.windows import Range
 from tomodist.plan import FAN_IN, INNER, Plan, Resources, Shape3, Terms, plan_step
 from tomodist.stages.execute import Session, Task, task_of, tree_of
 from tomodist.stages.pyramid import fill_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tomodist.io.arrays import ArrayHandle, Index
+    from tomodist.lift.windows import Range
 
 VERSION = 1  # of the algorithm; raise it when its results change
 
@@ -214,9 +217,7 @@ class _WriteSum:
         self.scores.write(self.brick, self.lifting.finish(_add(*parts)))
 
 
-def _window_size(
-    matrices: FloatArray, size: Shape3, image_shape: Sequence[int]
-) -> tuple[int, int]:
+def _window_size(matrices: FloatArray, size: Shape3, image_shape: Sequence[int]) -> tuple[int, int]:
     """Rows and columns that the largest window of a brick can have."""
     reach = np.abs(matrices[:, :, :3]) @ np.array(size) + 2 * half_widths(matrices) + 4
     rows, columns = np.minimum(np.ceil(reach.max(axis=0)), image_shape).astype(int)

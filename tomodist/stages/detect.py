@@ -5,28 +5,31 @@ Per tilt the boxes are written first and the map last: the map's shard is the co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.base import BoxDetector, MapDetector
 from tomodist.detect.boxes import Boxes, boxes_of, fill, fill_disks
 from tomodist.errors import InputError
-from tomodist.io.arrays import ArrayHandle, create_array
+from tomodist.io.arrays import ArrayHandle
+from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample
 from tomodist.io.stacks import ImageStack, open_stack
-from tomodist.io.store import Tomogram
+from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import UNMEASURED
+from tomodist.plan import check_image_memory
 from tomodist.stages.execute import Session, task_of
-from tomodist.stages.ingest import check_image_memory, create_stack, file_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.io.store import Tomogram
 
 VERSION = 1
-MAX_BOXES = 4096  # per tilt
-BOX_FIELDS = ("y", "x", "height", "width", "score")
 Form = Literal["box", "disk"]
 Frame = Literal["aligned", "raw"]
 
@@ -93,7 +96,7 @@ class ImportedMaps:
     ) -> tuple[npt.NDArray[np.uint8], Boxes]:
         """Map and boxes of one tilt."""
         values = np.asarray(self.stack.read(self.sections[tilt]))
-        found = ((values != 0) & (values == values)).astype(np.float32)  # noqa: PLR0124 -- not NaN
+        found = ((values != 0) & (values == values)).astype(np.float32)
         if self.transforms:
             found = resample(found, np.asarray(self.transforms[tilt]), image.shape, self.binning)
         mask = (found > 0.5).astype(np.uint8)
@@ -187,10 +190,13 @@ def detect_maps(
     check_image_memory(geometry.image_shape, session.resources, "detect")
     images = tomogram.array("tilt_series", "images")
     with tomogram.stage(unit, fingerprint) as staging:
-        maps, boxes = ArrayHandle(str(staging.path / "maps")), ArrayHandle(str(staging.path / "boxes"))
+        maps, boxes = (
+            ArrayHandle(str(staging.path / "maps")),
+            ArrayHandle(str(staging.path / "boxes")),
+        )
         if not staging.has("maps"):
             staging.clear()
-            boxes = _create_boxes(staging.path / "boxes", geometry.n_tilts)
+            boxes = create_boxes(staging.path / "boxes", geometry.n_tilts)
             maps = create_stack(staging.path / "maps", geometry, np.uint8)
         missing = maps.missing()
         tasks = (
@@ -203,20 +209,6 @@ def detect_maps(
     return True
 
 
-def _create_boxes(path: Path, n_tilts: int) -> ArrayHandle:
-    shape = (n_tilts, MAX_BOXES, len(BOX_FIELDS))
-    brick = (1, *shape[1:])
-    return create_array(
-        path,
-        shape,
-        np.float32,
-        dims=("tilt", "box", "field"),
-        brick=brick,
-        chunk=brick,
-        attributes={"fields": BOX_FIELDS, "units": "pixel"},
-    )
-
-
 def _detect_tilt(
     images: ArrayHandle,
     maps: ArrayHandle,
@@ -227,21 +219,6 @@ def _detect_tilt(
 ) -> None:
     image = images.read((tilt, tilt + 1))[0]
     found, places = source.detect(image, pixel_size, tilt)
-    if len(places.score) > MAX_BOXES:
-        raise InputError(
-            f"tilt {tilt}: {len(places.score)} detections, more than {MAX_BOXES}; "
-            "use a higher threshold"
-        )
     mask = np.where(np.isfinite(image), found, UNMEASURED).astype(np.uint8)
-    boxes.write((tilt, 0, 0), _box_rows(places)[None])
+    write_boxes(boxes, tilt, places.center, places.size, places.score)
     maps.write((tilt, 0, 0), mask[None])
-
-
-def _box_rows(boxes: Boxes) -> npt.NDArray[np.float32]:
-    rows = np.full((MAX_BOXES, len(BOX_FIELDS)), np.nan, np.float32)
-    n = len(boxes.score)
-    rows[:n] = np.column_stack([boxes.center, boxes.size, boxes.score])
-    return rows
-
-
-__all__ = ["DetectorMaps", "ImportedMaps", "detect_maps", "file_fingerprint", "import_maps"]

@@ -67,9 +67,7 @@ class Session:
     client: Any = None
     progress: Progress = Silent()  # noqa: RUF009 -- it holds nothing
 
-    def run(
-        self, step: str, tasks: Iterable[Task], total: int, *, done: int = 0
-    ) -> Iterator[Any]:
+    def run(self, step: str, tasks: Iterable[Task], total: int, *, done: int = 0) -> Iterator[Any]:
         """Run tasks, a few at a time, and yield their results as they come.
 
         Parameters

@@ -5,27 +5,29 @@ Everything about the input is checked in `describe_series`, before a store is ma
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.errors import InputError, PlanError
+from tomodist.errors import InputError
 from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.arrays import ArrayHandle, create_array, write_column
+from tomodist.io.arrays import ArrayHandle, write_column
 from tomodist.io.imod import alignment_geometry, read_tilt_angles, read_xf
 from tomodist.io.mrc import MrcStack, open_mrc
 from tomodist.io.resample import aligned_shape, resample
-from tomodist.io.store import Tomogram
-from tomodist.plan import Resources, format_bytes, rounded
+from tomodist.io.store import Tomogram, file_fingerprint
+from tomodist.io.volumes import create_stack
+from tomodist.plan import check_image_memory
 from tomodist.stages.execute import Session, task_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 VERSION = 1
-TILT_CHUNK = (1, 128, 256)  # of images and maps: a brick's window is a few rows of every tilt
 Transforms = npt.NDArray[np.float64]
 
 
@@ -195,51 +197,21 @@ def ingest_series(
     return tomogram
 
 
-def create_stack(
-    path: Path,
-    geometry: TiltGeometry,
-    dtype: npt.DTypeLike,
-    attributes: dict[str, Any] | None = None,
-) -> ArrayHandle:
-    """Create an array (tilt, y, x) of which one tilt is one brick."""
-    ny, nx = geometry.image_shape
-    chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
-    brick = (1, rounded(ny, chunk[1]), rounded(nx, chunk[2]))
-    shape = (geometry.n_tilts, ny, nx)
-    return create_array(
-        path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
-    )
-
-
-def check_image_memory(image_shape: Sequence[int], resources: Resources, step: str) -> None:
-    """Refuse images of which one does not fit the memory of a task.
-
-    Raises
-    ------
-    PlanError
-    """
-    needed = 48 * image_shape[0] * image_shape[1]  # float32 in and out, float64 on the way
-    if needed > resources.task_budget:
-        raise PlanError(
-            f"{step}: an image of {image_shape[1]} x {image_shape[0]} pixels needs "
-            f"{format_bytes(needed)} per task, but a worker of "
-            f"{format_bytes(resources.memory_limit)} has "
-            f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory), or use "
-            "fewer of them (--workers)"
-        )
-
-
-def file_fingerprint(path: str | Path) -> dict[str, Any]:
-    """Size of a file, and a hash of its first and last MiB."""
-    size, sample = Path(path).stat().st_size, hashlib.sha256()
-    with Path(path).open("rb") as file:
-        sample.update(file.read(2**20))
-        file.seek(max(size - 2**20, 0))
-        sample.update(file.read(2**20))
-    return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}
+def lazy_images(series: Series) -> da.Array:
+    """Images as they would be stored, lazy, one tilt per chunk: (n_tilts, height, width)."""
+    shape = series.geometry.image_shape
+    tilts = [
+        da.from_delayed(task_of(_stored_image, series, tilt), shape, np.float32)
+        for tilt in range(series.geometry.n_tilts)
+    ]
+    return da.stack(tilts)
 
 
 def _ingest_tilt(series: Series, images: ArrayHandle, tilt: int) -> None:
+    images.write((tilt, 0, 0), _stored_image(series, tilt)[None])
+
+
+def _stored_image(series: Series, tilt: int) -> npt.NDArray[np.float32]:
     section = series.sections[tilt]
     image = series.stack.read(section)
     if not np.isfinite(image).any():
@@ -248,8 +220,7 @@ def _ingest_tilt(series: Series, images: ArrayHandle, tilt: int) -> None:
             f"leave it out with --exclude {section}"
         )
     transform = np.asarray(series.transforms[tilt])
-    out = resample(image, transform, series.geometry.image_shape, series.binning)
-    images.write((tilt, 0, 0), out[None])
+    return resample(image, transform, series.geometry.image_shape, series.binning)
 
 
 def _write_coordinates(folder: Path, series: Series) -> None:
@@ -278,9 +249,7 @@ def _angles(stack: MrcStack, given: str | Path | Sequence[float] | None) -> Sequ
     return angles
 
 
-def _per_section(
-    given: str | Path | float, n: int, stack: MrcStack, name: str
-) -> Sequence[float]:
+def _per_section(given: str | Path | float, n: int, stack: MrcStack, name: str) -> Sequence[float]:
     if isinstance(given, str | Path):
         values = read_tilt_angles(given)
         _check_count(len(values), stack, str(given), "angles")

@@ -5,14 +5,18 @@ The largest label of a block never invents a number, and a small structure never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import itertools
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.stages.execute import Session, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.io.arrays import ArrayHandle, Index
 
 AnyArray = npt.NDArray[Any]
 Reduce = Literal["mean", "max"]
@@ -31,7 +35,7 @@ def fill_levels(session: Session, levels: Sequence[ArrayHandle], reduce: Reduce)
     reduce : {"mean", "max"}
         What becomes of a block of 2 x 2 x 2 voxels.
     """
-    for level, (larger, smaller) in enumerate(zip(levels, levels[1:], strict=False), start=1):
+    for level, (larger, smaller) in enumerate(itertools.pairwise(levels), start=1):
         missing = smaller.missing()
         total = len(smaller.bricks())
         tasks = (task_of(shrink_brick, larger, smaller, brick, reduce) for brick in missing)
@@ -45,7 +49,8 @@ def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, brick: Index, reduce
     out = np.empty((z_end - z, y[1] - y[0], x[1] - x[0]), larger.dtype)
     for first in range(z, z_end, _LAYERS):
         end = min(first + _LAYERS, z_end)
-        window = [(2 * a, min(2 * b, n)) for (a, b), n in zip(((first, end), y, x), shape, strict=True)]
+        slab = ((first, end), y, x)
+        window = [(2 * a, min(2 * b, n)) for (a, b), n in zip(slab, shape, strict=True)]
         out[first - z : end - z] = halve(larger.read(*window), reduce)
     smaller.write(brick, out)
 
@@ -59,9 +64,7 @@ def halve(values: AnyArray, reduce: Reduce) -> AnyArray:
     array([[[2, 5]]], dtype=uint8)
     """
     values = np.pad(values, [(0, n % 2) for n in values.shape], mode="edge")
-    corners = [
-        values[i::2, j::2, k::2] for i in (0, 1) for j in (0, 1) for k in (0, 1)
-    ]
+    corners = [values[i::2, j::2, k::2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     if reduce == "max":
         return np.maximum.reduce(corners)
     if values.dtype.kind == "f":

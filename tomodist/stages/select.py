@@ -1,23 +1,22 @@
-"""Step: scores above a threshold become labelled structures (`labels/<label>`, `structures/<label>`).
+"""Step: scores above a threshold become numbered structures: `labels/...`, `structures/...`.
 
-    1  label      every brick by itself, stored beside the result          resumable
-    2  measure    every brick's components, and pairs that touch across faces
-    3  merge      small tables, in this process
-    4  number     every brick with the final numbers                       resumable
+1  label      every brick by itself, stored beside the result          resumable
+2  measure    every brick's components, and pairs that touch across faces
+3  merge      small tables, in this process
+4  number     every brick with the final numbers                       resumable
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle, Index, create_array
+from tomodist.io.boxes import stored_boxes
 from tomodist.io.ome import AXES, image_label, multiscales
-from tomodist.io.store import Staging, Tomogram
 from tomodist.io.tables import Column, write_table
 from tomodist.io.volumes import create_levels
 from tomodist.lift.components import Measures, label_brick, measure, merge, touching
@@ -25,6 +24,12 @@ from tomodist.lift.support import supporting_boxes, triangulate
 from tomodist.plan import Plan, Resources, Shape3, Terms, plan_step
 from tomodist.stages.execute import Session, task_of
 from tomodist.stages.pyramid import fill_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.store import Staging, Tomogram
 
 VERSION = 1
 Pair = tuple[Index, Index]
@@ -53,9 +58,7 @@ class Selection:
     triangulate: bool = False
 
 
-def plan_labels(
-    grid: VolumeGrid, resources: Resources, brick: Sequence[int] | None = None
-) -> Plan:
+def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | None = None) -> Plan:
     """Plan the labelling: per voxel, scores, mask, labels, and a shard being written."""
 
     def terms(size: Shape3, _: int) -> Terms:
@@ -109,7 +112,7 @@ def select_structures(
         **vars(selection),
     }
     units = [f"labels/{label}", f"structures/{label}"]
-    if all([tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]):
+    if all(tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units):
         return False
     plan = plan_labels(tomogram.grid, session.resources, brick)
     scores = tomogram.array(f"scores/{label}", "scale0/scores")
@@ -150,9 +153,7 @@ def _label(scores: ArrayHandle, local: ArrayHandle, brick: Index, threshold: flo
     local.write(brick, label_brick(scores.read(*local.window(brick)), threshold))
 
 
-def _measure(
-    session: Session, scores: ArrayHandle, local: ArrayHandle
-) -> tuple[Measures, Numbers]:
+def _measure(session: Session, scores: ArrayHandle, local: ArrayHandle) -> tuple[Measures, Numbers]:
     """Passes 2 and 3: measure, find what touches, merge."""
     bricks = local.bricks()
     measures: dict[Index, Measures] = {}
@@ -239,7 +240,9 @@ def _columns(
 ) -> Mapping[str, Column]:
     n = len(rows)
     seen = np.isfinite(residual)
-    middle = np.array([np.median(r[s]) if s.any() else np.nan for r, s in zip(residual.T, seen.T, strict=True)])
+    middle = np.full(n, np.nan)
+    for k in np.flatnonzero(seen.any(axis=0)):
+        middle[k] = np.median(residual[seen[:, k], k])
     size = (rows.high - rows.low + 1) * grid.voxel_size
     columns: dict[str, Column] = {"id": (["structure"], np.arange(1, n + 1, dtype=np.uint32), "")}
     for k, axis in enumerate(AXES):
@@ -253,14 +256,8 @@ def _columns(
         "mean_score": (["structure"], rows.weight / np.maximum(rows.n_voxels, 1), ""),
         "highest_score": (["structure"], rows.highest, ""),
         "n_tilts": (["structure"], seen.sum(axis=0), ""),
-        "residual": (["structure"], middle.reshape(n), "pixel"),
+        "residual": (["structure"], middle, "pixel"),
         "residual_per_tilt": (["structure", "tilt"], residual.T.astype(np.float32), "pixel"),
         "tilt_angle": (["tilt"], np.array(geometry.tilt_angles), "degree"),
     }
     return columns
-
-
-def stored_boxes(boxes: ArrayHandle) -> list[npt.NDArray[np.float64]]:
-    """Boxes of every tilt: list of arrays (n_boxes, 4) of y, x, height, width in pixels."""
-    rows = boxes.read().astype(np.float64)
-    return [tilt[np.isfinite(tilt[:, 0]), :4] for tilt in rows]

@@ -6,19 +6,27 @@ keeps the largest vote per pixel, and returns two histograms per tilt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomodist.errors import PlanError
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle, Window, brick_indices, brick_window
+from tomodist.io.tables import Column, write_table
 from tomodist.lift.backproject import tilt_groups
 from tomodist.lift.project import project_tile
 from tomodist.lift.threshold import CountArray, ThresholdCurve, count_agreement, curve_of
-from tomodist.lift.windows import Range
 from tomodist.plan import INNER, Resources, format_bytes
 from tomodist.stages.execute import Session, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.store import Tomogram
+    from tomodist.lift.windows import Range
+
+VERSION = 1
 
 
 def choose_threshold_of(
@@ -116,3 +124,39 @@ def _count_tile(
 def _windows(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Window]:
     for index in brick_indices(shape, brick):
         yield brick_window(index, brick, shape)
+
+
+def keep_curve(tomogram: Tomogram, label: str, curve: ThresholdCurve) -> None:
+    """Store a threshold curve as `curves/<label>`."""
+    with tomogram.stage(f"curves/{label}", _fingerprint(tomogram, label)) as staging:
+        staging.clear()
+        columns: dict[str, Column] = {
+            "iou": (["tilt", "threshold"], curve.iou, ""),
+            "threshold": (["threshold"], curve.thresholds, ""),
+            "tilt_angle": (["tilt"], tomogram.geometry.tilt_angles, "degree"),
+        }
+        write_table(staging.path, columns)
+        staging.describe(best=curve.best)
+
+
+def stored_threshold(tomogram: Tomogram, label: str, *, overwrite: bool) -> float | None:
+    """The best threshold of an earlier run on the same scores, or None.
+
+    Raises
+    ------
+    ExistsError
+        If there is a curve of other scores and `overwrite` is false.
+    """
+    unit = f"curves/{label}"
+    if tomogram.is_current(unit, _fingerprint(tomogram, label), overwrite=overwrite):
+        return float(tomogram.attributes(unit)["best"])
+    return None
+
+
+def _fingerprint(tomogram: Tomogram, label: str) -> dict[str, Any]:
+    return {
+        "step": "choose threshold",
+        "version": VERSION,
+        "scores": tomogram.digest(f"scores/{label}"),
+        "maps": tomogram.digest(f"maps/{label}"),
+    }

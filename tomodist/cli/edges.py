@@ -1,0 +1,85 @@
+"""``tomodist edges``: 2D edges to 3D edges, refined between adjacent tilts (Algorithm 2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tomodist.cli.options import lifting_options
+from tomodist.cli.tasks import open_tomogram, run_or_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
+@click.option("--maps", type=click.Path(), help="2D edges made elsewhere.")
+@click.option(
+    "--maps-frame", type=click.Choice(["aligned", "raw"]), default="aligned", show_default=True
+)
+@click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
+@click.option("--fraction", type=float, help="2D threshold between minimum and maximum, 0 to 1.")
+@click.option("--dark/--bright", default=True, help="Edges are dark lines. [default]")
+@click.option("--reach", default=2, show_default=True, help="w: tilts to either side that support.")
+@click.option(
+    "--support", default=4, show_default=True, help="k: tilts of 2 w + 1 that must agree."
+)
+@click.option("--rounds", default=2, show_default=True, help="m: rounds of refinement.")
+@click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
+@lifting_options
+def command(
+    store: Path,
+    label: str,
+    maps: str | None,
+    maps_frame: str,
+    sigma: float,
+    fraction: float | None,
+    reach: int,
+    support: int,
+    rounds: int,
+    threshold: float | None,
+    min_voxels: int,
+    brick: tuple[int, ...] | None,
+    tilts_per_task: int | None,
+    *,
+    dark: bool,
+    keep_own: bool,
+    overwrite: bool,
+    dry_run: bool,
+    cluster: str,
+    workers: int | None,
+    memory: int | None,
+) -> None:
+    """Lift 2D edges to 3D; marks that neighbouring tilts do not support are removed."""
+    from tomodist.detect.classical import DogEdges
+    from tomodist.pipeline import edge_detection
+    from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
+
+    tomogram = open_tomogram(store)
+    source: MapSource
+    if maps is None:
+        level = {} if fraction is None else {"threshold": fraction}
+        source = DetectorMaps(DogEdges(sigma=sigma, dark=dark, **level))
+    else:
+        source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
+    refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}
+    task = edge_detection(
+        tomogram,
+        label,
+        source,
+        refinement,
+        threshold=threshold,
+        min_voxels=min_voxels,
+        brick=brick,
+        tilts_per_task=tilts_per_task,
+    )
+    run_or_plan(
+        tomogram,
+        task,
+        cluster=cluster,
+        workers=workers,
+        memory=memory,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,61 @@
+"""``tomodist info``: what a store holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tomodist.cli.console import print_table
+from tomodist.cli.options import STORE
+from tomodist.cli.tasks import open_tomogram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomodist.io.store import Tomogram
+
+
+@click.command("info", epilog="Example: tomodist info TS_01.zarr")
+@click.argument("store", type=STORE)
+def command(store: Path) -> None:
+    """Show what a tomogram store holds and how it was made."""
+    tomogram = open_tomogram(store)
+    rows = [*_series_rows(tomogram), *_result_rows(tomogram)]
+    print_table(str(store), ("what", "content", "made with"), rows)
+
+
+def _series_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
+    if not tomogram.has("tilt_series"):
+        return [("tilt_series", "not there yet; run `tomodist ingest`", "")]
+    geometry, grid = tomogram.geometry, tomogram.grid
+    angles, (ny, nx) = geometry.tilt_angles, geometry.image_shape
+    images = (
+        f"{geometry.n_tilts} images of {nx} x {ny} pixels of {geometry.pixel_size:g} Å, "
+        f"{min(angles):g}° to {max(angles):g}°"
+    )
+    volume = " x ".join(map(str, grid.shape))
+    source = str(tomogram.attributes("tilt_series").get("source", ""))
+    return [
+        ("tilt_series", images, source),
+        ("volume (z, y, x)", f"{volume} voxels of {grid.voxel_size:g} Å", ""),
+    ]
+
+
+def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
+    rows = []
+    for kind in ("maps", "scores", "labels", "structures"):
+        for label in tomogram.labels(kind):
+            attributes = tomogram.attributes(f"{kind}/{label}")
+            made = {k: v for k, v in attributes.items() if k != "fingerprint"}
+            text = ", ".join(f"{k}={v}" for k, v in made.items() if not isinstance(v, dict | list))
+            rows.append((f"{kind}/{label}", _content(tomogram, kind, label), text))
+    return rows
+
+
+def _content(tomogram: Tomogram, kind: str, label: str) -> str:
+    data = tomogram.dataset(f"{kind}/{label}")
+    if kind == "structures":
+        return f"{data.sizes['structure']} structures"
+    array = data[kind]
+    return f"{' x '.join(map(str, array.shape))} {array.dtype}"

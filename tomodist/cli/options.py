@@ -1,0 +1,106 @@
+"""Options that several commands share, and the session that they describe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tomodist.cli.console import Bars
+
+if TYPE_CHECKING:
+    from tomodist.stages.execute import Session
+
+Command = Callable[..., Any]
+STORE = click.Path(path_type=Path)
+_UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+class Bytes(click.ParamType):
+    """A number of bytes such as ``2GiB`` or ``500M``."""
+
+    name = "size"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 -- click passes what it got
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Parse it."""
+        found = re.fullmatch(r"([\d.]+)\s*([kmgtb]?)i?b?", str(value).strip().lower())
+        if not found:
+            self.fail(f"{value!r} is not a size; write it like 2GiB or 500MiB", param, ctx)
+        return int(float(found[1]) * _UNITS[found[2]])
+
+
+class Brick(click.ParamType):
+    """Three multiples of 64, such as ``128,256,256``."""
+
+    name = "z,y,x"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, ...]:
+        """Parse it."""
+        parts = tuple(int(p) for p in re.findall(r"\d+", str(value)))
+        if len(parts) != 3 or any(p % 64 or not p for p in parts):
+            self.fail(f"{value!r} is not three multiples of 64, such as 128,256,256", param, ctx)
+        return parts
+
+
+def cluster_options(command: Command) -> Command:
+    """Where the work runs: --cluster, --workers, --memory."""
+    options = [
+        click.option(
+            "--cluster",
+            default="local",
+            show_default=True,
+            help="local (worker processes), threads, or the address of a dask scheduler.",
+        ),
+        click.option("--workers", type=int, help="Processes or threads. [default: one per core]"),
+        click.option("--memory", type=Bytes(), help="Per worker process. [default: 80 % of free]"),
+    ]
+    return _apply(options, command)
+
+
+def lifting_options(command: Command) -> Command:
+    """What every 3D task takes."""
+    options = [
+        click.argument("store", type=STORE),
+        click.option("--label", required=True, help="Name of the structures."),
+        click.option(
+            "--threshold", type=float, help="On the votes. [default: where reprojection fits best]"
+        ),
+        click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
+        click.option("--brick", type=Brick(), help="Of the score volume. [default: planned]"),
+        click.option("--tilts-per-task", type=int, help="[default: planned]"),
+        click.option("--overwrite", is_flag=True, help="Replace what was made differently."),
+        click.option("--dry-run", is_flag=True, help="Check everything, print the plan, stop."),
+    ]
+    return _apply(options, cluster_options(command))
+
+
+@contextmanager
+def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterator[Session]:
+    """Open the session that the cluster options describe, with progress bars."""
+    from tomodist.cluster import open_session  # imports dask
+
+    with (
+        Bars() as bars,
+        open_session(cluster, n_workers=workers, memory_limit=memory, progress=bars) as session,
+    ):
+        yield session
+
+
+def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,48 @@
+"""``tomodist plan``: what a run would cost; nothing is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tomodist.cli.options import STORE, Brick, Bytes
+from tomodist.cli.tasks import open_tomogram, print_plans
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("plan", epilog="Example: tomodist plan TS_01.zarr --workers 16 --memory 4GiB")
+@click.argument("store", type=STORE)
+@click.option(
+    "--task",
+    type=click.Choice(["segment", "locate", "edges"]),
+    default="segment",
+    show_default=True,
+)
+@click.option("--workers", type=int, help="Worker processes. [default: one per core]")
+@click.option("--memory", type=Bytes(), help="Per worker process. [default: 80 % of free]")
+@click.option("--brick", type=Brick(), help="Of the score volume. [default: planned]")
+@click.option("--tilts-per-task", type=int, help="[default: planned]")
+def command(
+    store: Path,
+    task: str,
+    workers: int | None,
+    memory: int | None,
+    brick: tuple[int, ...] | None,
+    tilts_per_task: int | None,
+) -> None:
+    """Print bricks, tasks, memory and bytes of a run on a store, and run nothing."""
+    from tomodist.cluster import local_resources
+    from tomodist.lift.backproject import Votes
+    from tomodist.lift.edges import RefinedEdges
+    from tomodist.stages.backproject import plan_scores
+    from tomodist.stages.select import plan_labels
+
+    tomogram = open_tomogram(store)
+    geometry, grid = tomogram.geometry, tomogram.grid
+    lifting = RefinedEdges(geometry, grid) if task == "edges" else Votes(geometry, grid)
+    resources = local_resources(workers, memory)
+    scores = plan_scores(lifting, 1, resources, brick=brick, tilts_per_task=tilts_per_task)
+    print_plans([scores, plan_labels(grid, resources)])

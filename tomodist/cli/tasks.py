@@ -1,0 +1,148 @@
+"""What segment, edges and locate have in common: sources of maps, running, the summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tomodist.cli.console import print_line, print_table
+from tomodist.cli.options import session_of
+from tomodist.errors import InputError
+from tomodist.plan import Plan, format_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomodist.io.store import Tomogram
+    from tomodist.pipeline import Task
+    from tomodist.stages.detect import MapSource
+
+
+def map_source(
+    tomogram: Tomogram,
+    maps: str | None,
+    maps_frame: str,
+    detector: str | None,
+    diameter: float | None,
+    sensitivity: float | None,
+    *,
+    dark: bool,
+    form: str,
+) -> MapSource:
+    """The source of maps that the options describe."""
+    from tomodist.detect.classical import Blobs, GlobalThreshold
+    from tomodist.stages.detect import DetectorMaps, import_maps
+
+    if (maps is None) == (detector is None):
+        raise InputError("give either --maps (made elsewhere) or --detector")
+    if maps is not None:
+        return import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
+    if detector == "threshold":
+        level = {} if sensitivity is None else {"threshold": sensitivity}
+        return DetectorMaps(GlobalThreshold(dark=dark, **level))
+    if diameter is None:
+        raise InputError("--detector blobs needs --diameter (Å)")
+    level = {} if sensitivity is None else {"threshold": sensitivity}
+    blobs = Blobs(diameter=diameter, dark=dark, **level)
+    return DetectorMaps(blobs, "disk" if form == "disk" else "box")
+
+
+def run_or_plan(
+    tomogram: Tomogram,
+    task: Task,
+    *,
+    cluster: str,
+    workers: int | None,
+    memory: int | None,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Run a task and print its summary, or only print its plan."""
+    from tomodist.pictures import draw_all
+    from tomodist.pipeline import run_task
+
+    with session_of(cluster, workers, memory) as session:
+        plans = task.plans(session.resources)
+        if not dry_run:
+            threshold = run_task(session, tomogram, task, overwrite=overwrite)
+    if dry_run:
+        print_plans(plans)
+        return
+    pictures = draw_all(tomogram, task.label)
+    print_structures(tomogram, task.label, threshold)
+    for picture in pictures:
+        print_line(f"picture: {picture}")
+
+
+def print_plans(plans: list[Plan]) -> None:
+    """Print what the steps would cost."""
+    rows = [
+        (
+            plan.step,
+            " x ".join(map(str, plan.brick)),
+            plan.n_bricks,
+            f"{plan.tilts_per_task} of {plan.n_tilts}" if plan.n_tilts > 1 else "-",
+            plan.n_tasks,
+            format_bytes(plan.task_memory),
+            f"{format_bytes(plan.worker_memory)} of {format_bytes(plan.resources.memory_limit)}",
+            format_bytes(plan.bytes_read),
+            format_bytes(plan.bytes_written),
+        )
+        for plan in plans
+    ]
+    head = (
+        "step", "brick", "bricks", "tilts per task", "tasks", "memory per task",
+        "memory per worker", "reads", "writes",
+    )  # fmt: skip
+    print_table("plan (uncompressed sizes)", head, rows)
+
+
+def print_structures(tomogram: Tomogram, label: str, threshold: float, most: int = 40) -> None:
+    """Print the table of structures, the best supported first."""
+    table = tomogram.dataset(f"structures/{label}").load()
+    n = table.sizes["structure"]
+    order = (-table["n_tilts"].values).argsort(kind="stable")[:most]
+    names = ("id", "z", "y", "x", "size_z", "size_y", "size_x", "n_voxels", "n_tilts", "residual")
+    rows = [[table[name].values[k].item() for name in names] for k in order]
+    rows = [[v if isinstance(v, int) else round(float(v), 2) for v in row] for row in rows]
+    head = (
+        "id", "z (Å)", "y (Å)", "x (Å)", "size z", "size y", "size x", "voxels", "tilts",
+        "residual (px)",
+    )  # fmt: skip
+    print_table(f"{n} structures of {label}, votes > {threshold:g}", head, rows)
+    if n > most:
+        print_line(f"... and {n - most} more; `tomodist export` writes them all")
+    middle = table["residual"].median().item() if n else float("nan")
+    print_line(f"structures: {n}, median residual: {middle:.2f} px, store: {tomogram.path}")
+
+
+def detector_options(command: click.decorators.FC) -> click.decorators.FC:
+    """--maps or --detector, and what detectors take."""
+    for option in reversed(
+        [
+            click.option("--maps", type=click.Path(), help="2D masks: MRC, TIFF, NPY or Zarr."),
+            click.option(
+                "--maps-frame",
+                type=click.Choice(["aligned", "raw"]),
+                default="aligned",
+                show_default=True,
+                help="Whether --maps lie on the stored or on the raw images.",
+            ),
+            click.option("--detector", type=click.Choice(["blobs", "threshold"])),
+            click.option("--diameter", type=float, help="Of blobs, in Å."),
+            click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
+            click.option(
+                "--sensitivity", type=float, help="Detector's threshold, in robust sigmas."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def open_tomogram(store: Path) -> Tomogram:
+    """Open a store."""
+    from tomodist.io.store import Tomogram
+
+    return Tomogram.open(store)

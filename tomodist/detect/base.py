@@ -1,0 +1,99 @@
+"""What a 2D detector is.
+
+One rule: a detector sees one image, knows its pixel size, and keeps nothing between images, so
+that any worker can run it on any tilt. NaN in an image means not measured (outside the field
+after alignment); a detector finds nothing there and says so with the value `UNMEASURED`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tomodist.detect.boxes import Boxes
+
+    Image = npt.NDArray[np.float32]
+    Map = npt.NDArray[np.uint8]
+
+STRUCTURE = 1
+"""Value of a map where a structure is."""
+
+UNMEASURED = 2
+"""Value of a map where the image was not measured."""
+
+
+@runtime_checkable
+class MapDetector(Protocol):
+    """Marks the pixels of an image that belong to a structure."""
+
+    def __call__(self, image: Image, pixel_size: float) -> Map:
+        """Detect in one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        ndarray, shape (height, width), uint8
+            0, 1 = structure, 2 = not measured.
+        """
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and settings as plain values, for fingerprints and reports."""
+        ...
+
+
+@runtime_checkable
+class BoxDetector(Protocol):
+    """Finds objects in an image, each with its box."""
+
+    def __call__(self, image: Image, pixel_size: float) -> Boxes:
+        """Detect in one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        Boxes
+        """
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and settings as plain values, for fingerprints and reports."""
+        ...
+
+
+def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
+    """Map of a detection.
+
+    Parameters
+    ----------
+    found : ndarray, shape (height, width), bool
+        Where a structure is.
+    measured : ndarray, shape (height, width), bool
+        Where the image was measured.
+
+    Returns
+    -------
+    ndarray, shape (height, width), uint8
+
+    Examples
+    --------
+    >>> as_map(np.array([True, False, True]), np.array([True, True, False]))
+    array([1, 0, 2], dtype=uint8)
+    """
+    return np.where(measured, found * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)

@@ -1,0 +1,59 @@
+"""Tables of structures for other programs: RELION 5 STAR and CSV.
+
+RELION measures centred coordinates from index n // 2 of the tomogram (its own centre), so that it
+finds each structure again at the same voxel; CSV measures from the centre of voxel 0, as OME-Zarr
+and MRC files of this package do.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import starfile
+
+from tomodist.io.ome import AXES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+
+    from tomodist.geometry import VolumeGrid
+
+
+def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: str) -> None:
+    """Write structures as RELION 5 particles.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    table : Dataset
+        Structures, with z, y, x in Å from the centre of voxel 0.
+    grid : VolumeGrid
+        Of the tomogram.
+    tomogram_name : str
+        Value of ``rlnTomoName``.
+    """
+    columns: dict[str, object] = {"rlnTomoName": [tomogram_name] * table.sizes["structure"]}
+    for axis in reversed(AXES):
+        middle = grid.shape[AXES.index(axis)] // 2 * grid.voxel_size
+        columns[f"rlnCenteredCoordinate{axis.upper()}Angst"] = table[axis].values - middle
+    columns["rlnAutopickFigureOfMerit"] = table["mean_score"].values
+    starfile.write({"particles": pd.DataFrame(columns)}, path, overwrite=True)
+
+
+def write_csv(path: Path, table: xr.Dataset) -> None:
+    """Write every column that has one value per structure."""
+    names = [name for name in map(str, table.variables) if table[name].dims == ("structure",)]
+    units = {name: table[name].attrs.get("units", "") for name in names}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([f"{name}_{units[name]}" if units[name] else name for name in names])
+        writer.writerows(zip(*(_text(table[name].values) for name in names), strict=True))
+
+
+def _text(values: object) -> list[str]:
+    return [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values.tolist()]  # type: ignore[attr-defined]

@@ -1,0 +1,172 @@
+"""Pictures of a result: slices with labels, tilts with detections, the threshold curve.
+
+One rule: a picture reads one plane or one tilt at a time, of the pyramid level that fits the page,
+and row 0 is at the bottom, as IMOD and ChimeraX show it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from tomodist.geometry import project_points
+from tomodist.io.boxes import stored_boxes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomodist.io.arrays import ArrayHandle
+    from tomodist.io.store import Tomogram
+
+Array = npt.NDArray[Any]
+_PAGE = 1024  # pixels: the largest side of a level that is drawn
+_STRUCTURE, _DETECTION, _REPROJECTED = "#00c2ff", "#ffb000", "#00e676"
+
+
+def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
+    """Draw every picture of a label, as PNG beside the store.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    label : str
+        With finished scores, labels and structures.
+
+    Returns
+    -------
+    list of Path
+        ``<store>_<label>_slices.png``, ``..._tilts.png`` and, where a threshold was chosen,
+        ``..._threshold.png``.
+    """
+    stem = tomogram.path.with_suffix("")
+    drawn = [draw_slices(tomogram, label, stem.with_name(f"{stem.name}_{label}_slices.png"))]
+    if tomogram.has("tilt_series") and "source" in tomogram.attributes("tilt_series"):
+        drawn.append(draw_tilts(tomogram, label, stem.with_name(f"{stem.name}_{label}_tilts.png")))
+    if tomogram.has(f"curves/{label}"):
+        place = stem.with_name(f"{stem.name}_{label}_threshold.png")
+        drawn.append(draw_threshold(tomogram, label, place))
+    return drawn
+
+
+def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
+    """Three orthogonal slices of the scores through the structures, with the labels' outlines."""
+    level = _drawn_level(tomogram.grid.shape)
+    scores = tomogram.array(f"scores/{label}", f"scale{level}/scores")
+    labels = tomogram.array(f"labels/{label}", f"scale{level}/labels")
+    center = _interesting(tomogram, label, scores.shape, level)
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    size = tomogram.grid.voxel_size * 2**level / 10
+    for k, axes in enumerate(figure.subplots(1, 3)):
+        plane, outline = (_plane(a, k, center[k]) for a in (scores, labels))
+        up, right = (name for j, name in enumerate("zyx") if j != k)
+        extent = (0.0, plane.shape[1] * size, 0.0, plane.shape[0] * size)
+        shown = axes.imshow(
+            plane, cmap="gray", origin="lower", extent=extent, interpolation="nearest"
+        )
+        _outline(axes, outline > 0, extent, _STRUCTURE)
+        axes.set(xlabel=f"{right} (nm)", ylabel=f"{up} (nm)")
+        axes.set_title(f"{'zyx'[k]} = {center[k] * size:.0f} nm")
+        figure.colorbar(shown, ax=axes, shrink=0.7)
+    figure.suptitle(f"{tomogram.path.stem}: scores of {label}, structures outlined")
+    return _save(figure, path)
+
+
+def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
+    """Three tilts with the 2D detections and the structures projected onto them."""
+    geometry = tomogram.geometry
+    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    maps = tomogram.array(f"maps/{label}", "maps")
+    images = tomogram.array("tilt_series", "images")
+    table = tomogram.dataset(f"structures/{label}")
+    index = np.stack([table[a].values for a in "zyx"], axis=1) / tomogram.grid.voxel_size
+    places = project_points(geometry.matrices(tomogram.grid), index)
+    order = np.argsort(geometry.tilt_angles)
+    figure = Figure(figsize=(15, 5.4), layout="constrained")
+    step = -(-max(geometry.image_shape) // _PAGE)
+    for axes, tilt in zip(
+        figure.subplots(1, 3),
+        order[[len(order) // 8, len(order) // 2, -1 - len(order) // 8]],
+        strict=True,
+    ):
+        image = images.read((tilt, tilt + 1))[0][::step, ::step]
+        extent = (-0.5, geometry.image_shape[1] - 0.5, -0.5, geometry.image_shape[0] - 0.5)
+        low, high = np.nanpercentile(image, [0.5, 99.5])
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
+        _draw_detections(axes, boxes[tilt], maps, int(tilt), step, extent)
+        axes.plot(places[tilt, :, 1], places[tilt, :, 0], "+", color=_REPROJECTED, ms=7, mew=1)
+        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x (pixels)")
+        axes.set_title(f"tilt {geometry.tilt_angles[tilt]:.1f}°")
+    figure.suptitle(
+        f"{tomogram.path.stem}: {label}; 2D detections (orange) and structures reprojected (green)"
+    )
+    return _save(figure, path)
+
+
+def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
+    """IoU of maps and reprojection at every threshold: the mean, and every tilt."""
+    curve = tomogram.dataset(f"curves/{label}")
+    iou, best = curve["iou"].values, tomogram.attributes(f"curves/{label}")["best"]
+    thresholds = curve["threshold"].values
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    colors = mpl.colormaps["coolwarm"](np.linspace(0, 1, len(iou)))
+    for row, color in zip(iou[np.argsort(curve["tilt_angle"].values)], colors, strict=True):
+        axes.plot(thresholds, row, color=color, lw=0.5, alpha=0.6)
+    axes.plot(thresholds, iou.mean(axis=0), "k", lw=2, label="mean over tilts")
+    axes.axvline(best, color=_DETECTION, label=f"T = {best}")
+    axes.set(xlabel="threshold T on the votes", ylabel="IoU of map and reprojection", ylim=(0, 1))
+    axes.set_title(f"{tomogram.path.stem}: {label} (lines: single tilts, blue to red by angle)")
+    axes.legend()
+    return _save(figure, path)
+
+
+def _drawn_level(shape: tuple[int, ...]) -> int:
+    return max(0, int(np.ceil(np.log2(max(shape) / _PAGE))))
+
+
+def _interesting(tomogram: Tomogram, label: str, shape: tuple[int, ...], level: int) -> list[int]:
+    """Index of the slices: through the best-supported structure, or the middle if there is none."""
+    table = tomogram.dataset(f"structures/{label}")
+    if not table.sizes["structure"]:
+        return [n // 2 for n in shape]
+    best = int(np.argmax((table["mean_score"] * np.cbrt(table["n_voxels"])).values))
+    size = tomogram.grid.voxel_size * 2**level
+    found = [round(float(table[a].values[best]) / size) for a in "zyx"]
+    return [int(np.clip(k, 0, n - 1)) for k, n in zip(found, shape, strict=True)]
+
+
+def _plane(array: ArrayHandle, axis: int, k: int) -> Array:
+    window = [(k, k + 1) if j == axis else (0, n) for j, n in enumerate(array.shape)]
+    return array.read(*window).take(0, axis=axis)
+
+
+def _outline(axes: Any, mask: Array, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
+        axes.contour(
+            mask, levels=[0.5], colors=[color], linewidths=0.7, extent=extent, origin="lower"
+        )
+
+
+def _draw_detections(
+    axes: Any,  # noqa: ANN401 -- matplotlib Axes
+    boxes: Array,
+    maps: ArrayHandle,
+    tilt: int,
+    step: int,
+    extent: tuple[float, ...],
+) -> None:
+    """Outlines of the map, and a frame around every box."""
+    mask = maps.read((tilt, tilt + 1))[0][::step, ::step] == 1
+    _outline(axes, mask, extent, _DETECTION)
+    if 0 < len(boxes) <= 200:
+        axes.plot(boxes[:, 1], boxes[:, 0], ".", color=_DETECTION, ms=2)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=110)
+    return path

@@ -1,0 +1,323 @@
+"""The order of the steps for one tomogram: segment, edges, locate.
+
+    detect --> maps --> backproject --> scores --> choose threshold --> curve --> select --> labels,
+                                                                                 structures
+
+Each step is skipped where its result is there already, made from the same input and parameters.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from tomodist.cluster import open_session
+from tomodist.detect.boxes import Boxes, fill
+from tomodist.io.store import Tomogram, check_label
+from tomodist.lift.backproject import Lifting, Votes
+from tomodist.lift.edges import RefinedEdges
+from tomodist.stages.adopt import adopt_maps
+from tomodist.stages.backproject import backproject_maps, plan_scores
+from tomodist.stages.detect import MapSource, detect_maps
+from tomodist.stages.ingest import describe_series, lazy_images
+from tomodist.stages.lazy import as_dask
+from tomodist.stages.select import Selection, plan_labels, select_structures
+from tomodist.stages.threshold import choose_threshold_of, keep_curve, stored_threshold
+
+if TYPE_CHECKING:
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.plan import Plan, Resources
+    from tomodist.stages.execute import Session
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one command does to a tomogram.
+
+    Parameters
+    ----------
+    label : str
+        Name of the structures.
+    source : DetectorMaps or ImportedMaps
+        Where the 2D maps come from.
+    lifting : Lifting
+        How they become a score volume.
+    parameters : dict
+        The lifting's parameters as plain values.
+    threshold : float, optional
+        On the scores; by default the one whose reprojection agrees best.
+    min_voxels, min_tilts : int
+        Smaller or less supported structures are dropped.
+    triangulate : bool
+        Centres from the 2D boxes rather than from the centre of mass.
+    brick, tilts_per_task : optional
+        Fixed instead of planned.
+    """
+
+    label: str
+    source: MapSource
+    lifting: Lifting
+    parameters: dict[str, Any] = field(default_factory=dict)
+    threshold: float | None = None
+    min_voxels: int = 1
+    min_tilts: int = 0
+    triangulate: bool = False
+    brick: Sequence[int] | None = None
+    tilts_per_task: int | None = None
+
+    def plans(self, resources: Resources) -> list[Plan]:
+        """What the steps over volumes would cost.
+
+        Raises
+        ------
+        PlanError
+            If one of them cannot fit.
+        """
+        scores = plan_scores(
+            self.lifting, 1, resources, brick=self.brick, tilts_per_task=self.tilts_per_task
+        )
+        return [scores, plan_labels(self.lifting.grid, resources)]
+
+
+def open_tilt_series(path: str | Path, **options: Any) -> xr.DataArray:  # noqa: ANN401
+    """Open a tilt series lazily: a stack with its alignment, or a tomogram store.
+
+    Parameters
+    ----------
+    path : str or Path
+        MRC stack, or a store made by ``tomodist ingest``.
+    **options
+        For a stack, those of `tomodist.stages.ingest.describe_series`: ``tilt_angles``,
+        ``alignment``, ``binning``, ...
+
+    Returns
+    -------
+    DataArray, shape (n_tilts, height, width), float32
+        NaN where nothing is measured. ``attrs["geometry"]`` and ``attrs["grid"]`` are the plain
+        forms of its `TiltGeometry` and `VolumeGrid`.
+
+    Raises
+    ------
+    InputError, StoreError
+    """
+    if Path(path).is_dir():
+        tomogram = Tomogram.open(path)
+        images = tomogram.dataset("tilt_series")["images"]
+        geometry, grid = tomogram.geometry, tomogram.grid
+    else:
+        series = describe_series(path, **options)
+        geometry, grid = series.geometry, series.grid
+        coordinates = {"tilt_angle": ("tilt", list(geometry.tilt_angles))}
+        images = xr.DataArray(lazy_images(series), dims=("tilt", "y", "x"), coords=coordinates)
+    return images.assign_attrs(geometry=geometry.to_dict(), grid=grid.to_dict())
+
+
+def segmentation(tomogram: Tomogram, label: str, source: MapSource, **options: Any) -> Task:  # noqa: ANN401
+    """Algorithm 1: votes, and the threshold whose reprojection agrees best.
+
+    Parameters
+    ----------
+    tomogram, label, source
+        See `Task`.
+    **options
+        The other fields of `Task`.
+
+    Returns
+    -------
+    Task
+    """
+    lifting = Votes(tomogram.geometry, tomogram.grid)
+    return Task(check_label(label), source, lifting, {"lifting": "votes"}, **options)
+
+
+def edge_detection(
+    tomogram: Tomogram,
+    label: str,
+    source: MapSource,
+    refinement: dict[str, Any] | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Task:
+    """Algorithm 2: votes of 2D edges that survive refinement between adjacent tilts.
+
+    Parameters
+    ----------
+    tomogram, label, source
+        See `Task`.
+    refinement : dict, optional
+        ``reach``, ``support``, ``rounds``, ``keep_own`` of `RefinedEdges`.
+    **options
+        The other fields of `Task`.
+
+    Returns
+    -------
+    Task
+    """
+    lifting = RefinedEdges(tomogram.geometry, tomogram.grid, **(refinement or {}))
+    parameters = {
+        "lifting": "refined edges",
+        "reach": lifting.reach,
+        "support": lifting.support,
+        "rounds": lifting.rounds,
+        "keep_own": lifting.keep_own,
+    }
+    return Task(check_label(label), source, lifting, parameters, **options)
+
+
+def localisation(
+    tomogram: Tomogram,
+    label: str,
+    source: MapSource,
+    *,
+    min_tilts: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Task:
+    """Algorithm 3: votes of filled 2D boxes, their components, and the boxes that support each.
+
+    Parameters
+    ----------
+    tomogram, label, source
+        See `Task`.
+    min_tilts : int, optional
+        Structures supported by fewer tilts are dropped; by default a quarter of the tilts.
+    **options
+        The other fields of `Task`.
+
+    Returns
+    -------
+    Task
+    """
+    lifting = Votes(tomogram.geometry, tomogram.grid)
+    if min_tilts is None:
+        min_tilts = max(3, -(-tomogram.geometry.n_tilts // 4))
+    return Task(
+        check_label(label),
+        source,
+        lifting,
+        {"lifting": "votes"},
+        min_tilts=min_tilts,
+        triangulate=True,
+        **options,
+    )
+
+
+def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool = False) -> float:
+    """Do everything that is not done yet.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    tomogram : Tomogram
+        The store.
+    task : Task
+        What to do.
+    overwrite : bool
+        Replace results that were made differently.
+
+    Returns
+    -------
+    float
+        The threshold that was used.
+
+    Raises
+    ------
+    TomodistError
+        Of the step that failed; finished steps stay.
+    """
+    task.plans(session.resources)
+    detect_maps(session, tomogram, task.label, task.source, overwrite=overwrite)
+    backproject_maps(
+        session,
+        tomogram,
+        task.label,
+        task.lifting,
+        task.parameters,
+        brick=task.brick,
+        tilts_per_task=task.tilts_per_task,
+        overwrite=overwrite,
+    )
+    threshold = task.threshold
+    if threshold is None:
+        threshold = _best_threshold(session, tomogram, task, overwrite=overwrite)
+    selection = Selection(threshold, task.min_voxels, task.min_tilts, task.triangulate)
+    select_structures(session, tomogram, task.label, selection, overwrite=overwrite)
+    return threshold
+
+
+def _best_threshold(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool) -> float:
+    found = stored_threshold(tomogram, task.label, overwrite=overwrite)
+    if found is not None:
+        return found
+    scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
+    maps = tomogram.array(f"maps/{task.label}", "maps")
+    curve = choose_threshold_of(session, scores, maps, task.lifting.geometry, task.lifting.grid)
+    keep_curve(tomogram, task.label, curve)
+    return curve.best
+
+
+def locate(
+    maps: Any,  # noqa: ANN401 -- NumPy, Dask, xarray, or a sequence of Boxes
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    *,
+    threshold: float | None = None,
+    min_voxels: int = 1,
+    min_tilts: int = 3,
+    session: Session | None = None,
+) -> xr.Dataset:
+    """3D boxes from 2D boxes (Algorithm 3).
+
+    Parameters
+    ----------
+    maps : array, shape (n_tilts, height, width), or sequence of Boxes
+        Filled boxes as binary maps, or the boxes of every tilt.
+    geometry, grid
+        Of the maps and of the volume.
+    threshold : float, optional
+        On the votes; by default the one whose reprojection agrees best.
+    min_voxels, min_tilts : int
+        Smaller or less supported structures are dropped.
+    session : Session, optional
+        Where tasks run; by default threads of this process.
+
+    Returns
+    -------
+    Dataset
+        One row per structure: id, centre z, y, x and sizes in Å (from the first voxel), votes,
+        number of supporting tilts, and residual in pixels.
+
+    Raises
+    ------
+    InputError, GeometryError, PlanError
+    """
+    if isinstance(maps, Sequence) and all(isinstance(b, Boxes) for b in maps):
+        maps = np.stack([fill(b, geometry.image_shape) for b in maps])
+    data = as_dask(maps, (geometry.n_tilts, *geometry.image_shape), "maps")
+    if session is None:
+        with open_session("threads") as threads:
+            return locate(
+                data,
+                geometry,
+                grid,
+                threshold=threshold,
+                min_voxels=min_voxels,
+                min_tilts=min_tilts,
+                session=threads,
+            )
+    with tempfile.TemporaryDirectory(prefix="tomodist-") as folder:
+        tomogram = Tomogram.create(Path(folder) / "located.zarr")
+        adopt_maps(tomogram, "located", data, geometry, grid)
+        backproject_maps(session, tomogram, "located", Votes(geometry, grid), {})
+        if threshold is None:
+            scores = tomogram.array("scores/located", "scale0/scores")
+            stored = tomogram.array("maps/located", "maps")
+            threshold = choose_threshold_of(session, scores, stored, geometry, grid).best
+        selection = Selection(threshold, min_voxels, min_tilts, triangulate=True)
+        select_structures(session, tomogram, "located", selection)
+        return tomogram.dataset("structures/located").load()

@@ -1,0 +1,118 @@
+"""Step: results as files of other programs, written brick by brick under a temporary name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import ExistsError, InputError
+from tomodist.io.mrc import create_mrc
+from tomodist.io.particles import write_csv, write_star
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomodist.io.arrays import ArrayHandle
+    from tomodist.io.store import Tomogram
+    from tomodist.stages.execute import Session
+
+Format = Literal["star", "csv", "mrc"]
+VolumeName = Literal["mask", "labels", "scores"]
+Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+
+
+def export_result(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    path: Path,
+    file_format: Format,
+    *,
+    volume: VolumeName = "mask",
+    overwrite: bool = False,
+) -> None:
+    """Write the structures or a volume of a label to one file.
+
+    Parameters
+    ----------
+    session : Session
+        Told of the progress.
+    tomogram : Tomogram
+        The store.
+    label : str
+        Which result.
+    path : Path
+        The file.
+    file_format : {"star", "csv", "mrc"}
+        Table of structures for RELION 5, or as text; or a volume.
+    volume : {"mask", "labels", "scores"}
+        For ``"mrc"``: 0 and 1; the number of the structure; or the scores.
+    overwrite : bool
+        Replace the file.
+
+    Raises
+    ------
+    ExistsError, InputError, StoreError
+    """
+    if path.exists() and not overwrite:
+        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if file_format == "mrc":
+        _export_volume(session, tomogram, label, path, volume, overwrite=overwrite)
+        return
+    table = tomogram.dataset(f"structures/{label}").load()
+    draft = path.with_name(f".{path.name}.draft{path.suffix}")
+    try:
+        if file_format == "star":
+            write_star(draft, table, tomogram.grid, tomogram.path.stem)
+        else:
+            write_csv(draft, table)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _export_volume(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    path: Path,
+    volume: VolumeName,
+    *,
+    overwrite: bool,
+) -> None:
+    name = "scores" if volume == "scores" else "labels"
+    source = tomogram.array(f"{name}/{label}", f"scale0/{name}")
+    n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
+    dtype, convert = _stored_as(source, volume, n_structures, tomogram.geometry.n_tilts)
+    bricks = source.bricks()
+    session.progress.start(f"export {volume}", len(bricks))
+    size = tomogram.grid.voxel_size
+    with create_mrc(path, source.shape, dtype, size, overwrite=overwrite) as mrc:
+        for brick in bricks:
+            window = source.window(brick)
+            place = tuple(slice(*w) for w in window)
+            mrc.write(place, convert(source.read(*window)).astype(dtype))
+            session.progress.advance()
+
+
+def _stored_as(
+    source: ArrayHandle, volume: VolumeName, n_structures: int, n_tilts: int
+) -> tuple[np.dtype[Any], Convert]:
+    """Smallest MRC type that holds the values: signed bytes, 16-bit integers or float32."""
+    if volume == "mask":
+        return np.dtype(np.int8), lambda values: values > 0
+    if volume == "scores" and source.dtype.kind == "f":
+        return np.dtype(np.float32), np.nan_to_num
+    largest = n_structures if volume == "labels" else n_tilts
+    sizes = ((127, np.int8), (32767, np.int16), (2**24, np.float32))
+    for limit, dtype in sizes:
+        if largest <= limit:
+            return np.dtype(dtype), lambda values: values
+    raise InputError(
+        f"{n_structures} structures are more than an MRC file can number (2^24); export the mask"
+    )

@@ -100,6 +100,8 @@ class TiltGeometry:
         shape = _sizes(image_shape, "image_shape", 2)
         if image_center is None:
             image_center = [(n - 1) / 2 for n in shape]
+        if len(image_center) != 2:
+            raise GeometryError(f"image_center must be (row, column); found {image_center}")
         given = (tilt_axis_angle, x_tilt, shift_y, shift_x, magnification)
         per_tilt = {
             name: _broadcast(value, len(angles), name)
@@ -417,7 +419,9 @@ def _finite(values: Sequence[float], name: str) -> tuple[float, ...]:
 
 def _broadcast(value: PerTilt, n: int, name: str) -> tuple[float, ...]:
     array = np.asarray(value, dtype=np.float64)
-    if array.ndim > 1 or (array.ndim == 1 and array.size != n):
+    if array.ndim > 1:
+        raise GeometryError(f"{name} must be 1 value or {n}; found an array of shape {array.shape}")
+    if array.ndim == 1 and array.size != n:
         raise GeometryError(f"{name} has {array.size} values, but there are {n} tilt angles")
     return _finite(np.broadcast_to(array, n).tolist(), name)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import re
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import mrcfile
@@ -260,9 +261,13 @@ def test_bad_files_are_refused_with_their_name_and_at_once(
     content, message = BAD_FILES[name]
     path = write(content)
     start = time.perf_counter()
+    tracemalloc.start()
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         open_mrc(path)
-    assert time.perf_counter() - start < 0.1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.perf_counter() - start < 0.2
+    assert peak < 200_000  # bytes
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -166,5 +166,4 @@ def test_backprojection_does_not_mirror() -> None:
     flips = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
     agreement = [float((np.flip(phantom, axes) * found).sum()) for axes in flips]
     assert agreement[0] > 1.5 * max(agreement[1:])
-    brightest = np.sort(found.ravel())[-4:]
-    assert np.isin(found[tuple(points.T)], brightest).sum() >= 3
+    assert np.unravel_index(found.argmax(), found.shape) == tuple(points[3])

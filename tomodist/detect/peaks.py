@@ -56,8 +56,7 @@ def refine_peaks(
     roundness = np.full(len(peaks), -1.0)
     np.divide(mean - spread, mean + spread, out=roundness, where=summit)
     height = response[rows, columns].astype(np.float64)
-    center: FloatArray = peaks + np.clip(step, -1, 1)
-    return center, height, roundness
+    return peaks.astype(np.float64) + np.clip(step, -1, 1), height, roundness
 
 
 def keep_apart(center: FloatArray, height: FloatArray, distance: float) -> IntArray:

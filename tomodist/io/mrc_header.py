@@ -24,7 +24,7 @@ _UNREADABLE = {3: "complex int16", 4: "complex float32", 101: "4-bit integers"}
 _IMOD_STAMP = 1146047817
 _LARGEST = 1_000_000  # pixels along one axis; detectors have 10^4
 _FOREIGN = (
-    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip"),
+    (b"\x1f\x8b\x08", "a gzip file", "unpack it with gunzip"),
     (b"BZh", "a bzip2 file", "unpack it with bunzip2"),
     (b"\xfd7zXZ", "an xz file", "unpack it with unxz"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file", "unpack it with unzstd"),

@@ -30,8 +30,8 @@ def position(matrix, z, y, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 @njit(inline="always")
 def footprint(u, half, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """First and last + 1 window index of the pixels in [u - half, u + half), cut to the window."""
-    low = max(math.ceil(u - half) - origin, 0)
-    high = min(math.ceil(u + half) - origin, size)
+    low = max(math.ceil(u - half - TIE) - origin, 0)
+    high = min(math.ceil(u + half - TIE) - origin, size)
     return low, high
 
 

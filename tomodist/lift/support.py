@@ -21,7 +21,10 @@ Array = npt.NDArray[np.float64]
 
 
 def supporting_boxes(
-    matrices: FloatArray, centers: Array, boxes: Sequence[Array]
+    matrices: FloatArray,
+    centers: Array,
+    boxes: Sequence[Array],
+    strength: Array | None = None,
 ) -> tuple[Array, Array]:
     """The box that supports each structure in each tilt, and how far it is.
 
@@ -33,6 +36,8 @@ def supporting_boxes(
         Voxel indices (z, y, x).
     boxes : sequence of ndarray, shape (n_boxes, 4), float64
         Per tilt: centre and size (y, x, height, width), in pixels.
+    strength : ndarray, shape (n,), float64, optional
+        If given, a box supports one structure only: the strongest of those that claim it.
 
     Returns
     -------
@@ -48,8 +53,20 @@ def supporting_boxes(
             _, nearest = cKDTree(here[:, :2]).query(expected[t])
             box = here[nearest]
             inside = (np.abs(expected[t] - box[:, :2]) <= box[:, 2:] / 2).all(axis=1)
+            if strength is not None:
+                inside &= _strongest(nearest, np.where(inside, strength, -np.inf))
             matched[t, inside] = box[inside, :2]
     return matched, np.linalg.norm(matched - expected, axis=2)
+
+
+def _strongest(claimed: npt.NDArray[np.intp], strength: Array) -> npt.NDArray[np.bool_]:
+    """Which claimant is the strongest of those that claim the same box; the first of equals."""
+    order = np.lexsort((np.arange(len(claimed)), -strength, claimed))
+    first = np.ones(len(order), bool)
+    first[1:] = claimed[order][1:] != claimed[order][:-1]
+    wins = np.empty(len(order), bool)
+    wins[order] = first
+    return wins
 
 
 def triangulate(

@@ -120,8 +120,11 @@ def as_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
     InputError
         If there is any other value, or the type is not bool or integer.
     """
-    if values.dtype.kind not in "bui" or (values.size and not 0 <= int(values.max()) <= UNMEASURED):
-        found = int(values.max()) if values.dtype.kind in "bui" else values.dtype
+    whole = values.dtype.kind in "bui"
+    extremes = (values.min(), values.max()) if whole and values.size else ()
+    wrong = [int(v) for v in extremes if not 0 <= v <= UNMEASURED]
+    if wrong or not whole:
+        found = wrong[0] if wrong else values.dtype
         raise InputError(
             f"map of tilt {tilt} holds {found}; a binary map is bool, or uint8 with 0 (nothing), "
             "1 (structure) and 2 (not measured): pass `maps > 0` or `maps > threshold`"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Staging, Tomogram
 
-VERSION = 1
+VERSION = 2
 Pair = tuple[Index, Index]
 Numbers = dict[Index, npt.NDArray[np.uint32]]
 
@@ -221,7 +221,7 @@ def _table(
     centers = rows.center
     if selection.triangulate:
         centers = triangulate(matrices, centers, boxes)
-    _, residual = supporting_boxes(matrices, centers, boxes)
+    _, residual = supporting_boxes(matrices, centers, boxes, rows.weight)
     supported = np.isfinite(residual).sum(axis=0) >= selection.min_tilts
     keep = large.copy()
     keep[large] = supported

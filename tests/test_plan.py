@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.geometries import random_window
+from tomodist.errors import PlanError
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.lift.edges import RefinedEdges
+from tomodist.lift.windows import binary_windows
+from tomodist.plan import (
+    BASE_MEMORY,
+    FAN_IN,
+    MiB,
+    Plan,
+    Resources,
+    Terms,
+    check_fit,
+    format_bytes,
+    plan_step,
+    rounded,
+)
+from tomodist.stages.backproject import plan_scores
+from tomodist.stages.execute import task_of, tree_of
+
+GiB = 1024 * MiB
+Shape = tuple[int, int, int]
+
+few = settings(deadline=None, max_examples=60)
+kinds = st.sampled_from([(Votes, 1), (WeightedMean, 4), (RefinedEdges, 1)])
+shapes = st.tuples(st.integers(1, 2000), st.integers(1, 4000), st.integers(1, 6000))
+machines = st.builds(
+    Resources, st.integers(1, 200), st.sampled_from([1, 2, 4]), st.integers(450 * MiB, 64 * GiB)
+)
+
+
+def aligned(kind: type[Lifting], n_tilts: int, shape: Shape) -> Lifting:
+    """A lifting in which the images have the size of the volume."""
+    geometry = TiltGeometry(np.linspace(-60, 60, n_tilts).tolist(), shape[1:], 10.0)
+    return kind(geometry, VolumeGrid(shape, 10.0))  # type: ignore[call-arg]
+
+
+def plan_or_none(lifting: Lifting, itemsize: int, machine: Resources) -> Plan | None:
+    try:
+        return plan_scores(lifting, itemsize, machine)
+    except PlanError:
+        return None
+
+
+@given(kinds, shapes, st.integers(1, 150), machines)
+@few
+def test_a_chosen_brick_is_whole_chunks_and_fits(
+    kind: tuple[type[Lifting], int], shape: Shape, n_tilts: int, machine: Resources
+) -> None:
+    lifting = aligned(kind[0], n_tilts, shape)
+    plan = plan_or_none(lifting, kind[1], machine)
+    if plan is None:  # then not even the smallest would have fitted
+        smallest = (64, 64, 64)
+        ample = Resources(machine.n_workers, machine.threads_per_worker, 2**50)
+        plan = plan_scores(lifting, kind[1], ample, brick=smallest, tilts_per_task=n_tilts)
+        assert plan.task_memory > machine.task_budget
+        return
+    assert [b % 64 for b in plan.brick] == [0, 0, 0]
+    assert all(b < n + 64 for b, n in zip(plan.brick, shape, strict=True))
+    assert plan.task_memory <= machine.task_budget
+    assert plan.worker_memory <= machine.memory_limit * 0.75
+    assert 1 <= plan.tilts_per_task <= n_tilts
+    assert plan.n_bricks == math.prod(
+        -(-n // b) for n, b in zip(shape, plan.brick, strict=True)
+    )
+
+
+@given(kinds, shapes, st.integers(1, 150), machines, st.integers(0, 64 * GiB))
+@few
+def test_more_memory_never_gives_smaller_bricks(
+    kind: tuple[type[Lifting], int], shape: Shape, n_tilts: int, machine: Resources, more: int
+) -> None:
+    lifting = aligned(kind[0], n_tilts, shape)
+    larger = Resources(machine.n_workers, machine.threads_per_worker, machine.memory_limit + more)
+    less, plenty = (plan_or_none(lifting, kind[1], m) for m in (machine, larger))
+    if less is not None:
+        assert plenty is not None
+        assert all(a <= b for a, b in zip(less.brick, plenty.brick, strict=True))
+        assert less.tilts_per_task <= plenty.tilts_per_task
+
+
+REAL = {
+    "small": (41, (200, 315, 326)),
+    "binned": (61, (500, 1023, 1440)),
+    "full": (121, (2000, 4092, 5760)),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "memory", "brick", "tilts_per_task", "task_memory"),
+    [
+        ("small", Votes, 1, (128, 128, 128), 41, "9.1 MiB"),
+        ("small", Votes, 2, (128, 128, 128), 41, "9.1 MiB"),
+        ("small", Votes, 8, (128, 128, 128), 41, "9.1 MiB"),
+        ("binned", Votes, 1, (256, 256, 512), 61, "137.3 MiB"),
+        ("binned", Votes, 2, (256, 256, 512), 61, "137.3 MiB"),
+        ("binned", Votes, 8, (256, 256, 512), 61, "137.3 MiB"),
+        ("full", Votes, 1, (256, 512, 512), 121, "291.4 MiB"),
+        ("full", Votes, 2, (256, 512, 512), 121, "291.4 MiB"),
+        ("full", Votes, 8, (256, 512, 512), 121, "291.4 MiB"),
+        ("small", WeightedMean, 1, (128, 128, 128), 41, "49.4 MiB"),
+        ("small", WeightedMean, 8, (128, 128, 128), 41, "49.4 MiB"),
+        ("binned", WeightedMean, 1, (256, 256, 256), 61, "371.8 MiB"),
+        ("binned", WeightedMean, 2, (256, 256, 512), 61, "721.1 MiB"),
+        ("binned", WeightedMean, 8, (256, 256, 512), 61, "721.1 MiB"),
+        ("full", WeightedMean, 1, (256, 256, 256), 121, "421.2 MiB"),
+        ("full", WeightedMean, 2, (256, 256, 512), 121, "798.8 MiB"),
+        ("full", WeightedMean, 8, (256, 512, 512), 121, "1.6 GiB"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_plans_of_real_series(
+    case: str, kind: type[Lifting], memory: int, brick: Shape, tilts_per_task: int, task_memory: str
+) -> None:
+    """Snapshot, for four workers of one thread."""
+    n_tilts, shape = REAL[case]
+    itemsize = 1 if kind is Votes else 4
+    plan = plan_scores(aligned(kind, n_tilts, shape), itemsize, Resources(4, 1, memory * GiB))
+    found = (plan.brick, plan.tilts_per_task, format_bytes(plan.task_memory))
+    assert found == (brick, tilts_per_task, task_memory)
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "brick", "tilts_per_task"),
+    [(1, (64, 128, 128), 41), (2, (64, 128, 128), 41), (16, (64, 128, 128), 3)],
+    ids=str,
+)
+def test_tilts_are_grouped_where_there_are_fewer_bricks_than_slots(
+    n_workers: int, brick: Shape, tilts_per_task: int
+) -> None:
+    lifting = aligned(Votes, 41, (128, 128, 128))
+    plan = plan_scores(lifting, 1, Resources(n_workers, 1, GiB))
+    assert (plan.brick, plan.tilts_per_task) == (brick, tilts_per_task)
+    if tilts_per_task < 41:
+        assert plan.n_bricks * plan.n_groups >= n_workers
+        assert plan.terms["sums"] == math.prod(brick) * (FAN_IN + 1)
+
+
+def test_edges_are_never_grouped() -> None:
+    plan = plan_scores(aligned(RefinedEdges, 41, (128, 128, 128)), 1, Resources(64, 1, GiB))
+    assert plan.tilts_per_task == 41
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("turned", [False, True], ids=["single axis", "general"])
+def test_windows_are_no_larger_than_planned(seed: int, *, turned: bool) -> None:
+    """The planned term holds the array that a task really allocates, wherever the brick lies."""
+    random = np.random.default_rng(seed)
+    shape = (90, 120, 150)
+    angles = random.uniform(-70, 70, 3).tolist()
+    axis = random.uniform(-90, 90, 3).tolist() if turned else 0.0
+    geometry = TiltGeometry(angles, shape[1:], 10.0, axis)
+    grid = VolumeGrid(shape, 10.0)
+    start, stop = random_window(seed, shape)
+    size = [b - a for a, b in zip(start, stop, strict=True)]
+    plan = plan_scores(Votes(geometry, grid), 1, Resources(1, 1, GiB), brick=size)
+
+    def read(_: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        return np.zeros((rows[1] - rows[0], columns[1] - columns[0]), np.uint8)
+
+    seen = binary_windows(read, range(3), geometry.matrices(grid), start, stop, shape[1:])
+    assert seen.images.nbytes <= plan.terms["map windows"]
+
+
+def sum_of_output(brick: Shape, tilts: int) -> Terms:
+    return {"output": math.prod(brick), "maps": tilts * 1000}
+
+
+@pytest.mark.parametrize(
+    ("memory", "threads", "words"),
+    [
+        (400 * MiB, 1, ["400.0 MiB has 0 B for each"]),
+        (512 * MiB, 1, ["needs 64.1 MiB per task", "512.0 MiB has 64.0 MiB for each"]),
+        (GiB, 8, ["needs 64.1 MiB per task", "1.0 GiB has 56.0 MiB for each"]),
+    ],
+    ids=["less than the libraries", "just too little", "too many threads"],
+)
+def test_a_refusal_names_the_numbers_and_the_remedies(
+    memory: int, threads: int, words: list[str]
+) -> None:
+    machine = Resources(2, threads, memory)
+    with pytest.raises(PlanError) as refusal:
+        plan_step("votes", (900, 900, 900), machine, sum_of_output, n_tilts=60, brick=(256, 512, 512))
+    message = str(refusal.value)
+    for word in [
+        "votes: brick (256, 512, 512) with 60 tilts per task",
+        "(output 64.0 MiB, maps 58.6 KiB)",
+        "--memory",
+        "--brick",
+        "--tilts-per-task",
+        *words,
+    ]:
+        assert word in message
+    asked = re.search(r"give workers ([\d.]+) (MiB|GiB)", message)
+    assert asked
+    rounding = 1.05 * (MiB if asked[2] == "MiB" else 0.1 * GiB)
+    enough = int(float(asked[1]) * (MiB if asked[2] == "MiB" else GiB) + rounding)
+    roomy = Resources(2, threads, enough)
+    plan_step("votes", (900, 900, 900), roomy, sum_of_output, n_tilts=60, brick=(256, 512, 512))
+
+
+def test_a_plan_that_just_fits_is_accepted() -> None:
+    terms = {"output": 100 * MiB}
+    limit = math.ceil((BASE_MEMORY + 100 * MiB) / 0.75)
+    fits, short = Resources(1, 1, limit), Resources(1, 1, limit - 2)
+    shape = (64, 64, 64)
+    check_fit(Plan("step", shape, shape, 1, 1, terms, fits, 0, 0))
+    with pytest.raises(PlanError):
+        check_fit(Plan("step", shape, shape, 1, 1, terms, short, 0, 0))
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 4, 5, 16, 17, 70], ids=str)
+def test_number_of_tasks_covers_the_tree_that_is_built(n_groups: int) -> None:
+    """At most one task per brick too many."""
+    plan = Plan("step", (100, 128, 100), (64, 64, 128), n_groups, 1, {}, Resources(1, 1, GiB), 0, 0)
+    leaves = [task_of(int) for _ in range(n_groups)]
+    tree = tree_of(leaves, FAN_IN, sum, sum)
+    n_real = len(tree.__dask_graph__()) if n_groups > 1 else 1  # one group writes its brick itself
+    assert plan.n_bricks == 4
+    assert 4 * n_real <= plan.n_tasks <= 4 * (n_real + 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 * MiB, "1.5 GiB"), (2**41, "2.0 TiB")],
+    ids=str,
+)
+def test_bytes_in_words(n: int, expected: str) -> None:
+    assert format_bytes(n) == expected
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 64), (64, 64), (65, 128)], ids=str)
+def test_rounded_up_to_whole_chunks(n: int, expected: int) -> None:
+    assert rounded(n) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def random_cuts(seed: int, shape: tuple[int, ...]) -> list[tuple[tuple[int, int]
 
     def cut(n: int) -> list[tuple[int, int]]:
         edges = [0, *sorted(random.permutation(np.arange(1, n))[: random.integers(0, 3)]), n]
-        return [(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
+        return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
     along_y, along_x = cut(shape[1]), cut(shape[2])
     return [(z, y, x) for z in cut(shape[0]) for y in along_y for x in along_x]

@@ -10,14 +10,17 @@ product of `docs` (C1) written out again. Small volumes only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tomodist.geometry import TiltGeometry, VolumeGrid
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -78,7 +81,7 @@ def voxel_pixels(geometry: TiltGeometry, grid: VolumeGrid) -> Float:
 def half_sizes(geometry: TiltGeometry, grid: VolumeGrid) -> Float:
     """Half the bounding rectangle of a projected voxel, from its eight corners: (n_tilts, 2)."""
     middle = np.array(grid.center)
-    corners = [middle + (a, b, c) for a in (-0.5, 0.5) for b in (-0.5, 0.5) for c in (-0.5, 0.5)]
+    corners = middle + np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
     offset = pixels(geometry, grid, corners) - pixels(geometry, grid, middle)[:, None]
     return np.asarray(np.abs(offset).max(axis=1))
 
@@ -119,7 +122,7 @@ def marks(maps: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGrid) -> B
 
 def votes(maps: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGrid) -> Int:
     """Number of tilts that mark each voxel."""
-    return marks(maps, geometry, grid).sum(axis=0)
+    return np.asarray(marks(maps, geometry, grid).sum(axis=0))
 
 
 def scatter_marks(maps: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGrid) -> Bool:
@@ -142,7 +145,7 @@ def scatter_marks(maps: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGr
             crossings = [((i - 0.5 - cx) - q * c) / -s for i in range(nx + 1) if abs(s) > 1e-12]
             crossings += [((k - 0.5 - cz) - q * s) / c for k in range(nz + 1) if abs(c) > 1e-12]
             crossings.sort()
-            for before, after in zip(crossings, crossings[1:], strict=False):
+            for before, after in itertools.pairwise(crossings):
                 r = (before + after) / 2
                 i = int(np.floor(q * c - r * s + cx + 0.5))  # the nearest integer
                 k = int(np.floor(q * s + r * c + cz + 0.5))
@@ -175,7 +178,7 @@ def weighted_mean(
     measured = np.isfinite(images)
     total = linear_backprojection(np.where(measured, images, 0), geometry, grid, tilt_weights)
     seen = linear_backprojection(measured, geometry, grid, tilt_weights)
-    return np.divide(total, seen, out=np.full(grid.shape, np.nan), where=seen > 0)
+    return np.asarray(np.divide(total, seen, out=np.full(grid.shape, np.nan), where=seen > 0))
 
 
 # ----------------------------------------------------------------------------- forward projection

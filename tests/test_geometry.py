@@ -165,7 +165,9 @@ def test_an_axis_angle_off_by_180_degrees_inverts_the_hand() -> None:
     geometry, grid = general(3)
     axis = reference.per_tilt(geometry.tilt_axis_angle)
     right = TiltGeometry(geometry.tilt_angles, (9, 8), 5.0, axis, geometry.x_tilt)
-    wrong = TiltGeometry(geometry.tilt_angles, (9, 8), 5.0, [a + 180 for a in axis], geometry.x_tilt)
+    wrong = TiltGeometry(
+        geometry.tilt_angles, (9, 8), 5.0, [a + 180 for a in axis], geometry.x_tilt
+    )
     p = np.random.default_rng(0).uniform(0, 9, (5, 3))
     inverted = 2 * np.array(grid.center) - p
     np.testing.assert_allclose(
@@ -173,7 +175,7 @@ def test_an_axis_angle_off_by_180_degrees_inverts_the_hand() -> None:
         project_points(right.matrices(grid), inverted),
         atol=1e-9,
     )
-    triple = np.linalg.det((p[1:4] - p[0])), np.linalg.det((inverted[1:4] - inverted[0]))
+    triple = np.linalg.det(p[1:4] - p[0]), np.linalg.det(inverted[1:4] - inverted[0])
     assert triple[0] == pytest.approx(-triple[1])
     assert abs(triple[0]) > 1
 
@@ -202,10 +204,14 @@ def test_grid_survives_repr_dict_and_json(grid: VolumeGrid) -> None:
 
 
 def test_numpy_values_become_plain_ones() -> None:
-    given_arrays = TiltGeometry(
-        np.array([1, 2]), np.array([4, 5]), np.float32(2), shift_x=np.array([1.0, 2.0])
-    )
-    assert repr(given_arrays) == repr(TiltGeometry([1, 2], (4, 5), 2, shift_x=[1, 2]))
+    arrays: dict[str, Any] = {
+        "tilt_angles": np.array([1, 2]),
+        "image_shape": np.array([4, 5]),
+        "pixel_size": np.float32(2),
+        "shift_x": np.array([1.0, 2.0]),
+    }
+    expected = TiltGeometry([1, 2], (4, 5), 2, shift_x=[1, 2])
+    assert repr(TiltGeometry(**arrays)) == repr(expected)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +233,19 @@ def test_numpy_values_become_plain_ones() -> None:
         (TiltGeometry([0, 9], (8, 9), 5.0, magnification=0.5), 8, 0),
     ],
     ids=[
-        "same", "smaller", "larger", "half a row", "shift x", "whole rows", "unlike rows",
-        "half shift", "axis", "axis turned over", "pitch", "magnification", "voxel of two pixels",
+        "same",
+        "smaller",
+        "larger",
+        "half a row",
+        "shift x",
+        "whole rows",
+        "unlike rows",
+        "half shift",
+        "axis",
+        "axis turned over",
+        "pitch",
+        "magnification",
+        "voxel of two pixels",
         "magnified back",
     ],
 )
@@ -246,7 +263,7 @@ def test_visible_window_holds_every_pixel_that_a_brick_touches(seed: int, aligne
     assert (window <= np.array(geometry.image_shape)[:, None]).all()
     brick = np.s_[:, start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     used = reference.touched(geometry, grid)[brick] | (reference.weights(geometry, grid)[brick] > 0)
-    for t, pixel_used in enumerate(used.any(axis=(1, 2, 3))):
+    for t, pixel_used in enumerate(np.asarray(used.any(axis=(1, 2, 3)))):
         (row, row_end), (column, column_end) = window[t]
         outside = pixel_used.copy()
         outside[row:row_end, column:column_end] = False
@@ -290,7 +307,10 @@ def test_positions_and_indices_are_inverse() -> None:
         ({"pixel_size": 0.0}, "pixel_size is 0.0 Å; it must be a positive number"),
         ({"pixel_size": math.inf}, "pixel_size is inf Å"),
         ({"shift_x": [1.0, 2.0]}, "shift_x has 2 values, but there are 3 tilt angles"),
-        ({"x_tilt": [[1.0, 2.0, 3.0]]}, r"x_tilt must be 1 value or 3; found an array of shape \(1, 3\)"),
+        (
+            {"x_tilt": [[1.0, 2.0, 3.0]]},
+            r"x_tilt must be 1 value or 3; found .* \(1, 3\)",
+        ),
         ({"shift_y": [0, -math.inf, 0]}, r"shift_y\[1\] is -inf"),
         ({"tilt_axis_angle": math.nan}, r"tilt_axis_angle\[0\] is nan"),
         ({"magnification": [1, 0, 1]}, r"magnification must be positive; found \[1, 0, 1\]"),

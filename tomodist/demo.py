@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.classical import Blobs, DogEdges
+from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.mrc import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all
 from tomodist.pipeline import edge_detection, localisation, run_task, segmentation
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
-from tomodist.stages.detect import DetectorMaps
+from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
 from tomodist.stages.ingest import describe_series, ingest_series
 from tomodist.stages.simulate import write_simulation
 
@@ -76,9 +76,12 @@ def run_demo(session: Session, folder: Path) -> list[Result]:
     tomogram = _specimen(session, folder, "cell", scene, CELL_SHAPE, TiltScheme(-60, 60, 3), 120.0)
     sphere = hollow_sphere(SPHERE_RADIUS, SPHERE_SHELL, 1.5e-3)
     shell = _specimen(session, folder, "sphere", sphere, SPHERE_SHAPE, TiltScheme(-50, 50, 2), 60.0)
+    blobs = DetectorMaps(Blobs(diameter=180.0, threshold=4.0))
+    masks = import_maps(tomogram, folder / "cell_granule_maps.mrc")
     return [
-        _granules(session, tomogram, folder),
-        _sphere(session, shell, folder),
+        _granules(session, tomogram, folder, "granule", blobs, "2D blobs"),
+        _granules(session, tomogram, folder, "granule-true2d", masks, "true 2D masks"),
+        *_sphere(session, shell, folder),
         _mitochondria(session, tomogram, folder),
     ]
 
@@ -103,30 +106,45 @@ def _specimen(
     return ingest_series(session, folder / f"{name}.zarr", series, overwrite=True)
 
 
-def _granules(session: Session, tomogram: Tomogram, folder: Path) -> Result:
-    source = DetectorMaps(Blobs(diameter=360.0, dark=True), form="disk")
-    task = segmentation(tomogram, "granule", source, min_voxels=200)
-    run_task(session, tomogram, task, overwrite=True)
-    draw_all(tomogram, "granule")
-    found = Confusion.of(_mask(tomogram, "granule"), _truth(folder / "cell_granule_truth.mrc") > 0)
-    return Result("segment", "granules", "IoU", found.iou, found.precision, found.recall)
+def _granules(
+    session: Session, tomogram: Tomogram, folder: Path, label: str, source: MapSource, maps: str
+) -> Result:
+    run_task(session, tomogram, segmentation(tomogram, label, source, min_voxels=100))
+    draw_all(tomogram, label)
+    found = Confusion.of(_mask(tomogram, label), _truth(folder / "cell_granule_truth.mrc") > 0)
+    task = f"segment ({maps})"
+    return Result(task, "granules", "IoU", found.iou, found.precision, found.recall)
 
 
-def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> Result:
+def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> list[Result]:
+    """Judged against the whole shell, and with the recall of what these tilts can show of it."""
     source = DetectorMaps(DogEdges(sigma=2.0, dark=True))
-    task = edge_detection(tomogram, "sphere", source, min_voxels=200)
-    run_task(session, tomogram, task, overwrite=True)
+    run_task(session, tomogram, edge_detection(tomogram, "sphere", source, min_voxels=200))
     draw_all(tomogram, "sphere")
-    truth = _truth(folder / "sphere_sphere_truth.mrc") > 0
-    found = tolerant_f1(_mask(tomogram, "sphere"), truth, EDGE_TOLERANCE)
+    mask = _mask(tomogram, "sphere")
+    shell = _truth(folder / "sphere_sphere_truth.mrc") > 0
+    steepest = max(map(abs, tomogram.geometry.tilt_angles))
+    whole = tolerant_f1(mask, shell, EDGE_TOLERANCE)
+    shown = tolerant_f1(mask, shell & _touched_by_rays(tomogram.grid, steepest), EDGE_TOLERANCE)
+    f1 = 2 * whole.precision * shown.recall / max(whole.precision + shown.recall, 1e-9)
     measure = f"F1 within {EDGE_TOLERANCE} voxels"
-    return Result("edges", "sphere", measure, found.f1, found.precision, found.recall)
+    return [
+        Result("edges", "sphere, whole", measure, whole.f1, whole.precision, whole.recall),
+        Result("edges", "sphere, visible part", measure, f1, whole.precision, shown.recall),
+    ]
+
+
+def _touched_by_rays(grid: VolumeGrid, steepest: float) -> npt.NDArray[np.bool_]:
+    """Where a sphere about the centre is tangent to a ray of some tilt: |z| <= |x| tan(steepest)."""
+    z, _, x = np.ogrid[tuple(slice(n) for n in grid.shape)]
+    height, width = np.abs(z - grid.center[0]), np.abs(x - grid.center[2])
+    return np.broadcast_to(height <= width * np.tan(np.deg2rad(steepest)), grid.shape)
 
 
 def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
-    source = DetectorMaps(Blobs(diameter=1800.0, dark=True))
+    source = DetectorMaps(GlobalThreshold("otsu", sigma=3.0), form="box", min_size=600.0)
     task = localisation(tomogram, "mitochondrion", source, min_voxels=5000)
-    run_task(session, tomogram, task, overwrite=True)
+    run_task(session, tomogram, task)
     draw_all(tomogram, "mitochondrion")
     table = tomogram.dataset("structures/mitochondrion").load()
     centers = np.stack([table[a].values for a in "zyx"], axis=1)

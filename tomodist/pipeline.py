@@ -159,6 +159,8 @@ def edge_detection(
     Task
     """
     lifting = RefinedEdges(tomogram.geometry, tomogram.grid, **(refinement or {}))
+    if options.get("threshold") is None:
+        options["threshold"] = tomogram.geometry.n_tilts // 5  # see tomodist.lift.edges
     parameters = {
         "lifting": "refined edges",
         "reach": lifting.reach,

@@ -40,7 +40,7 @@ def test_what_is_written_brick_by_brick_is_read_in_any_window(tmp_path: Path) ->
     np.testing.assert_array_equal(array.read((60, 70)), values[60:])
     window = ((3, 66), (127, 130), (0, 65))
     np.testing.assert_array_equal(array.read(*window), values[3:66, 127:130])
-    assert (array.shape, array.dtype, array.brick) == (SHAPE, np.uint8, BRICK)
+    assert (array.shape, str(array.dtype), array.brick) == (SHAPE, "uint8", BRICK)
 
 
 def test_one_brick_is_one_file(tmp_path: Path) -> None:
@@ -54,7 +54,9 @@ def test_one_brick_is_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "empty"), [(np.uint8, 0), (np.float32, np.nan)], ids=str)
-def test_a_brick_of_nothing_is_written_and_present(tmp_path: Path, dtype: type, empty: float) -> None:
+def test_a_brick_of_nothing_is_written_and_present(
+    tmp_path: Path, dtype: type, empty: float
+) -> None:
     """Else a rerun would make all empty bricks again."""
     array = create_array(tmp_path / "a", (64, 64, 128), dtype, dims=DIMS, brick=(64, 64, 64))
     array.write((0, 0, 1), np.full((64, 64, 64), empty, dtype))
@@ -85,7 +87,7 @@ def test_a_flipped_byte_is_noticed_and_its_array_named(tmp_path: Path, place: fl
     data = bytearray(file.read_bytes())
     data[int(place * len(data))] ^= 0xFF
     file.write_bytes(data)
-    with pytest.raises(StoreError, match="the stored data of window .* --overwrite") as error:
+    with pytest.raises(StoreError, match=r"the stored data of window .* --overwrite") as error:
         array.read()
     assert array.path in str(error.value)
     np.testing.assert_array_equal(array.read((64, 70)), values[64:])

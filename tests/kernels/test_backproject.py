@@ -152,8 +152,13 @@ def test_backprojection_does_not_mirror() -> None:
     angles = np.arange(-60, 61, 6.0)
     spread = random.uniform(-4, 4, (4, len(angles)))
     geometry = TiltGeometry(
-        angles.tolist(), (40, 36), 10.0, (80 + spread[0]).tolist(), spread[1].tolist(),
-        (10 * spread[2]).tolist(), (10 * spread[3]).tolist(),
+        angles.tolist(),
+        (40, 36),
+        10.0,
+        (80 + spread[0]).tolist(),
+        spread[1].tolist(),
+        (10 * spread[2]).tolist(),
+        (10 * spread[3]).tolist(),
     )
     grid = VolumeGrid((13, 21, 17), 10.0)
     points = np.array([[3, 6, 4], [10, 8, 5], [4, 16, 6], [5, 9, 13]])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,15 +11,17 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import general, grey_images, single_axis
 from tests.kernels.calls import linear_by, project_by, sum_by, votes_by
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
+
+if TYPE_CHECKING:
+    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=15)
 
 
-def random_votes(seed: int, grid: VolumeGrid, highest: int = 3) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def random_votes(seed: int, grid: VolumeGrid, highest: int = 3) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, highest + 1, grid.shape).astype(np.uint8)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from tests import reference
 from tests.geometries import random_cuts
 from tomodist.lift.components import Measures, label_brick, measure, merge, touching
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Window = tuple[tuple[int, int], ...]
 Scores = npt.NDArray[Any]
 
@@ -22,7 +26,7 @@ def slices(window: Window) -> tuple[slice, ...]:
 
 
 def brickwise(
-    scores: Scores, threshold: float, bricks: list[Window]
+    scores: Scores, threshold: float, bricks: Sequence[Window]
 ) -> tuple[Measures, npt.NDArray[np.uint32]]:
     """Structures and final labels of a volume that is seen brick by brick."""
     keys = {w: tuple(a for a, _ in w) for w in bricks}
@@ -35,8 +39,8 @@ def brickwise(
         for b in bricks:
             meets = [k for k in range(3) if a[k][1] == b[k][0]]
             if len(meets) == 1 and all(a[k] == b[k] for k in range(3) if k != meets[0]):
-                face = local[keys[a]].take(-1, axis=meets[0])
-                beyond = local[keys[b]].take(0, axis=meets[0])
+                face = local[keys[a]].take([-1], axis=meets[0])
+                beyond = local[keys[b]].take([0], axis=meets[0])
                 pairs[keys[a], keys[b]] = touching(face, beyond)
     structures, numbers = merge(measures, pairs)
     labels = np.zeros(scores.shape, np.uint32)
@@ -99,7 +103,7 @@ def test_a_spiral_through_many_bricks_is_one_structure() -> None:
 def test_nothing_above_the_threshold_gives_no_structure(n_bricks: int) -> None:
     scores = np.zeros((4, 3, 2), np.uint8)
     cuts = np.linspace(0, 4, n_bricks + 1).astype(int).tolist()
-    bricks = [((a, b), (0, 3), (0, 2)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    bricks = [((a, b), (0, 3), (0, 2)) for a, b in itertools.pairwise(cuts)]
     structures, labels = brickwise(scores, 0, bricks)
     assert len(structures) == 0
     assert structures.center.shape == (0, 3)

@@ -47,7 +47,9 @@ def test_any_brick_is_the_slice_of_the_whole(seed: int, aligned: bool) -> None: 
 def test_without_rounds_the_edges_are_the_votes() -> None:
     geometry, grid = general(2, 6)
     maps = binary_maps(2, geometry)
-    refined = lift_brick(RefinedEdges(geometry, grid, rounds=0), reader(maps), (0, 0, 0), grid.shape)
+    refined = lift_brick(
+        RefinedEdges(geometry, grid, rounds=0), reader(maps), (0, 0, 0), grid.shape
+    )
     votes = lift_brick(Votes(geometry, grid), reader(maps), (0, 0, 0), grid.shape)
     np.testing.assert_array_equal(refined, votes)
 
@@ -72,5 +74,5 @@ def test_contradictory_parameters(change: dict[str, Any], message: str) -> None:
 def test_some_of_the_tilts_are_refused() -> None:
     geometry, grid = general(0, 4)
     maps = binary_maps(0, geometry)
-    with pytest.raises(InputError, match="got 2 of 4 tilts; .* leave out tilts_per_task"):
+    with pytest.raises(InputError, match=r"got 2 of 4 tilts; .* leave out tilts_per_task"):
         lift_brick(RefinedEdges(geometry, grid), reader(maps), (0, 0, 0), grid.shape, 2)

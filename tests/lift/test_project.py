@@ -30,7 +30,9 @@ class Volume:
         return part
 
 
-def expected_of(kind: str, volume: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGrid) -> Any:
+def expected_of(
+    kind: str, volume: npt.NDArray[Any], geometry: TiltGeometry, grid: VolumeGrid
+) -> Any:
     if kind == "binary":
         return reference.project_binary(volume > 0, geometry, grid)
     if kind == "max":
@@ -81,7 +83,14 @@ def test_pixels_whose_ray_misses_the_volume_are_told_apart() -> None:
 
 def test_unknown_kind_is_refused() -> None:
     geometry, grid = general(0)
+    volume = Volume(np.zeros(grid.shape))
     with pytest.raises(InputError, match="kind is 'mean'; projection knows binary, max, sum"):
         project_tile(
-            cast("ProjectionKind", "mean"), geometry, grid, Volume(np.zeros((1, 1, 1))), [], [0], (0, 1)
+            cast("ProjectionKind", "mean"),
+            geometry,
+            grid,
+            volume,
+            [],
+            [0],
+            (0, 1),
         )

@@ -16,6 +16,7 @@ def boxes_at(pixels: Array, size: float) -> list[Array]:
     return [np.concatenate([here, np.full_like(here, size)], axis=1) for here in pixels]
 
 
+OFFSET = np.array([3.0, -4.0])
 POINTS = np.array([[1.0, 2.0, 3.0], [9.25, 1.5, 0.75], [3.5, 30.125, 20.0]])
 
 
@@ -34,16 +35,16 @@ def test_known_points_are_recovered_from_their_boxes() -> None:
 def test_residual_is_the_distance_to_the_center_of_the_box() -> None:
     geometry, grid = general(6, n_tilts=4)
     pixels = reference.pixels(geometry, grid, POINTS)
-    boxes = boxes_at(pixels + [3.0, -4.0], 8.1)
+    boxes = boxes_at(pixels + OFFSET, 8.1)
     matched, residual = supporting_boxes(geometry.matrices(grid), POINTS[2:], boxes)
-    np.testing.assert_allclose(matched[:, 0], pixels[:, 2] + [3.0, -4.0], atol=1e-9)
+    np.testing.assert_allclose(matched[:, 0], pixels[:, 2] + OFFSET, atol=1e-9)
     np.testing.assert_allclose(residual, 5.0, atol=1e-9)
 
 
 def test_a_point_outside_every_box_is_not_supported() -> None:
     geometry, grid = general(6, n_tilts=4)
     pixels = reference.pixels(geometry, grid, POINTS[2:])
-    boxes = boxes_at(pixels + [0.0, 4.1], 8.0)
+    boxes = boxes_at(pixels + np.array([0.0, 4.1]), 8.0)
     boxes[3] = np.zeros((0, 4))
     matched, residual = supporting_boxes(geometry.matrices(grid), POINTS[2:], boxes)
     assert np.isnan(matched).all()
@@ -61,5 +62,7 @@ def test_too_few_boxes_leave_a_point_where_it_is(n_supporting: int) -> None:
 
 def test_no_points_and_no_boxes() -> None:
     geometry, grid = general(6, n_tilts=2)
-    matched, residual = supporting_boxes(geometry.matrices(grid), np.zeros((0, 3)), [np.zeros((0, 4))] * 2)
+    matched, residual = supporting_boxes(
+        geometry.matrices(grid), np.zeros((0, 3)), [np.zeros((0, 4))] * 2
+    )
     assert (matched.shape, residual.shape) == ((2, 0, 2), (2, 0))

@@ -10,7 +10,7 @@ from tests.geometries import binary_maps, general, reader, single_axis
 from tomodist.errors import InputError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.lift.backproject import Votes, lift_brick
-from tomodist.lift.project import project_tile
+from tomodist.lift.project import ReadVolume, project_tile
 from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
 
 
@@ -31,7 +31,7 @@ def curve_by_tiles(
     return votes.astype(np.int64), curve_of(counts)
 
 
-def reader_of(volume: reference.Int) -> object:
+def reader_of(volume: reference.Int) -> ReadVolume:
     def read(*window: tuple[int, int]) -> reference.Int:
         return volume[tuple(slice(*w) for w in window)]
 

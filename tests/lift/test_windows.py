@@ -35,7 +35,8 @@ def test_a_map_of_other_values_is_refused(values: npt.NDArray[Any], found: str) 
 
 @pytest.mark.parametrize("value", [255, 0.5], ids=["255", "float"])
 def test_lifting_names_the_tilt_that_is_no_map(value: float) -> None:
-    maps = np.zeros((2, 6, 10), type(value)).astype(np.uint8 if value == 255 else np.float32)
+    dtype = np.uint8 if value == 255 else np.float32
+    maps: npt.NDArray[Any] = np.zeros((2, 6, 10), dtype)
     maps[1, 3, 5] = value
     tilt = "tilt 1 holds 255" if value == 255 else "tilt 0 holds float32"
     with pytest.raises(InputError, match=f"map of {tilt}"):
@@ -44,7 +45,7 @@ def test_lifting_names_the_tilt_that_is_no_map(value: float) -> None:
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int64])
 def test_zeros_and_ones_of_any_whole_type_are_a_map(dtype: type) -> None:
-    maps = np.ones((2, 6, 10), dtype)
+    maps: npt.NDArray[Any] = np.ones((2, 6, 10), dtype)
     found = lift_brick(Votes(GEOMETRY, GRID), reader(maps), (0, 0, 0), GRID.shape)
     assert np.unique(found).tolist() == [2]
 
@@ -67,7 +68,7 @@ def test_windows_read_no_more_than_the_brick_can_see() -> None:
     """Rows of the brick only, and columns from its edges plus a margin of two pixels."""
     read_rows, read_columns = [], []
 
-    def read(tilt: int, rows: tuple[int, int], columns: tuple[int, int]) -> npt.NDArray[Any]:
+    def read(_: int, rows: tuple[int, int], columns: tuple[int, int]) -> npt.NDArray[Any]:
         read_rows.append(rows)
         read_columns.append(columns)
         return np.zeros((rows[1] - rows[0], columns[1] - columns[0]), np.uint8)

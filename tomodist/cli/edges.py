@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 )
 @click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
 @click.option("--fraction", type=float, help="2D threshold between minimum and maximum, 0 to 1.")
+@click.option("--clip", type=(float, float), help="Percentiles to clip images to, such as 1 99.")
 @click.option("--dark/--bright", default=True, help="Edges are dark lines. [default]")
 @click.option("--reach", default=2, show_default=True, help="w: tilts to either side that support.")
 @click.option(
-    "--support", default=4, show_default=True, help="k: tilts of 2 w + 1 that must agree."
+    "--support", default=5, show_default=True, help="k: tilts of 2 w + 1 that must agree."
 )
 @click.option("--rounds", default=2, show_default=True, help="m: rounds of refinement.")
 @click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
@@ -35,6 +36,7 @@ def command(
     maps_frame: str,
     sigma: float,
     fraction: float | None,
+    clip: tuple[float, float] | None,
     reach: int,
     support: int,
     rounds: int,
@@ -59,8 +61,8 @@ def command(
     tomogram = open_tomogram(store)
     source: MapSource
     if maps is None:
-        level = {} if fraction is None else {"threshold": fraction}
-        source = DetectorMaps(DogEdges(sigma=sigma, dark=dark, **level))
+        level = DogEdges.threshold if fraction is None else fraction
+        source = DetectorMaps(DogEdges(sigma=sigma, threshold=level, dark=dark, clip=clip))
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
     refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}

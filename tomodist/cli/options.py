@@ -77,7 +77,9 @@ def lifting_options(command: Command) -> Command:
         click.argument("store", type=STORE),
         click.option("--label", required=True, help="Name of the structures."),
         click.option(
-            "--threshold", type=float, help="On the votes. [default: where reprojection fits best]"
+            "--threshold",
+            type=float,
+            help="On the votes. [default: where reprojection fits best; for edges, tilts / 5]",
         ),
         click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
         click.option("--brick", type=Brick(), help="Of the score volume. [default: planned]"),

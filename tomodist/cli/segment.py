@@ -26,6 +26,8 @@ def command(
     detector: str | None,
     diameter: float | None,
     sensitivity: float | None,
+    smooth: float,
+    min_size: float,
     threshold: float | None,
     min_voxels: int,
     brick: tuple[int, ...] | None,
@@ -43,7 +45,16 @@ def command(
 
     tomogram = open_tomogram(store)
     source = map_source(
-        tomogram, maps, maps_frame, detector, diameter, sensitivity, dark=dark, form="disk"
+        tomogram,
+        maps,
+        maps_frame,
+        detector,
+        diameter,
+        sensitivity,
+        smooth,
+        min_size,
+        dark=dark,
+        form="mask",
     )
     task = segmentation(
         tomogram,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -26,9 +26,11 @@ def map_source(
     detector: str | None,
     diameter: float | None,
     sensitivity: float | None,
+    smooth: float,
+    min_size: float,
     *,
     dark: bool,
-    form: str,
+    form: Literal["mask", "box"],
 ) -> MapSource:
     """The source of maps that the options describe."""
     from tomodist.detect.classical import Blobs, GlobalThreshold
@@ -37,15 +39,16 @@ def map_source(
     if (maps is None) == (detector is None):
         raise InputError("give either --maps (made elsewhere) or --detector")
     if maps is not None:
-        return import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
+        frame: Literal["raw", "aligned"] = "raw" if maps_frame == "raw" else "aligned"
+        return import_maps(tomogram, maps, frame, form=form, min_size=min_size)
     if detector == "threshold":
-        level = {} if sensitivity is None else {"threshold": sensitivity}
-        return DetectorMaps(GlobalThreshold(dark=dark, **level))
+        cut = GlobalThreshold("otsu" if sensitivity is None else sensitivity, smooth, dark=dark)
+        return DetectorMaps(cut, form, min_size)
     if diameter is None:
         raise InputError("--detector blobs needs --diameter (Å)")
     level = {} if sensitivity is None else {"threshold": sensitivity}
     blobs = Blobs(diameter=diameter, dark=dark, **level)
-    return DetectorMaps(blobs, "disk" if form == "disk" else "box")
+    return DetectorMaps(blobs, form, min_size)
 
 
 def run_or_plan(
@@ -133,7 +136,15 @@ def detector_options(command: click.decorators.FC) -> click.decorators.FC:
             click.option("--diameter", type=float, help="Of blobs, in Å."),
             click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
             click.option(
-                "--sensitivity", type=float, help="Detector's threshold, in robust sigmas."
+                "--sensitivity",
+                type=float,
+                help="Detector's threshold in robust sigmas. [default: 6 for blobs, else Otsu's]",
+            ),
+            click.option(
+                "--smooth", default=2.0, show_default=True, help="Of --detector threshold, pixels."
+            ),
+            click.option(
+                "--min-size", default=0.0, show_default=True, help="Drop smaller 2D boxes (Å)."
             ),
         ]
     ):

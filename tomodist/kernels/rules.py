@@ -6,8 +6,8 @@ every voxel that its ray passes through" (Zeng et al., Eq. 5).
 
 A pixel centre closer than `TIE` to an end of that interval lies on it. Such ties are common: with
 even nz and nx and an odd image width the ray through the rotation centre meets the corner of the
-same four voxels at *every* angle, and at 60 degrees a whole layer ties. Without `TIE` the last bit
-of u would decide, differently from tilt to tilt and from processor to processor.
+same four voxels at *every* angle; at 45 degrees every voxel of a diagonal ties, at 60 every second
+one of a layer. Without `TIE` the last bit of u would decide, tilt by tilt and machine by machine.
 
 *Interpolation* (linear): a voxel touches the two pixels beside u, with weights 1 - f and f.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.detect.base import STRUCTURE
 from tomodist.detect.boxes import Boxes, boxes_of, fill, fill_disks
 from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
 
 VERSION = 1
-Form = Literal["box", "disk"]
+Form = Literal["mask", "box"]
 Frame = Literal["aligned", "raw"]
 
 
@@ -42,27 +43,30 @@ class DetectorMaps:
     ----------
     detector : MapDetector or BoxDetector
         What looks at each image.
-    form : {"box", "disk"}
-        What a detected box becomes in the map.
+    form : {"mask", "box"}
+        What the map shows: the mask (of a box, the ellipse inside), or filled boxes.
+    min_size : float
+        Boxes of which a side is shorter are dropped, in Å.
     """
 
     detector: MapDetector | BoxDetector
-    form: Form = "box"
+    form: Form = "mask"
+    min_size: float = 0.0
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the maps."""
-        name = type(self.detector).__name__
-        return {"detector": name, "form": self.form, **self.detector.parameters()}
+        return {"form": self.form, "min_size": self.min_size, **self.detector.parameters()}
 
     def detect(
         self, image: npt.NDArray[np.float32], pixel_size: float, _: int
     ) -> tuple[npt.NDArray[np.uint8], Boxes]:
         """Map and boxes of one image."""
         found = self.detector(image, pixel_size)
-        if isinstance(found, Boxes):
-            draw = fill if self.form == "box" else fill_disks
-            return draw(found, image.shape), found
-        return found, boxes_of(found == 1)
+        if not isinstance(found, Boxes):
+            return _formed(found == STRUCTURE, self.form, self.min_size / pixel_size)
+        large = found.select((found.size >= self.min_size / pixel_size).all(axis=1))
+        draw = fill if self.form == "box" else fill_disks
+        return draw(large, image.shape), large
 
 
 @dataclass(frozen=True)
@@ -79,34 +83,58 @@ class ImportedMaps:
         If the maps are in the frame of the raw images: per tilt, how those were resampled.
     binning : int
         Likewise.
+    form, min_size
+        As for `DetectorMaps`.
     """
 
     stack: ImageStack
     sections: tuple[int, ...]
     transforms: tuple[Any, ...] | None = None
     binning: int = 1
+    form: Form = "mask"
+    min_size: float = 0.0
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the maps."""
         frame = "raw" if self.transforms else "aligned"
-        return {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
+        stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
+        return {"form": self.form, "min_size": self.min_size, **stack}
 
     def detect(
-        self, image: npt.NDArray[np.float32], _: float, tilt: int
+        self, image: npt.NDArray[np.float32], pixel_size: float, tilt: int
     ) -> tuple[npt.NDArray[np.uint8], Boxes]:
         """Map and boxes of one tilt."""
         values = np.asarray(self.stack.read(self.sections[tilt]))
         found = ((values != 0) & (values == values)).astype(np.float32)
         if self.transforms:
             found = resample(found, np.asarray(self.transforms[tilt]), image.shape, self.binning)
-        mask = (found > 0.5).astype(np.uint8)
-        return mask, boxes_of(mask == 1)
+        return _formed(found > 0.5, self.form, self.min_size / pixel_size)
 
 
 MapSource = DetectorMaps | ImportedMaps
 
 
-def import_maps(tomogram: Tomogram, path: str | Path, frame: Frame = "aligned") -> ImportedMaps:
+def _formed(
+    mask: npt.NDArray[np.bool_], form: Form, min_size_px: float
+) -> tuple[npt.NDArray[np.uint8], Boxes]:
+    """The mask or its filled boxes, and its boxes; small components are dropped from both."""
+    boxes = boxes_of(mask)
+    large = boxes.select((boxes.size >= min_size_px).all(axis=1))
+    if form == "box":
+        return fill(large, mask.shape), large
+    if len(large) < len(boxes):
+        mask = mask & (fill(large, mask.shape) == STRUCTURE)
+    return mask.astype(np.uint8), large
+
+
+def import_maps(
+    tomogram: Tomogram,
+    path: str | Path,
+    frame: Frame = "aligned",
+    *,
+    form: Form = "mask",
+    min_size: float = 0.0,
+) -> ImportedMaps:
     """Check that a stack of maps fits a tilt series.
 
     Parameters
@@ -117,6 +145,8 @@ def import_maps(tomogram: Tomogram, path: str | Path, frame: Frame = "aligned") 
         MRC, TIFF, NPY or Zarr (tilt, y, x).
     frame : {"aligned", "raw"}
         Whether the maps lie on the stored images, or on the raw ones as they were ingested.
+    form, min_size
+        As for `DetectorMaps`.
 
     Returns
     -------
@@ -141,9 +171,11 @@ def import_maps(tomogram: Tomogram, path: str | Path, frame: Frame = "aligned") 
             f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "
             f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}{fits}"
         )
+    sections = tuple(kept)
     if frame == "aligned":
-        return ImportedMaps(stack, tuple(kept))
-    return ImportedMaps(stack, tuple(kept), tuple(attributes["transforms"]), attributes["binning"])
+        return ImportedMaps(stack, sections, form=form, min_size=min_size)
+    transforms = tuple(attributes["transforms"])
+    return ImportedMaps(stack, sections, transforms, attributes["binning"], form, min_size)
 
 
 def detect_maps(

@@ -1,0 +1,143 @@
+"""A score volume several times as large as all workers together: does measured memory fit the plan?
+
+Run: python -m tests.benchmarks.bench_out_of_core --workers 2 --memory 640 --shape 1024,2048,2560
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import psutil
+
+from tomodist.cli.console import Bars
+from tomodist.cluster import open_session
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.store import Tomogram
+from tomodist.lift.backproject import Votes
+from tomodist.plan import MiB
+from tomodist.stages.adopt import adopt_maps
+from tomodist.stages.backproject import backproject_maps, plan_scores
+from tomodist.stages.execute import Session
+from tomodist.stages.export import export_result
+from tomodist.stages.select import Selection, plan_labels, select_structures
+from tomodist.stages.threshold import choose_threshold_of
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[int, int]]:
+    """Largest resident size of every child process while the block runs, in bytes."""
+    peaks: dict[int, int] = {}
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.05):
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    peaks[child.pid] = max(peaks.get(child.pid, 0), child.memory_info().rss)
+                except psutil.NoSuchProcess:
+                    continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        stop.set()
+        thread.join()
+
+
+def beads(geometry: TiltGeometry, grid: VolumeGrid, n: int) -> da.Array:
+    """Maps of random beads, lazy, one tilt per chunk."""
+    rng = np.random.default_rng(0)
+    voxels = rng.uniform(0.15, 0.85, (n, 3)) * grid.shape
+    places = geometry.matrices(grid) @ np.column_stack([voxels, np.ones(n)]).T
+
+    def draw(tilt: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        image = np.zeros(geometry.image_shape, np.uint8)
+        for row, column in places[tilt].T:
+            r, c = round(row), round(column)
+            image[max(r - 8, 0) : r + 9, max(c - 8, 0) : c + 9] = 1
+        return image
+
+    shape = geometry.image_shape
+    import dask
+
+    return da.stack(
+        [da.from_delayed(dask.delayed(draw)(t), shape, np.uint8) for t in range(geometry.n_tilts)]
+    )
+
+
+def run(
+    folder: Path, shape: tuple[int, int, int], n_tilts: int, workers: int, memory: int
+) -> dict[str, Any]:
+    """Vote, threshold, label and export; time and largest worker of every step."""
+    geometry = TiltGeometry(np.linspace(-60, 60, n_tilts).tolist(), shape[1:], 10.0)
+    grid = VolumeGrid(shape, 10.0)
+    tomogram = Tomogram.create(folder / "large.zarr")
+    adopt_maps(tomogram, "beads", beads(geometry, grid, 200), geometry, grid)
+    report: dict[str, Any] = {"volume_bytes": grid.n_voxels, "workers_bytes": workers * memory}
+    with (
+        Bars() as bars,
+        open_session("local", n_workers=workers, memory_limit=memory, progress=bars) as session,
+    ):
+        votes = Votes(geometry, grid)
+        report["planned_bytes"] = max(
+            plan_scores(votes, 1, session.resources).worker_memory,
+            plan_labels(grid, session.resources).worker_memory,
+        )
+        for name, step in _steps(session, tomogram, votes, folder).items():
+            started = time.perf_counter()
+            with peak_memory() as peaks:
+                step()
+            report[name] = {
+                "seconds": round(time.perf_counter() - started, 1),
+                "largest_worker_bytes": max(peaks.values(), default=0),
+            }
+        report["structures"] = tomogram.dataset("structures/beads").sizes["structure"]
+    return report
+
+
+def _steps(session: Session, tomogram: Tomogram, votes: Votes, folder: Path) -> dict[str, Any]:
+    found: dict[str, float] = {}
+
+    def threshold() -> None:
+        scores = tomogram.array("scores/beads", "scale0/scores")
+        maps = tomogram.array("maps/beads", "maps")
+        found["T"] = choose_threshold_of(session, scores, maps, votes.geometry, votes.grid).best
+
+    return {
+        "backproject": lambda: backproject_maps(session, tomogram, "beads", votes, {}),
+        "threshold": threshold,
+        "select": lambda: select_structures(session, tomogram, "beads", Selection(found["T"])),
+        "export": lambda: export_result(session, tomogram, "beads", folder / "mask.mrc", "mrc"),
+    }
+
+
+def main() -> None:
+    """Parse the options, run, print the report as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shape", default="512,1024,1280")
+    parser.add_argument("--tilts", type=int, default=21)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=640, help="MiB per worker")
+    options = parser.parse_args()
+    nz, ny, nx = (int(n) for n in options.shape.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        report = run(
+            Path(folder), (nz, ny, nx), options.tilts, options.workers, options.memory * MiB
+        )
+    print(json.dumps(report, indent=1))  # noqa: T201 -- this is a program
+
+
+if __name__ == "__main__":
+    main()

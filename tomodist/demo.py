@@ -135,7 +135,7 @@ def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> list[Result]:
 
 
 def _touched_by_rays(grid: VolumeGrid, steepest: float) -> npt.NDArray[np.bool_]:
-    """Where a sphere about the centre is tangent to a ray of some tilt: |z| <= |x| tan(steepest)."""
+    """Where a sphere about the centre touches a ray of some tilt: |z| <= |x| tan(steepest)."""
     z, _, x = np.ogrid[tuple(slice(n) for n in grid.shape)]
     height, width = np.abs(z - grid.center[0]), np.abs(x - grid.center[2])
     return np.broadcast_to(height <= width * np.tan(np.deg2rad(steepest)), grid.shape)

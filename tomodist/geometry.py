@@ -294,7 +294,9 @@ class VolumeGrid:
 
 
 def half_widths(matrices: FloatArray) -> FloatArray:
-    """Half the size of a projected voxel's bounding rectangle.
+    """Half the size of a projected voxel's bounding rectangle, but at least half a pixel.
+
+    A voxel smaller than a pixel so gets the nearest one.
 
     Parameters
     ----------
@@ -313,7 +315,7 @@ def half_widths(matrices: FloatArray) -> FloatArray:
     array([[0.5   , 0.5   ],
            [0.5   , 0.7071]])
     """
-    return cast("FloatArray", np.abs(matrices[:, :, :3]).sum(axis=2) / 2)
+    return np.maximum(np.abs(matrices[:, :, :3]).sum(axis=2) / 2, 0.5)
 
 
 def row_offset(matrices: FloatArray) -> int | None:

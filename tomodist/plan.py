@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tomodist.errors import PlanError
+from tomodist.errors import InputError, PlanError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,13 +104,12 @@ class Plan:
 
     @property
     def n_tasks(self) -> int:
-        """Tasks in total: contributions, the tree that adds them, and one write per brick."""
-        tree = 0
-        level = self.n_groups
+        """Tasks in total: contributions, and the tree that adds them and writes the brick."""
+        tree, level = 0, self.n_groups
         while level > 1:
             level = -(-level // FAN_IN)
             tree += level
-        return self.n_bricks * (self.n_groups + tree + 1)
+        return self.n_bricks * (self.n_groups + tree)
 
     @property
     def task_memory(self) -> int:
@@ -170,6 +169,8 @@ def plan_step(
 
     Raises
     ------
+    InputError
+        If a given brick is not three multiples of 64.
     PlanError
         If no allowed brick fits the memory of a task; says what would.
 
@@ -180,32 +181,35 @@ def plan_step(
     >>> plan.brick, plan.n_bricks, plan.n_groups
     ((128, 192, 192), 8, 1)
     """
-    nz, ny, nx = shape
-    fixed = brick is not None
-    size = tuple(brick) if brick else _starting_brick((nz, ny, nx))
-    chosen = (size[0], size[1], size[2])
-    while not fixed and _can_shrink(chosen) and _too_few((nz, ny, nx), chosen, resources):
-        chosen = _halve(chosen)
-    groups = tilts_per_task or _tilts_per_task((nz, ny, nx), chosen, resources, n_tilts, may_group)
-    while not fixed and _can_shrink(chosen):
-        if sum(terms(chosen, groups).values()) <= resources.task_budget:
-            break
-        chosen = _halve(chosen)
-    while may_group and tilts_per_task is None and groups > 1:
-        if sum(terms(chosen, groups).values()) <= resources.task_budget:
-            break
-        groups = -(-groups // 2)
-    n_bricks = math.prod(-(-n // b) for n, b in zip((nz, ny, nx), chosen, strict=True))
+    size = _shape3(shape)
+
+    def fits(bricks: Shape3, tilts: int) -> bool:
+        return sum(terms(bricks, tilts).values()) <= resources.task_budget
+
+    if brick is not None:
+        chosen = _checked(brick)
+    else:
+        chosen = _starting_brick(size)
+        while _can_shrink(chosen) and not (
+            _keeps_busy(size, chosen, resources) and fits(chosen, tilts_per_task or n_tilts)
+        ):
+            chosen = _halve(chosen)
+    tilts = tilts_per_task or n_tilts
+    wanted = _tilts_per_task(size, chosen, resources, n_tilts)
+    if may_group and tilts_per_task is None and fits(chosen, wanted):
+        tilts = wanted
+    while may_group and tilts_per_task is None and tilts > 1 and not fits(chosen, tilts):
+        tilts = -(-tilts // 2)
     plan = Plan(
         step,
-        (nz, ny, nx),
+        size,
         chosen,
         n_tilts,
-        groups,
-        terms(chosen, groups),
+        tilts,
+        terms(chosen, tilts),
         resources,
-        n_bricks * bytes_read(chosen),
-        nz * ny * nx * itemsize,
+        _n_bricks(size, chosen) * bytes_read(chosen),
+        math.prod(size) * itemsize,
     )
     check_fit(plan)
     return plan
@@ -229,7 +233,7 @@ def check_fit(plan: Plan) -> None:
         f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
         f"{format_bytes(plan.resources.memory_limit)} has "
         f"{format_bytes(max(plan.resources.task_budget, 0))} for each; give workers "
-        f"{format_bytes(math.ceil(needed))} (--memory), or take smaller bricks (--brick) or fewer "
+        f"{math.ceil(needed / MiB)} MiB (--memory), or take smaller bricks (--brick) or fewer "
         "tilts per task (--tilts-per-task)"
     )
 
@@ -277,38 +281,45 @@ def format_bytes(n: int) -> str:
     return f"{n} B"
 
 
-def _starting_brick(shape: Shape3) -> Shape3:
-    z, y, x = (min(b, rounded(n)) for b, n in zip(LARGEST_BRICK, shape, strict=True))
+def _shape3(shape: Sequence[int]) -> Shape3:
+    z, y, x = shape
     return z, y, x
+
+
+def _checked(brick: Sequence[int]) -> Shape3:
+    if len(brick) != 3 or any(b < 1 or b % INNER for b in brick):
+        raise InputError(f"brick is {tuple(brick)}; it must be three multiples of {INNER}")
+    return _shape3(brick)
+
+
+def _n_bricks(shape: Shape3, brick: Shape3) -> int:
+    return math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
+
+
+def _starting_brick(shape: Shape3) -> Shape3:
+    return _shape3([min(b, rounded(n)) for b, n in zip(LARGEST_BRICK, shape, strict=True)])
 
 
 def _halve(brick: Shape3) -> Shape3:
     """Halve the largest side, to a multiple of the inner chunk."""
     k = max(range(3), key=lambda i: brick[i])
-    z, y, x = (rounded(b // 2) if i == k else b for i, b in enumerate(brick))
-    return z, y, x
+    return _shape3([rounded(b // 2) if i == k else b for i, b in enumerate(brick)])
 
 
 def _can_shrink(brick: Shape3) -> bool:
     return max(brick) > INNER
 
 
-def _too_few(shape: Shape3, brick: Shape3, resources: Resources) -> bool:
-    """Whether there are fewer bricks than keep every slot busy, and halving them is worthwhile."""
-    n_bricks = math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
-    return n_bricks < 4 * resources.n_slots and math.prod(_halve(brick)) >= WORTHWHILE
+def _keeps_busy(shape: Shape3, brick: Shape3, resources: Resources) -> bool:
+    """Whether there are bricks enough for every slot, or halving them is not worthwhile."""
+    enough = _n_bricks(shape, brick) >= 4 * resources.n_slots
+    return enough or math.prod(_halve(brick)) < WORTHWHILE
 
 
-def _tilts_per_task(
-    shape: Shape3,
-    brick: Shape3,
-    resources: Resources,
-    n_tilts: int,
-    may_group: bool,  # noqa: FBT001
-) -> int:
+def _tilts_per_task(shape: Shape3, brick: Shape3, resources: Resources, n_tilts: int) -> int:
     """All tilts in one task, unless there are fewer bricks than slots."""
-    n_bricks = math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
-    if not may_group or n_bricks >= resources.n_slots:
+    n_bricks = _n_bricks(shape, brick)
+    if n_bricks >= resources.n_slots:
         return n_tilts
     groups = min(-(-2 * resources.n_slots // n_bricks), n_tilts)
     return -(-n_tilts // groups)

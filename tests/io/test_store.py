@@ -236,14 +236,12 @@ def test_different_units_can_be_made_at_the_same_time(tomogram: Tomogram) -> Non
     assert (tomogram.labels("scores"), tomogram.labels("labels")) == (["gold"], ["gold"])
 
 
-@pytest.mark.xfail(reason="with_suffix drops what follows a dot, so both use one lock", strict=True)
 def test_labels_that_differ_after_a_dot_can_be_made_at_the_same_time(tomogram: Tomogram) -> None:
     with tomogram.stage("scores/gold.v1", PRINT), tomogram.stage("scores/gold.v2", PRINT):
         pass
     assert tomogram.labels("scores") == ["gold.v1", "gold.v2"]
 
 
-@pytest.mark.xfail(reason="the lock for publishing is not waited for", strict=True)
 def test_publishing_waits_while_another_unit_is_published(tomogram: Tomogram) -> None:
     """Two steps that end at the same moment both succeed."""
     with tomogram.stage("maps/gold", PRINT):

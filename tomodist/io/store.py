@@ -186,7 +186,7 @@ class Tomogram:
         """
         folder = self.path / ".staging" / unit.replace("/", "--")
         folder.parent.mkdir(exist_ok=True)
-        with _locked(folder.with_suffix(".lock"), f"{self.path}: {unit}"):
+        with _locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
             staging = Staging(folder, *_resume(folder, plain(fingerprint)))
             yield staging
             self._publish(folder, unit)
@@ -194,10 +194,10 @@ class Tomogram:
     def _publish(self, folder: Path, unit: str) -> None:
         target = self.path / unit
         kind, _, label = unit.partition("/")
-        with _locked(self.path / ".staging" / "publish.lock", f"{self.path}: publishing"):
+        with _locked(self.path / ".staging" / "publish.lock"):
             if label:
                 zarr.open_group(str(target.parent), mode="a")
-            replaced = folder.with_suffix(".replaced")
+            replaced = folder.with_name(f"{folder.name}.replaced")
             shutil.rmtree(replaced, ignore_errors=True)
             if target.exists():
                 target.rename(replaced)
@@ -331,13 +331,16 @@ def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str,
 
 
 @contextmanager
-def _locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends."""
+def _locked(path: Path, refuse: str | None = None) -> Iterator[None]:
+    """Hold a lock that the system frees when the process ends, however it ends.
+
+    Where another process holds it, wait, or if `refuse` names what is wanted, raise.
+    """
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
         except BlockingIOError as error:
             raise StoreError(
-                f"{what} is being made by another process; wait for it, or stop it first"
+                f"{refuse} is being made by another process; wait for it, or stop it first"
             ) from error
         yield

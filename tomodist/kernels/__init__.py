@@ -3,8 +3,8 @@
 One layout for all of them, in which the innermost loop runs along y and every row is contiguous,
 so that one weight serves a whole row in the single-axis case:
 
-    images  (tilt, column, row)    windows; ``origin[t]`` is the image pixel (row, column) at [t, 0, 0]
-    bricks  (z, x, y)              ``start`` is the volume index (z, y, x) of the voxel at [0, 0, 0]
+    images  (tilt, column, row)   ``origin[t]`` is the image pixel (row, column) of [t, 0, 0]
+    bricks  (z, x, y)             ``start`` is the volume index (z, y, x) of the voxel at [0, 0, 0]
 
 Positions are computed from *global* voxel indices with the full-volume matrices, so a voxel gets
 bitwise the same footprint in whatever brick it is computed. Each ``*_rows`` kernel is the

@@ -79,11 +79,20 @@ def votes_any(
                     v = position(matrices[t, 0], z, y, x)
                     left, right = footprint(u, half[t, 1], origin[t, 1], images.shape[1])
                     low, high = footprint(v, half[t, 0], origin[t, 0], images.shape[2])
-                    seen = 0
-                    for c in range(left, right):
-                        for r in range(low, high):
-                            seen |= images[t, c, r]
-                    votes[k, i, j] += seen
+                    if left < right and low < high:
+                        votes[k, i, j] += _any_of(images[t], left, right, low, high)
+
+
+@njit(inline="always")
+def _any_of(image, left, right, low, high):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """OR of a rectangle; its corners are all of it up to 2 x 2 pixels, the usual case."""
+    seen = image[left, low] | image[left, high - 1]
+    seen |= image[right - 1, low] | image[right - 1, high - 1]
+    if right - left > 2 or high - low > 2:
+        for c in range(left, right):
+            for r in range(low, high):
+                seen |= image[c, r]
+    return seen
 
 
 @njit(nogil=True, cache=True)

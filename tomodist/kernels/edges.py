@@ -106,7 +106,7 @@ def _mark_any(images, origin, matrices, half, z, y0, x, bits):  # type: ignore[n
 
 @njit(nogil=True, cache=True)
 def _count_neighbours(bits, radius, shifted, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Bit planes of S_t: add the bit vector shifted by every j, with carries from plane to plane."""
+    """Bit planes of S_t: the sum of the bit vector shifted by every j, with carries."""
     sums[:] = 0
     for offset in range(-radius, radius + 1):
         _shift(bits, offset, shifted)

@@ -61,7 +61,7 @@ class Votes:
     geometry : TiltGeometry
         Of the maps.
     grid : VolumeGrid
-        Of the volume. Its voxels may not be smaller than the pixels: rays would miss some.
+        Of the volume.
     """
 
     geometry: TiltGeometry

@@ -50,13 +50,23 @@ def supporting_boxes(
     matched = np.full(expected.shape, np.nan)
     for t, here in enumerate(boxes):
         if len(here) and len(centers):
-            _, nearest = cKDTree(here[:, :2]).query(expected[t])
+            nearest, inside = _nearest_around(expected[t], here)
             box = here[nearest]
-            inside = (np.abs(expected[t] - box[:, :2]) <= box[:, 2:] / 2).all(axis=1)
             if strength is not None:
                 inside &= _strongest(nearest, np.where(inside, strength, -np.inf))
             matched[t, inside] = box[inside, :2]
     return matched, np.linalg.norm(matched - expected, axis=2)
+
+
+def _nearest_around(
+    points: Array, boxes: Array
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Of the eight nearest boxes, the first that holds each point, and whether there is one."""
+    n = min(8, len(boxes))
+    _, near = cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))
+    box = boxes[near]
+    inside = (np.abs(points[:, None] - box[..., :2]) <= box[..., 2:] / 2).all(axis=2)
+    return near[np.arange(len(points)), inside.argmax(axis=1)], inside.any(axis=1)
 
 
 def _strongest(claimed: npt.NDArray[np.intp], strength: Array) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ keeps the largest vote per pixel, and returns two histograms per tilt.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,11 +77,12 @@ def plan_tiles(
 
     Examples
     --------
+    >>> from tomodist.geometry import TiltGeometry
     >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
     >>> plan_tiles(geometry, (128, 128, 128), Resources(2, 1, 2**30))
     (128, 21)
     """
-    rows, tilts = brick[1], geometry.n_tilts
+    rows, tilts = read_window(brick)[1], geometry.n_tilts
     while tile_memory(geometry, brick, rows, tilts) > resources.task_budget:
         if rows > INNER:
             rows = max(INNER, rows // 2)
@@ -100,8 +102,14 @@ def plan_tiles(
 def tile_memory(geometry: TiltGeometry, brick: Sequence[int], rows: int, tilts: int) -> int:
     """Bytes that the task of a tile holds: the tile twice (transposed), a brick twice, a map."""
     width = geometry.image_shape[1]
-    voxels = brick[0] * brick[1] * brick[2]
-    return 2 * tilts * rows * width * 2 + 5 * voxels + 12 * (rows + INNER) * width
+    return (
+        4 * tilts * rows * width + 5 * math.prod(read_window(brick)) + 12 * (rows + INNER) * width
+    )
+
+
+def read_window(brick: Sequence[int]) -> tuple[int, int, int]:
+    """What a tile reads of a volume at a time: one layer of inner chunks, at most 256 wide."""
+    return INNER, min(brick[1], 256), min(brick[2], 256)
 
 
 def _count_tile(
@@ -112,7 +120,7 @@ def _count_tile(
     tilts: Sequence[int],
     rows: Range,
 ) -> tuple[Sequence[int], CountArray]:
-    bricks = _windows(scores.shape, scores.brick)
+    bricks = _windows(scores.shape, read_window(scores.brick))
     largest = project_tile("max", geometry, grid, scores.read, bricks, tilts, rows)
     counts = [
         count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), geometry.n_tilts)

@@ -281,7 +281,7 @@ class VolumeGrid:
 
         Files and viewers measure from voxel 0, the geometry from the volume centre.
         """
-        return np.arange(self.shape["zyx".index(dim)]) * self.voxel_size
+        return np.arange(self.shape["zyx".index(dim)], dtype=np.float64) * self.voxel_size
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; `from_dict` gives the grid back."""
@@ -315,7 +315,8 @@ def half_widths(matrices: FloatArray) -> FloatArray:
     array([[0.5   , 0.5   ],
            [0.5   , 0.7071]])
     """
-    return np.maximum(np.abs(matrices[:, :, :3]).sum(axis=2) / 2, 0.5)
+    widths: FloatArray = np.abs(matrices[:, :, :3]).sum(axis=2)
+    return np.maximum(widths / 2, 0.5)
 
 
 def row_offset(matrices: FloatArray) -> int | None:
@@ -363,7 +364,8 @@ def project_points(matrices: FloatArray, index: npt.ArrayLike) -> FloatArray:
         Rows and columns.
     """
     points = np.asarray(index, dtype=np.float64).reshape(-1, 3)
-    return np.einsum("tij,pj->tpi", matrices[:, :, :3], points) + matrices[:, None, :, 3]
+    turned: FloatArray = np.einsum("tij,pj->tpi", matrices[:, :, :3], points)
+    return turned + matrices[:, None, :, 3]
 
 
 def visible_window(

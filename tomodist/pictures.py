@@ -142,7 +142,7 @@ def _interesting(tomogram: Tomogram, label: str, shape: tuple[int, ...], level: 
 
 def _plane(array: ArrayHandle, axis: int, k: int) -> Array:
     window = [(k, k + 1) if j == axis else (0, n) for j, n in enumerate(array.shape)]
-    return array.read(*window).take(0, axis=axis)
+    return np.asarray(array.read(*window).take(0, axis=axis))
 
 
 def _outline(axes: Any, mask: Array, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401

@@ -8,6 +8,7 @@ Each step is skipped where its result is there already, made from the same input
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import xarray as xr
 
 from tomodist.cluster import open_session
 from tomodist.detect.boxes import Boxes, fill
+from tomodist.errors import InputError
 from tomodist.io.store import Tomogram, check_label
 from tomodist.lift.backproject import Lifting, Votes
 from tomodist.lift.edges import RefinedEdges
@@ -58,6 +60,11 @@ class Task:
         Centres from the 2D boxes rather than from the centre of mass.
     brick, tilts_per_task : optional
         Fixed instead of planned.
+
+    Raises
+    ------
+    InputError
+        If the threshold is negative or no number.
     """
 
     label: str
@@ -70,6 +77,10 @@ class Task:
     triangulate: bool = False
     brick: Sequence[int] | None = None
     tilts_per_task: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold < math.inf:
+            raise InputError(f"--threshold is {self.threshold}; it must be a number, 0 or more")
 
     def plans(self, resources: Resources) -> list[Plan]:
         """What the steps over volumes would cost.

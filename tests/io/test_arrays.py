@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_noticed_and_its_array_named(tmp_path: Path, place: fl
     data = bytearray(file.read_bytes())
     data[int(place * len(data))] ^= 0xFF
     file.write_bytes(data)
-    with pytest.raises(StoreError, match=r"the stored data of window .* --overwrite") as error:
+    with pytest.raises(StoreError, match=r"the stored data of window .*; remove ") as error:
         array.read()
     assert array.path in str(error.value)
     np.testing.assert_array_equal(array.read((64, 70)), values[64:])

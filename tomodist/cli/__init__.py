@@ -26,6 +26,11 @@ COMMANDS = (
     "demo",
 )
 
+_OF_THE_USER = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),  # a path that cannot be
+)
+
 
 class _Commands(click.Group):
     """Finds a subcommand's module when it is asked for."""
@@ -78,7 +83,7 @@ def run(arguments: list[str]) -> int:
     except TomodistError as error:
         return _fail(str(error), 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+        if error.errno not in _OF_THE_USER:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
     return 0

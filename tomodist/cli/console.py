@@ -11,6 +11,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -45,7 +46,7 @@ class Bars:
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._current = None
+        self._current: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()

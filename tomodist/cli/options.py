@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ STORE = click.Path(path_type=Path)
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType):  # type: ignore[type-arg]
     """A number of bytes such as ``2GiB`` or ``500M``."""
 
     name = "size"
@@ -38,7 +38,7 @@ class Bytes(click.ParamType):
         return int(float(found[1]) * _UNITS[found[2]])
 
 
-class Brick(click.ParamType):
+class Brick(click.ParamType):  # type: ignore[type-arg]
     """Three multiples of 64, such as ``128,256,256``."""
 
     name = "z,y,x"
@@ -102,7 +102,7 @@ def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterato
         yield session
 
 
-def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command

@@ -48,6 +48,7 @@ def map_source(
         raise InputError("--detector blobs needs --diameter (Å)")
     level = {} if sensitivity is None else {"threshold": sensitivity}
     blobs = Blobs(diameter=diameter, dark=dark, **level)
+    blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would say later
     return DetectorMaps(blobs, form, min_size)
 
 

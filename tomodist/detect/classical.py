@@ -146,12 +146,7 @@ class Blobs:
         InputError
             If the objects are smaller than two pixels.
         """
-        size = self.diameter / pixel_size
-        if size < 2:
-            raise InputError(
-                f"diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
-                "need 2 pixels: use images binned less, or a larger diameter"
-            )
+        size = self.diameter_px(pixel_size)
         response = _at_scale(image, size, dark=self.dark)
         if not has_contrast(response, image):
             return Boxes.empty()
@@ -164,6 +159,22 @@ class Blobs:
         good = np.flatnonzero((roundness >= self.min_roundness) & of_this_size)
         kept = good[keep_apart(center[good], height[good], size * (1 - self.max_overlap))]
         return Boxes(center[kept], np.full((len(kept), 2), size), height[kept])
+
+    def diameter_px(self, pixel_size: float) -> float:
+        """Diameter in pixels.
+
+        Raises
+        ------
+        InputError
+            If it is less than two.
+        """
+        size = self.diameter / pixel_size
+        if size < 2:
+            raise InputError(
+                f"diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
+                "need 2 pixels: use images binned less, or a larger diameter"
+            )
+        return size
 
     def _of_this_size(
         self, image: Image, size: float, response: Image, peaks: npt.NDArray[np.intp]

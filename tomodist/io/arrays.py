@@ -11,7 +11,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ class ArrayHandle:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        return cast("np.dtype[Any]", self._open().dtype)
+        return self._open().dtype
 
     @property
     def brick(self) -> Index:
@@ -80,8 +80,8 @@ class ArrayHandle:
             return np.asarray(array[tuple(slice(*w) for w in window)])
         except (ValueError, RuntimeError) as error:
             raise StoreError(
-                f"{self.path}: the stored data of window {window} are damaged ({error}); "
-                "make this result again with --overwrite"
+                f"{self.path}: the stored data of window {window} are damaged ({error}); remove "
+                f"the folder {_made_as_a_whole(Path(self.path))} and run what made it again"
             ) from error
 
     def write(self, brick: Index, data: AnyArray) -> None:
@@ -212,6 +212,17 @@ def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Wi
 
 
 _WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}
+
+
+def _made_as_a_whole(array: Path) -> Path:
+    """What is made anew where it is missing: the group that bears a fingerprint."""
+    for folder in array.parents:
+        try:
+            if '"fingerprint"' in (folder / "zarr.json").read_text():
+                return folder
+        except OSError:
+            break
+    return array
 
 
 def _has_bytes(folder: Path, index: Index) -> bool:

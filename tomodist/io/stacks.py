@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 import zarr
+from numpy.lib.format import open_memmap
 
 from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle
@@ -63,21 +64,21 @@ class _Mrc(_File):
 class _Tiff(_File):
     def read(self, section: int) -> npt.NDArray[Any]:
         """One page."""
-        return tifffile.imread(self.path, key=section)
+        return np.asarray(tifffile.imread(self.path, key=section))
 
 
 @dataclass(frozen=True)
 class _Npy(_File):
     def read(self, section: int) -> npt.NDArray[Any]:
         """One image, memory-mapped."""
-        return np.array(np.load(self.path, mmap_mode="r")[section])
+        return np.array(open_memmap(self.path, mode="r")[section])
 
 
 @dataclass(frozen=True)
 class _Zarr(_File):
     def read(self, section: int) -> npt.NDArray[Any]:
         """One image."""
-        return ArrayHandle(self.path).read((section, section + 1))[0]
+        return np.asarray(ArrayHandle(self.path).read((section, section + 1))[0])
 
 
 def open_stack(path: str | Path) -> ImageStack:
@@ -100,7 +101,7 @@ def open_stack(path: str | Path) -> ImageStack:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: there is no such file; check the path")
     try:
         return _open(path)
     except (ValueError, OSError, KeyError, tifffile.TiffFileError) as error:
@@ -118,7 +119,7 @@ def _open(path: Path) -> ImageStack:
             page = file.pages.first
             return _Tiff(str(path), _three((len(file.pages), *page.shape), path))
     if suffix == ".npy":
-        return _Npy(str(path), _three(np.load(path, mmap_mode="r").shape, path))
+        return _Npy(str(path), _three(open_memmap(path, mode="r").shape, path))
     if path.is_dir():
         return _Zarr(str(path), _three(zarr.open_array(str(path), mode="r").shape, path))
     stack = open_mrc(path)

@@ -35,6 +35,7 @@ from tomodist.io.arrays import ArrayHandle
 
 FORMAT = 1
 KINDS = ("maps", "scores", "curves", "labels", "structures")
+_LONGEST_LABEL = 100  # characters; it becomes part of file names
 Fingerprint = Mapping[str, Any]
 
 
@@ -88,6 +89,12 @@ class Tomogram:
                 f"{path} is of store format {found}; this version of tomodist reads {FORMAT}"
             )
         return cls(path)
+
+    def remove_if_empty(self) -> None:
+        """Remove the store if it holds no unit, finished or not."""
+        units = [p.parent for p in self.path.rglob("zarr.json") if p.parent != self.path]
+        if not units:
+            shutil.rmtree(self.path)
 
     def labels(self, kind: str) -> list[str]:
         """Labels for which there is a finished unit of a kind (``"maps"``, ``"scores"``, ...)."""
@@ -143,7 +150,10 @@ class Tomogram:
         """
         self.attributes(unit)
         level = "/scale0" if unit.startswith(("scores/", "labels/")) else ""
-        return xr.open_zarr(self.path, group=unit + level, consolidated=False, chunks={})
+        data: xr.Dataset = xr.open_zarr(
+            self.path, group=unit + level, consolidated=False, chunks={}
+        )
+        return data
 
     def is_current(self, unit: str, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
         """Whether a finished unit was made from just this.
@@ -157,9 +167,10 @@ class Tomogram:
             return False
         changes = differences(self.attributes(unit)["fingerprint"], plain(fingerprint))
         if changes and not overwrite:
+            other = "--label" if "/" in unit else "--output"
             raise ExistsError(
                 f"{self.path}: {unit} exists and was made differently ({'; '.join(changes)}); "
-                "use --overwrite to replace it, or another --label"
+                f"use --overwrite to replace it, or another {other}"
             )
         return not changes
 
@@ -177,7 +188,8 @@ class Tomogram:
         Yields
         ------
         Staging
-            Where to write. If the block raises, what is written stays for the next run.
+            Where to write. If the block raises, what is written stays for the next run, unless it
+            raises an InputError: such a unit can never be finished, so nothing of it stays.
 
         Raises
         ------
@@ -188,7 +200,11 @@ class Tomogram:
         folder.parent.mkdir(exist_ok=True)
         with _locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
             staging = Staging(folder, *_resume(folder, plain(fingerprint)))
-            yield staging
+            try:
+                yield staging
+            except InputError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._publish(folder, unit)
 
     def _publish(self, folder: Path, unit: str) -> None:
@@ -262,13 +278,18 @@ def check_label(label: str) -> str:
     Raises
     ------
     InputError
-        If it holds anything but letters, digits, ``-`` and ``.``, or starts with a dot.
+        If it holds anything but letters, digits, ``-``, ``_`` and ``.``, starts with a dot, or is
+        too long for the name of a file.
 
     Examples
     --------
     >>> check_label("gold")
     'gold'
     """
+    if len(label) > _LONGEST_LABEL:
+        raise InputError(
+            f"label {label[:20]!r}... has {len(label)} characters; use at most {_LONGEST_LABEL}"
+        )
     allowed = label.replace("-", "").replace(".", "").replace("_", "")
     if not (allowed.isascii() and allowed.isalnum()) or label.startswith("."):
         raise InputError(

@@ -83,9 +83,9 @@ def label_brick(scores: AnyArray, threshold: float) -> LabelArray:
     -------
     ndarray, shape (nz, ny, nx), uint32
     """
-    labels = np.zeros(scores.shape, np.uint32)
+    labels = np.zeros(scores.shape, np.int32)
     ndimage.label(scores > threshold, output=labels)
-    return labels
+    return labels.view(np.uint32)
 
 
 def measure(

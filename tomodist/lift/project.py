@@ -76,7 +76,7 @@ def project_tile(
     dtype, initial = PROJECTION_TYPES[kind]
     matrices = geometry.select(tilts).matrices(grid)
     shape = (len(tilts), geometry.image_shape[1], rows[1] - rows[0])
-    images = np.full(shape, initial, dtype)
+    images: npt.NDArray[Any] = np.full(shape, initial, dtype)
     offset = row_offset(matrices)
     for window in bricks:
         seen = _seen_rows(window, matrices, offset, rows, geometry.image_shape)

@@ -63,10 +63,12 @@ def _nearest_around(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
     """Of the eight nearest boxes, the first that holds each point, and whether there is one."""
     n = min(8, len(boxes))
-    _, near = cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))
+    near = np.asarray(cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))[1])
     box = boxes[near]
-    inside = (np.abs(points[:, None] - box[..., :2]) <= box[..., 2:] / 2).all(axis=2)
-    return near[np.arange(len(points)), inside.argmax(axis=1)], inside.any(axis=1)
+    within = np.abs(points[:, None] - box[..., :2]) <= box[..., 2:] / 2
+    inside = np.logical_and.reduce(within, axis=2)
+    first = near[np.arange(len(points)), inside.argmax(axis=1)]
+    return first, np.logical_or.reduce(inside, axis=1)
 
 
 def _strongest(claimed: npt.NDArray[np.intp], strength: Array) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.errors import InputError
 from tomodist.geometry import FloatArray, half_widths
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
@@ -56,9 +57,18 @@ def plan_scores(
 
     Raises
     ------
+    InputError
+        If `tilts_per_task` is given for a lifting that needs all tilts at once.
     PlanError
         If nothing fits.
     """
+    if tilts_per_task is not None and not lifting.may_group:
+        raise InputError(
+            f"--tilts-per-task is {tilts_per_task}, but refining edges needs all "
+            f"{lifting.geometry.n_tilts} tilts in one task; leave the option out"
+        )
+    if tilts_per_task is not None and tilts_per_task < 1:
+        raise InputError(f"--tilts-per-task is {tilts_per_task}; it must be 1 or more")
     geometry, grid = lifting.geometry, lifting.grid
     matrices = geometry.matrices(grid)
     itemsize = lifting.dtype.itemsize
@@ -163,7 +173,7 @@ def read_maps(maps: ArrayHandle) -> Any:  # noqa: ANN401 -- a ReadImage
     """A way to read windows of stored maps, as `tomodist.lift.windows` wants it."""
 
     def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
-        return maps.read((tilt, tilt + 1), rows, columns)[0]
+        return np.asarray(maps.read((tilt, tilt + 1), rows, columns)[0])
 
     return read
 

@@ -165,11 +165,15 @@ def import_maps(
     section = tomogram.array("tilt_series", "section").read().tolist()
     kept = range(len(section)) if stack.shape[0] == len(section) != n_raw else section
     if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
-        other = " (they fit the raw images: give --maps-frame raw)" if frame == "aligned" else ""
-        fits = other if stack.shape[1:] == tuple(raw) else ""
+        raw_maps = stack.shape[1:] == tuple(raw) != expected
+        remedy = (
+            "they fit the raw images: give --maps-frame raw"
+            if raw_maps
+            else "give one map per tilt, of its size"
+        )
         raise InputError(
             f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "
-            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}{fits}"
+            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}; {remedy}"
         )
     sections = tuple(kept)
     if frame == "aligned":

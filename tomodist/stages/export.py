@@ -57,6 +57,8 @@ def export_result(
     ------
     ExistsError, InputError, StoreError
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
     if not path.parent.is_dir():

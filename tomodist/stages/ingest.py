@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -126,7 +126,7 @@ def describe_series(
     if resampled:
         geometry = TiltGeometry(chosen, frame, size, x_tilt=pitches)
     else:
-        raw = alignment_geometry(transforms[pick], size / binning)
+        raw = _raw_geometry(transforms[pick], size / binning, alignment)
         identity = np.tile(np.eye(2, 3), (n, 1, 1))
         frame = aligned_shape(stack.shape[1:], identity, binning)
         geometry = TiltGeometry(chosen, frame, size, x_tilt=pitches, **raw)
@@ -173,6 +173,17 @@ def ingest_series(
     tomogram = Tomogram.create(path)
     if tomogram.is_current("tilt_series", fingerprint, overwrite=overwrite):
         return tomogram
+    try:
+        _ingest(session, tomogram, series, fingerprint)
+    except InputError:
+        tomogram.remove_if_empty()
+        raise
+    return tomogram
+
+
+def _ingest(
+    session: Session, tomogram: Tomogram, series: Series, fingerprint: dict[str, Any]
+) -> None:
     with tomogram.stage("tilt_series", fingerprint) as staging:
         images = ArrayHandle(str(staging.path / "images"))
         if not staging.has("images"):
@@ -194,7 +205,6 @@ def ingest_series(
             raw_shape=series.stack.shape,
             source=str(Path(series.stack.path).resolve()),
         )
-    return tomogram
 
 
 def lazy_images(series: Series) -> da.Array:
@@ -279,6 +289,15 @@ def _transforms(
     return np.tile(np.array([[c, s, 0.0], [-s, c, 0.0]]), (n, 1, 1))
 
 
+def _raw_geometry(
+    transforms: Transforms, pixel_size: float, alignment: str | Path | None
+) -> dict[str, tuple[float, ...]]:
+    try:
+        return alignment_geometry(transforms, pixel_size)
+    except InputError as error:
+        raise InputError(f"{alignment}: {error}") from error
+
+
 def _check_count(found: int, stack: MrcStack, path: str, what: str) -> None:
     if found != stack.shape[0]:
         raise InputError(
@@ -304,5 +323,5 @@ def _kept(n: int, exclude: Sequence[int]) -> tuple[int, ...]:
             raise InputError(f"--exclude {section}: the stack has sections 0 to {n - 1}")
     kept = tuple(k for k in range(n) if k not in set(exclude))
     if not kept:
-        raise InputError("--exclude leaves no tilt")
+        raise InputError(f"--exclude leaves none of the {n} tilts; name fewer sections")
     return kept

@@ -66,7 +66,7 @@ def halve(values: AnyArray, reduce: Reduce) -> AnyArray:
     values = np.pad(values, [(0, n % 2) for n in values.shape], mode="edge")
     corners = [values[i::2, j::2, k::2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     if reduce == "max":
-        return np.maximum.reduce(corners)
+        return np.asarray(np.maximum.reduce(corners))
     if values.dtype.kind == "f":
         return _mean_of_measured(corners)
     total = np.zeros(corners[0].shape, np.uint32)

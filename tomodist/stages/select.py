@@ -241,8 +241,8 @@ def _columns(
     n = len(rows)
     seen = np.isfinite(residual)
     middle = np.full(n, np.nan)
-    for k in np.flatnonzero(seen.any(axis=0)):
-        middle[k] = np.median(residual[seen[:, k], k])
+    for row in np.flatnonzero(seen.any(axis=0)):
+        middle[row] = np.median(residual[seen[:, row], row])
     size = (rows.high - rows.low + 1) * grid.voxel_size
     columns: dict[str, Column] = {"id": (["structure"], np.arange(1, n + 1, dtype=np.uint32), "")}
     for k, axis in enumerate(AXES):

@@ -1,0 +1,34 @@
+# Everything runs in .venv, made here on first use. On a fresh machine: make demo, make test.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Debian and Ubuntu ship python3 without ensurepip; then virtualenv, if there, makes the environment.
+VENV := $(PYTHON) -m venv .venv || $(PYTHON) -m virtualenv .venv
+
+.PHONY: demo test lint types bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || { $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/tomodist demo --output demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python -m tests.benchmarks.bench_kernels
+	$(BIN)/python -m tests.benchmarks.bench_out_of_core
+
+clean:
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,424 @@
+"""The commands on small simulated series: what they write agrees with the known truth."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.image
+import mrcfile
+import numpy as np
+import numpy.typing as npt
+import pytest
+import starfile
+import tifffile
+import zarr
+
+from tests.cli.materials import THREADS, tomodist, tree
+from tomodist.cli import COMMANDS
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.imod import write_xf
+from tomodist.io.store import Tomogram
+from tomodist.metrics import Confusion
+from tomodist.plan import Resources
+from tomodist.simulate import Ellipsoid, Scene
+from tomodist.stages.execute import Session
+from tomodist.stages.simulate import write_simulation
+
+VOXEL, THICKNESS = 20.0, 56
+GOLD_DIAMETER = 60  # Å; the beads have 40, which 20 Å pixels blur
+AXES = ("z", "y", "x")
+Points = npt.NDArray[np.float64]
+
+
+class Story(NamedTuple):
+    """A simulated cell, and its store with everything in it."""
+
+    folder: Path
+    store: Path
+
+    @property
+    def tomogram(self) -> Tomogram:
+        return Tomogram.open(self.store)
+
+    def array(self, unit: str) -> npt.NDArray[Any]:
+        kind = unit.split("/", maxsplit=1)[0]
+        return self.tomogram.array(unit, f"scale0/{kind}").read()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+    store = folder / "TS_01.zarr"
+    size = ("--width", 96, "--height", 90, "--thickness", THICKNESS)
+    content = ("--mitochondria", 1, "--granules", 2, "--gold", 5, "--seed", 1)
+    tilts = ("--tilts=-60,60,6", "--name", "TS_01")
+    assert tomodist("simulate", "cell", *size, *content, *tilts, "-o", folder) == 0
+    assert ingest(folder / "TS_01.mrc", store, THICKNESS) == 0
+    assert tomodist(*locate(store)) == 0
+    masks = folder / "TS_01_granule_maps.mrc"
+    assert tomodist("segment", store, "--label", "granule", "--maps", masks, *THREADS) == 0
+    assert tomodist("edges", store, "--label", "edge", *THREADS) == 0
+    return Story(folder, store)
+
+
+def ingest(stack: Path, store: Path, thickness: int, *more: object) -> int:
+    angles = stack.with_suffix(".tlt")
+    given = ("--tilt-angles", angles, "--thickness", thickness, "-o", store)
+    return tomodist("ingest", stack, *given, *THREADS, *more)
+
+
+def locate(store: Path, diameter: float = GOLD_DIAMETER, *more: object) -> list[object]:
+    detector = ("--detector", "blobs", "--diameter", diameter)
+    return ["locate", store, "--label", "gold", *detector, *THREADS, *more]
+
+
+def found_centers(store: Path, label: str = "gold") -> Points:
+    """z, y, x of the structures in Å from the centre of voxel 0."""
+    table = Tomogram.open(store).dataset(f"structures/{label}").load()
+    return np.stack([table[axis].values for axis in AXES], axis=1)
+
+
+def true_centers(path: Path) -> Points:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([[float(row[f"{axis}_angstrom"]) for axis in AXES] for row in rows])
+
+
+def farthest(truth: Points, found: Points) -> float:
+    """How far the worst of the true points is from the nearest found one, in voxels."""
+    distances = np.linalg.norm(truth[:, None] - found[None], axis=2)
+    return float(distances.min(axis=1).max()) / VOXEL
+
+
+def test_star_has_the_true_gold_and_not_its_mirror_image(story: Story) -> None:
+    path = story.folder / "gold.star"
+    command = ["export", story.store, "--label", "gold", "--format", "star", "-o", path]
+    assert tomodist(*command) == 0
+    particles = starfile.read(path)
+    assert set(particles["rlnTomoName"]) == {"TS_01"}
+    names = [f"rlnCenteredCoordinate{axis.upper()}Angst" for axis in AXES]
+    centered = particles[names].to_numpy()
+    middle = np.array(story.tomogram.grid.shape) // 2 * VOXEL  # RELION's centre
+    truth = true_centers(story.folder / "TS_01_gold_truth.csv") - middle
+    assert farthest(truth, centered) < 0.2
+    for axis in range(3):
+        mirror = np.where(np.arange(3) == axis, -1, 1)
+        assert farthest(truth * mirror, centered) > 3
+    assert farthest(truth[:, ::-1], centered) > 3  # x, y, z taken for z, y, x
+
+
+def test_csv_has_one_row_per_structure(story: Story) -> None:
+    path = story.folder / "gold.csv"
+    assert tomodist("export", story.store, "--label", "gold", "--format", "csv", "-o", path) == 0
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == story.tomogram.dataset("structures/gold").sizes["structure"] >= 5
+    np.testing.assert_allclose(true_centers(path), found_centers(story.store), atol=1e-3)
+    assert max(float(row["residual_pixel"]) for row in rows) < 1
+    assert [int(row["id"]) for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_mrc_mask_is_where_labels_are(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    path = story.folder / "granule.mrc"
+    command = ["export", story.store, "--label", "granule", "--format", "mrc", "-o", path]
+    assert tomodist(*command) == 0
+    capsys.readouterr()
+    assert mrcfile.validate(path), capsys.readouterr().out
+    with mrcfile.open(path) as file:
+        assert (int(file.header.mode), file.is_volume()) == (0, True)
+        assert [float(file.voxel_size[a]) for a in "xyz"] == [VOXEL] * 3
+        mask = file.data.copy()
+    np.testing.assert_array_equal(mask, story.array("labels/granule") > 0)
+    with mrcfile.open(story.folder / "TS_01_granule_truth.mrc") as file:
+        assert Confusion.of(mask > 0, file.data > 0).iou > 0.6
+
+
+@pytest.mark.parametrize("volume", ["labels", "scores"])
+def test_mrc_volume_equals_the_stored_one(story: Story, volume: str) -> None:
+    path = story.folder / f"{volume}.mrc"
+    command = ["export", story.store, "--label", "granule", "--format", "mrc", "-o", path]
+    assert tomodist(*command, "--volume", volume) == 0
+    with mrcfile.open(path) as file:
+        np.testing.assert_array_equal(file.data, story.array(f"{volume}/granule"))
+    assert tomodist(*command) == 1  # it exists
+    assert tomodist(*command, "--overwrite") == 0
+
+
+@pytest.mark.parametrize("form", ["tif", "npy", "zarr"])
+def test_maps_of_every_format_give_the_same_scores(story: Story, form: str) -> None:
+    with mrcfile.open(story.folder / "TS_01_granule_maps.mrc") as file:
+        masks = file.data.copy()
+    path = story.folder / f"masks.{form}"
+    if form == "tif":
+        tifffile.imwrite(path, (masks * 255).astype(np.uint8), photometric="minisblack")
+    elif form == "npy":
+        np.save(path, masks > 0)
+    else:
+        array = zarr.create_array(str(path), shape=masks.shape, chunks=(4, 50, 50), dtype="i2")
+        array[...] = masks
+    command = ["segment", story.store, "--label", form, "--maps", path, *THREADS]
+    assert tomodist(*command) == 0
+    for kind in ("scores", "labels"):
+        expected = story.array(f"{kind}/granule")
+        np.testing.assert_array_equal(story.array(f"{kind}/{form}"), expected)
+        assert expected.any()
+
+
+def test_edges_lie_around_the_mitochondrion(story: Story) -> None:
+    with mrcfile.open(story.folder / "TS_01_mitochondrion_truth.mrc") as file:
+        body = file.data > 0
+    found = story.array("labels/edge") > 0
+    assert found[body].mean() > 3 * found[~body].mean() > 0
+
+
+def test_pictures_are_not_blank(story: Story) -> None:
+    pictures = sorted(story.folder.glob("TS_01_*.png"))
+    # with a threshold that was chosen there is the curve, too; edges have a fixed one
+    expected = {"gold_slices", "gold_tilts", "gold_threshold", "granule_slices", "granule_tilts",
+                "granule_threshold", "edge_slices", "edge_tilts"}  # fmt: skip
+    assert expected <= {path.stem.removeprefix("TS_01_") for path in pictures}
+    for path in pictures:
+        values = matplotlib.image.imread(path)
+        assert values[..., :3].std() > 0.05, path
+        assert min(values.shape[:2]) > 300, path
+
+
+def test_info_names_everything(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tomodist("info", story.store) == 0
+    said = capsys.readouterr().out
+    words = ("21 images of 96 x 90 pixels of 20 Å", "-60° to", "56 x 90 x 96 voxels", "maps/gold",
+             "detector=Blobs", "scores/edge", "labels/granule", "structures/gold")  # fmt: skip
+    assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize("task", ["segment", "locate", "edges"])
+def test_plan_writes_nothing(story: Story, task: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(story.store, skip="\n")
+    options = ("--workers", 3, "--memory", "2GiB")
+    assert tomodist("plan", story.store, "--task", task, *options) == 0
+    said = capsys.readouterr().out
+    assert "2.0 GiB" in said
+    assert ("backproject" in said, "select" in said) == (True, True)
+    assert tree(story.store, skip="\n") == before
+
+
+def test_dry_run_writes_nothing(story: Story, tmp_path: Path) -> None:
+    before = tree(story.store, skip="\n")
+    assert tomodist(*locate(story.store, 80, "--label", "other", "--dry-run")) == 0
+    assert tree(story.store, skip="\n") == before
+    assert ingest(story.folder / "TS_01.mrc", tmp_path / "new.zarr", 10, "--dry-run") == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_second_identical_run_does_nothing(story: Story) -> None:
+    masks = story.folder / "TS_01_granule_maps.mrc"
+    before = tree(story.store, skip="\n")  # locks included
+    assert ingest(story.folder / "TS_01.mrc", story.store, THICKNESS) == 0
+    assert tomodist(*locate(story.store)) == 0
+    assert tomodist("segment", story.store, "--label", "granule", "--maps", masks, *THREADS) == 0
+    assert tomodist("edges", story.store, "--label", "edge", *THREADS) == 0
+    assert tree(story.store, skip="\n") == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key"),
+    [
+        ("--diameter", 80, "diameter was 60.0, now 80.0"),
+        ("--sensitivity", 8, "threshold was 6.0, now 8.0"),
+        ("--threshold", 7, "threshold was 19, now 7.0"),
+        ("--min-voxels", 9, "min_voxels was 1, now 9"),
+        ("--min-tilts", 12, "min_tilts was 6, now 12"),
+    ],
+)
+def test_other_parameters_need_overwrite(
+    story: Story,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: object,
+    key: str,
+) -> None:
+    store = Path(shutil.copytree(story.store, tmp_path / "copy.zarr"))
+    before = tree(store)
+    if option == "--threshold":
+        chosen = Tomogram.open(store).attributes("curves/gold")["best"]
+        key = f"threshold was {chosen}, now 7.0"
+    capsys.readouterr()
+    assert tomodist(*locate(store, GOLD_DIAMETER, option, value)) == 1
+    assert key in capsys.readouterr().err
+    assert tree(store) == before
+    assert tomodist(*locate(store, GOLD_DIAMETER, option, value, "--overwrite")) == 0
+    after = tree(store)
+    assert [name for name in before if name.startswith("labels/gold") and name in after]
+    changed = {n.split("/")[0] for n in before if before[n] != after.get(n) and "gold" in n}
+    assert {"labels", "structures"} <= changed
+    assert ("maps" in changed) == (option in ("--diameter", "--sensitivity"))
+    truth = true_centers(story.folder / "TS_01_gold_truth.csv")
+    assert farthest(truth, found_centers(store)) < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tomodist(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert f"Example: tomodist {command} " in " ".join(said.split())
+    assert tomodist("--help") == 0
+    assert f"  {command} " in capsys.readouterr().out
+
+
+def test_unknown_command_and_option_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tomodist("ingst") == 2
+    assert "ingst" in capsys.readouterr().err
+    assert tomodist("info", "x.zarr", "--verbos") == 2
+    assert "--verbos" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------ as processes
+
+
+def process(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tomodist.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_process_fails_with_one_line_and_status_1(tmp_path: Path) -> None:
+    done = process("ingest", "TS_07.mrc", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "tomodist: TS_07.mrc: there is no such file; check the path\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_worker_processes_give_the_same_bytes(story: Story, tmp_path: Path) -> None:
+    arguments = [*locate(tmp_path / "TS_01.zarr")[: -len(THREADS)], "--workers", 2]
+    shutil.copytree(story.store / "tilt_series", tmp_path / "TS_01.zarr" / "tilt_series")
+    shutil.copy(story.store / "zarr.json", tmp_path / "TS_01.zarr")
+    done = process(*arguments, "--brick", "64,64,64", "--tilts-per-task", 5, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "median residual" in done.stdout
+    found = Tomogram.open(tmp_path / "TS_01.zarr")
+    for kind in ("scores", "labels"):
+        array = found.array(f"{kind}/gold", f"scale0/{kind}").read()
+        np.testing.assert_array_equal(array, story.array(f"{kind}/gold"))
+    np.testing.assert_array_equal(found_centers(found.path), found_centers(story.store))
+
+
+# ----------------------------------------------------------------- raw images and their frames
+
+N_TILTS = 15
+CENTERS = ((9, 22, -17), (-12, -19, 8), (3, 2, 25), (-5, 24, 14))  # z, y, x voxels from the middle
+
+
+class Frame(NamedTuple):
+    """How raw images lie: their shape, and the tilt axis in them."""
+
+    shape: tuple[int, int]
+    axis: float
+    shifted: bool = False
+
+    @property
+    def aligned(self) -> tuple[int, int]:
+        lying = abs(np.sin(np.deg2rad(self.axis))) > np.sqrt(0.5)
+        return self.shape[::-1] if lying else self.shape
+
+
+def raw_series(folder: Path, frame: Frame, radius: float = 1.6) -> tuple[Path, Points]:
+    """Write a raw series of balls with its alignment; the stack, and the true centres in Å."""
+    balls = tuple(
+        Ellipsoid(
+            (z * VOXEL, y * VOXEL, x * VOXEL), (radius * VOXEL,) * 3, density=0.02, label="gold",
+            structure=k,
+        )
+        for k, (z, y, x) in enumerate(CENTERS, start=1)
+    )  # fmt: skip
+    random = np.random.default_rng(8)
+    shift = random.uniform(-6, 6, (N_TILTS, 2)) * frame.shifted  # x, y in pixels
+    geometry = TiltGeometry(
+        np.linspace(-56, 56, N_TILTS).tolist(),
+        frame.shape,
+        VOXEL,
+        tilt_axis_angle=frame.axis,
+        shift_x=(shift[:, 0] * VOXEL).tolist(),
+        shift_y=(shift[:, 1] * VOXEL).tolist(),
+    )
+    grid = VolumeGrid((40, *frame.aligned), VOXEL)
+    session = Session(Resources(1, 1, 2**30))
+    stack = write_simulation(session, folder, "raw", Scene(balls), geometry, grid)
+    c, s = np.cos(np.deg2rad(frame.axis)), np.sin(np.deg2rad(frame.axis))
+    turned = np.array([[c, s], [-s, c]])  # A = Rz(-axis), D = -A · shift
+    transforms = [np.column_stack([turned, -turned @ d]) for d in shift]
+    write_xf(stack.with_suffix(".xf"), np.array(transforms))
+    return stack, true_centers(folder / "raw_gold_truth.csv")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame((96, 96), 12.0, shifted=True),
+        Frame((91, 100), -12.0, shifted=True),
+        Frame((88, 101), 84.0, shifted=True),
+        Frame((90, 100), 90.0),
+        Frame((89, 101), 90.0),
+        Frame((96, 96), -90.0),
+        Frame((90, 97), 180.0),
+    ],
+    ids=str,
+)
+def test_raw_and_resampled_series_show_the_true_positions(tmp_path: Path, frame: Frame) -> None:
+    stack, truth = raw_series(tmp_path, frame)
+    axis: tuple[object, ...] = ("--tilt-axis-angle", frame.axis)
+    if frame.shifted:
+        axis = ("--alignment", stack.with_suffix(".xf"))
+    found = {}
+    for name, option in (("aligned", "--resample"), ("raw", "--no-resample")):
+        store = tmp_path / f"{name}.zarr"
+        assert ingest(stack, store, 40, *axis, option) == 0
+        assert Tomogram.open(store).grid.shape == (40, *frame.aligned)
+        assert tomodist(*locate(store)) == 0
+        found[name] = found_centers(store)
+        assert len(found[name]) == len(truth)
+        assert farthest(truth, found[name]) < 0.5
+        for k in range(3):  # and it is no mirror image
+            mirrored = truth.copy()
+            mirrored[:, k] = (Tomogram.open(store).grid.shape[k] - 1) * VOXEL - mirrored[:, k]
+            assert farthest(mirrored, found[name]) > 2
+    assert farthest(found["aligned"], found["raw"]) < 0.5
+
+
+def test_masks_of_the_raw_images_give_nearly_the_same_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = Frame((88, 101), 84.0, shifted=True)
+    stack, _ = raw_series(tmp_path, frame, radius=6)
+    store = tmp_path / "TS.zarr"
+    assert ingest(stack, store, 40, "--alignment", stack.with_suffix(".xf")) == 0
+    raw_masks = ("--maps", tmp_path / "raw_gold_maps.mrc")
+    command = ["segment", store, "--label", "raw", *raw_masks, *THREADS]
+    assert tomodist(*command) == 1
+    assert "--maps-frame raw" in capsys.readouterr().err
+    assert tomodist(*command, "--maps-frame", "raw") == 0
+    aligned = tmp_path / "aligned"
+    aligned.mkdir()
+    straight = Frame(frame.aligned, 0.0)
+    raw_series(aligned, straight, radius=6)
+    masks = ("--maps", aligned / "raw_gold_maps.mrc")
+    assert tomodist("segment", store, "--label", "aligned", *masks, *THREADS) == 0
+    tomogram = Tomogram.open(store)
+    labels = [
+        tomogram.array(f"labels/{label}", "scale0/labels").read() > 0 for label in ("raw", "aligned")
+    ]
+    assert labels[0].sum() > 1000
+    assert Confusion.of(labels[0], labels[1]).iou > 0.9
+    with mrcfile.open(tmp_path / "raw_gold_truth.mrc") as file:
+        assert Confusion.of(labels[0], file.data > 0).iou > 0.75

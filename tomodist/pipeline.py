@@ -244,6 +244,7 @@ def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: boo
         Of the step that failed; finished steps stay.
     """
     task.plans(session.resources)
+    session.check_sees(tomogram.path)
     detect_maps(session, tomogram, task.label, task.source, overwrite=overwrite)
     backproject_maps(
         session,

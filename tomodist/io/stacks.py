@@ -99,7 +99,7 @@ def open_stack(path: str | Path) -> ImageStack:
     InputError
         If it is none of these, damaged, or not three-dimensional.
     """
-    path = Path(path)
+    path = Path(path).absolute()  # workers may have another working folder
     if not path.exists():
         raise InputError(f"{path}: there is no such file; check the path")
     try:

@@ -60,7 +60,7 @@ class Tomogram:
         ExistsError
             If something that is not a tomogram store is in the way.
         """
-        path = Path(path)
+        path = Path(path).absolute()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             return cls.open(path)
         zarr.create_group(str(path), attributes={"tomodist": {"format": FORMAT}}, overwrite=True)
@@ -75,7 +75,7 @@ class Tomogram:
         StoreError
             If there is no tomogram store at `path`, or of a newer format.
         """
-        path = Path(path)
+        path = Path(path).absolute()
         if not path.exists():
             raise StoreError(f"{path}: no such tomogram store; make one with `tomodist ingest`")
         found = group_attributes(path).get("tomodist", {}).get("format")

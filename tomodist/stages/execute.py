@@ -8,19 +8,21 @@ a distributed client and on local threads.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
 
-from tomodist.errors import PlanError, TomodistError
+from tomodist.errors import PlanError, StoreError
 from tomodist.plan import Resources, format_bytes
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
 Task = Any  # a dask Delayed
-Report = Callable[[str], None]
 
 
 class Progress(Protocol):
@@ -96,6 +98,22 @@ class Session:
         for result in results:
             self.progress.advance()
             yield result
+
+    def check_sees(self, folder: Path) -> None:
+        """Refuse workers that do not see a folder.
+
+        Raises
+        ------
+        StoreError
+            Names the workers.
+        """
+        seen = self.client.run(folder.is_dir) if self.client else {}
+        blind = [worker for worker, sees in seen.items() if not sees]
+        if blind:
+            raise StoreError(
+                f"{folder}: {len(blind)} of {len(seen)} workers do not see this folder (such as "
+                f"{blind[0]}); put the store on a file system that all workers share"
+            )
 
     def finish(self, step: str, tasks: Iterable[Task], total: int, *, done: int = 0) -> None:
         """Run tasks for what they write."""
@@ -196,6 +214,3 @@ def _cancelled(pending: Any) -> Iterator[None]:  # noqa: ANN401 -- distributed i
         for future in list(pending.futures):
             future.cancel()
         raise
-
-
-__all__ = ["Progress", "Session", "Silent", "TomodistError", "task_of", "tree_of"]

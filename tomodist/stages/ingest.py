@@ -107,7 +107,7 @@ def describe_series(
     InputError
         If anything is missing or contradicts something else; names file, value and remedy.
     """
-    stack = open_mrc(path)
+    stack = open_mrc(Path(path).absolute())  # workers may have another working folder
     n = stack.shape[0]
     angles = _angles(stack, tilt_angles)
     transforms = _transforms(stack, alignment, tilt_axis_angle)
@@ -171,6 +171,7 @@ def ingest_series(
         "binning": series.binning,
     }
     tomogram = Tomogram.create(path)
+    session.check_sees(tomogram.path)
     if tomogram.is_current("tilt_series", fingerprint, overwrite=overwrite):
         return tomogram
     try:

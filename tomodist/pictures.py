@@ -54,25 +54,41 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
 
 
 def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
-    """Three orthogonal slices of the scores through the structures, with the labels' outlines."""
+    """Three orthogonal slices of the scores through a structure, with the labels' outlines.
+
+    Laid out as IMOD's XYZ window: y over x, y over z to its right, z over x below.
+    """
     level = _drawn_level(tomogram.grid.shape)
     scores = tomogram.array(f"scores/{label}", f"scale{level}/scores")
     labels = tomogram.array(f"labels/{label}", f"scale{level}/labels")
     center = _interesting(tomogram, label, scores.shape, level)
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
     size = tomogram.grid.voxel_size * 2**level / 10
-    for k, axes in enumerate(figure.subplots(1, 3)):
-        plane, outline = (_plane(a, k, center[k]) for a in (scores, labels))
-        up, right = (name for j, name in enumerate("zyx") if j != k)
+    nz, ny, nx = (n * size for n in scores.shape)
+    figure = Figure(figsize=(9, 1 + 8 * (ny + nz) / (nx + nz)))
+    grid = figure.add_gridspec(
+        2, 2, width_ratios=(nx, nz), height_ratios=(ny, nz), wspace=0.12, hspace=0.12
+    )
+    panels = ((0, "y", "x", grid[0, 0]), (2, "y", "z", grid[0, 1]), (1, "z", "x", grid[1, 0]))
+    largest = max(float(np.nanmax(_plane(scores, k, center[k]))) for k in range(3))
+    for axis, up, right, place in panels:
+        plane, outline = (_plane(a, axis, center[axis]) for a in (scores, labels))
+        if right == "z":
+            plane, outline = plane.T, outline.T
+        axes = figure.add_subplot(place)
         extent = (0.0, plane.shape[1] * size, 0.0, plane.shape[0] * size)
         shown = axes.imshow(
-            plane, cmap="gray", origin="lower", extent=extent, interpolation="nearest"
-        )
+            plane, cmap="gray", origin="lower", extent=extent, interpolation="nearest",
+            vmin=0, vmax=max(largest, 1e-6),
+        )  # fmt: skip
         _outline(axes, outline > 0, extent, _STRUCTURE)
         axes.set(xlabel=f"{right} (nm)", ylabel=f"{up} (nm)")
-        axes.set_title(f"{'zyx'[k]} = {center[k] * size:.0f} nm")
-        figure.colorbar(shown, ax=axes, shrink=0.7)
-    figure.suptitle(f"{tomogram.path.stem}: scores of {label}, structures outlined")
+        axes.set_title(f"{'zyx'[axis]} = {center[axis] * size:.0f} nm", fontsize=9)
+        if axis == 0:  # the panel below has the same x
+            axes.set(xlabel="", xticklabels=[])
+    corner = figure.add_subplot(grid[1, 1])
+    corner.axis("off")
+    figure.colorbar(shown, ax=corner, orientation="horizontal", label="score", fraction=0.3)
+    figure.suptitle(f"{tomogram.path.stem}: scores of {label}, structures outlined", y=0.97)
     return _save(figure, path)
 
 
@@ -86,7 +102,8 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
     index = np.stack([table[a].values for a in "zyx"], axis=1) / tomogram.grid.voxel_size
     places = project_points(geometry.matrices(tomogram.grid), index)
     order = np.argsort(geometry.tilt_angles)
-    figure = Figure(figsize=(15, 5.4), layout="constrained")
+    height, width = geometry.image_shape
+    figure = Figure(figsize=(15, 1.2 + 4.6 * height / width), layout="constrained")
     step = -(-max(geometry.image_shape) // _PAGE)
     for axes, tilt in zip(
         figure.subplots(1, 3),
@@ -94,7 +111,7 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
         strict=True,
     ):
         image = images.read((tilt, tilt + 1))[0][::step, ::step]
-        extent = (-0.5, geometry.image_shape[1] - 0.5, -0.5, geometry.image_shape[0] - 0.5)
+        extent = (-0.5, width - 0.5, -0.5, height - 0.5)
         low, high = np.nanpercentile(image, [0.5, 99.5])
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
         _draw_detections(axes, boxes[tilt], maps, int(tilt), step, extent)

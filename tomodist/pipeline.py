@@ -310,13 +310,10 @@ def locate(
     ------
     InputError, GeometryError, PlanError
     """
-    if isinstance(maps, Sequence) and all(isinstance(b, Boxes) for b in maps):
-        maps = np.stack([fill(b, geometry.image_shape) for b in maps])
-    data = as_dask(maps, (geometry.n_tilts, *geometry.image_shape), "maps")
     if session is None:
         with open_session("threads") as threads:
             return locate(
-                data,
+                maps,
                 geometry,
                 grid,
                 threshold=threshold,
@@ -324,9 +321,15 @@ def locate(
                 min_tilts=min_tilts,
                 session=threads,
             )
+    boxes = None
+    if isinstance(maps, Sequence) and all(isinstance(b, Boxes) for b in maps):
+        if len(maps) != geometry.n_tilts:
+            raise InputError(f"boxes of {len(maps)} tilts, but the geometry has {geometry.n_tilts}")
+        boxes, maps = maps, np.stack([fill(b, geometry.image_shape) for b in maps])
+    data = as_dask(maps, (geometry.n_tilts, *geometry.image_shape), "maps")
     with tempfile.TemporaryDirectory(prefix="tomodist-") as folder:
         tomogram = Tomogram.create(Path(folder) / "located.zarr")
-        adopt_maps(tomogram, "located", data, geometry, grid)
+        adopt_maps(tomogram, "located", data, geometry, grid, boxes)
         backproject_maps(session, tomogram, "located", Votes(geometry, grid), {})
         if threshold is None:
             scores = tomogram.array("scores/located", "scale0/scores")

@@ -7,6 +7,7 @@ integers, so any grouping gives bitwise the same brick.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist import kernels  # noqa: F401 -- the layout is documented there
+from tomodist.errors import InputError
 from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid, half_widths
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
 from tomodist.lift.windows import ReadImage, Windows, binary_windows, linear_windows
@@ -124,11 +126,25 @@ class WeightedMean:
     -----
     With values p_t(u) interpolated linearly and w_t = 0 where tilt t does not see the voxel,
     score = sum_t w_t p_t / sum_t w_t, and NaN where no tilt sees it.
+
+    Raises
+    ------
+    InputError
+        If there is not one weight per tilt, or one is negative or no number.
     """
 
     geometry: TiltGeometry
     grid: VolumeGrid
     weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = self.geometry.n_tilts
+        if self.weights is None:
+            return
+        if len(self.weights) != n:
+            raise InputError(f"there are {len(self.weights)} weights for {n} tilts; give {n}")
+        if not all(0 <= w < math.inf for w in self.weights):
+            raise InputError(f"weights must be numbers, 0 or more; found {self.weights}")
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -12,6 +12,9 @@ from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import as_map
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.detect.boxes import Boxes
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Tomogram
 
@@ -22,6 +25,7 @@ def adopt_maps(
     maps: Any,  # noqa: ANN401 -- a dask array
     geometry: TiltGeometry,
     grid: VolumeGrid,
+    boxes: Sequence[Boxes] | None = None,
 ) -> None:
     """Store maps, one tilt at a time.
 
@@ -35,6 +39,9 @@ def adopt_maps(
         Binary maps.
     geometry, grid
         Of the maps and of the volume.
+    boxes : sequence of Boxes, optional
+        Of the structures in every map; by default of its connected parts, which cannot tell
+        apart what overlaps, and know whole pixels only.
 
     Raises
     ------
@@ -45,9 +52,9 @@ def adopt_maps(
         series.describe(geometry=geometry.to_dict(), grid=grid.to_dict())
     with tomogram.stage(f"maps/{label}", {"step": "adopt"}) as staging:
         stored = create_stack(staging.path / "maps", geometry, np.uint8)
-        boxes = create_boxes(staging.path / "boxes", geometry.n_tilts)
+        places = create_boxes(staging.path / "boxes", geometry.n_tilts)
         for tilt in range(geometry.n_tilts):
             values = as_map(np.asarray(maps[tilt]), tilt)
-            found = boxes_of(values == 1)
-            write_boxes(boxes, tilt, found.center, found.size, found.score)
+            found = boxes[tilt] if boxes else boxes_of(values == 1)
+            write_boxes(places, tilt, found.center, found.size, found.score)
             stored.write((tilt, 0, 0), values[None])

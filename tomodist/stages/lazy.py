@@ -224,6 +224,8 @@ def choose_threshold(
 
 def _lift(maps: Arrays, lifting: Lifting, brick: Sequence[int]) -> xr.DataArray:
     geometry, grid = lifting.geometry, lifting.grid
+    if len(brick) != 3 or min(brick) < 1:
+        raise InputError(f"brick must be 3 positive sizes (z, y, x); found {tuple(brick)}")
     data = as_dask(maps, (geometry.n_tilts, *geometry.image_shape), "maps")
     offset = row_offset(geometry.matrices(grid))
     chunks = [_cuts(n, b) for n, b in zip(grid.shape, brick, strict=True)]

@@ -1,0 +1,23 @@
+"""Measured memory stays within the plan, and the volume is larger than the worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.benchmarks.bench_out_of_core import run
+from tomodist.plan import MiB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+def test_the_largest_worker_is_within_the_plan(tmp_path: Path) -> None:
+    """`make bench` does the same with a volume four times as large as all workers together."""
+    report = run(tmp_path, (256, 1024, 2048), n_tilts=11, workers=1, memory=500 * MiB)
+    assert report["volume_bytes"] > report["workers_bytes"]
+    for step in ("backproject", "threshold", "select"):
+        assert report[step]["largest_worker_bytes"] <= report["planned_bytes"], step
+    assert report["structures"] == 200

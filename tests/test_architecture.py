@@ -1,0 +1,115 @@
+"""The plan of the house: imports run one way, and heavy libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tomodist
+
+PACKAGE = Path(tomodist.__file__).parent
+ROOT = PACKAGE.parent
+
+# A module may import from its own rank's folder and from lower ranks.
+RANKS = (
+    {"errors"},
+    {"geometry", "metrics"},
+    {"plan", "kernels", "simulate"},
+    {"detect", "io", "lift"},
+    {"stages"},
+    {"cluster"},
+    {"pictures", "pipeline"},
+    {"demo"},
+    {"cli"},
+)
+HOMES = {
+    "numba": {"kernels"},
+    "zarr": {"io"},
+    "dask": {"stages", "cluster"},
+    "distributed": {"stages", "cluster"},
+    "mrcfile": {"io"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "matplotlib": {"pictures"},
+    "torch": {"detect"},
+}
+
+
+def room(path: Path) -> str:
+    """Folder or module directly below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a module imports, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+SOURCES = [
+    p for p in sorted(PACKAGE.rglob("*.py")) if p.name != "__init__.py" or p.parent != PACKAGE
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    rank = {name: k for k, names in enumerate(RANKS) for name in names}
+    here = room(path)
+    for name in imports(path):
+        if name.startswith("tomodist."):
+            there = name.split(".")[1]
+            assert rank[there] <= rank[here], f"{path} imports {name}"
+            if here == there == "stages":
+                allowed = {"execute", "pyramid"}  # what steps share; a step never imports a step
+                assert name.split(".")[2] in allowed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    for name in imports(path):
+        homes = HOMES.get(name.split(".")[0])
+        assert homes is None or room(path) in homes, f"{path} imports {name}"
+
+
+def test_importing_the_package_is_light() -> None:
+    program = "import sys, tomodist; print(*sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"torch", "distributed", "dask", "numba", "zarr", "xarray", "matplotlib"}
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    assert len(tomodist.__all__) <= 25
+    for name in tomodist.__all__:
+        assert getattr(tomodist, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = tomodist.nothing
+
+
+def test_the_readme_s_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("5 ")
+
+
+def test_the_readme_s_commands_exist() -> None:
+    from tomodist.cli import COMMANDS
+
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    used = set(re.findall(r"^tomodist (\w+)", "\n".join(blocks), flags=re.MULTILINE))
+    assert used <= set(COMMANDS)
+    assert {"ingest", "locate", "segment", "edges", "export", "info"} <= used

@@ -288,7 +288,10 @@ def test_bad_choices_are_refused_at_once() -> None:
         (lambda: tomodist.backproject(maps, geometry, grid, "linear", weights=(1, 2)), "2 .* 5"),
         (lambda: tomodist.locate([Boxes.empty()] * 4, geometry, grid), "4 tilts, .* has 5"),
         (lambda: tomodist.locate([], geometry, grid), "0 tilts, .* has 5"),
-        (lambda: tomodist.backproject(maps, geometry, grid, "linear", weights=[1, 1, -1, 1, 1]), "0 or more; .*-1"),
+        (
+            lambda: tomodist.backproject(maps, geometry, grid, "linear", weights=[1, 1, -1, 1, 1]),
+            "0 or more; .*-1",
+        ),
         (lambda: tomodist.choose_threshold(np.zeros(grid.shape, int), maps, geometry), "no map"),
     ]
     for refused, message in cases:

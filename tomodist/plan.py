@@ -123,8 +123,8 @@ class Plan:
 
     @property
     def in_flight(self) -> int:
-        """Bricks that are submitted at a time."""
-        return 3 * self.resources.n_slots
+        """Bricks that are submitted at a time; fewer where each has partial sums in memory."""
+        return 3 * self.resources.n_slots if self.n_groups == 1 else max(2, self.resources.n_slots)
 
 
 def plan_step(

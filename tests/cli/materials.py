@@ -64,12 +64,11 @@ def patched(stack: Path, target: Path, offset: int, *values: float, code: str = 
     return target
 
 
-def ingest(stack: Path, store: Path, *more: str) -> int:
+def ingest(stack: Path, store: Path, thickness: int = 16, *more: object) -> int:
     """Exit status of ``tomodist ingest`` with the angles beside the stack."""
-    angles = str(stack.with_suffix(".tlt"))
-    return tomodist(
-        "ingest", stack, "--tilt-angles", angles, "--thickness", 16, "-o", store, *THREADS, *more
-    )
+    angles = ("--tilt-angles", stack.with_suffix(".tlt"))
+    rest = ("--thickness", thickness, "-o", store, *THREADS)
+    return tomodist("ingest", stack, *angles, *rest, *more)
 
 
 def tomodist(*arguments: object) -> int:

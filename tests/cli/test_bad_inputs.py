@@ -10,9 +10,8 @@ import re
 import shutil
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -32,7 +31,9 @@ from tests.cli.materials import (
     write_series,
     write_stack,
 )
-from tomodist.io.imod import write_xf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ALN = """# AreTomo Alignment / Priims bprmMn
 # RawSize = 48 40 9

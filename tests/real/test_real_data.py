@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -70,7 +71,8 @@ def test_gold_is_dark_in_every_tilt_where_the_beads_project(gold: tomodist.Tomog
     table = gold.dataset("structures/gold").load()
     index = np.stack([table[axis].values for axis in "zyx"], axis=1) / gold.grid.voxel_size
     assert dark_part(gold, index) > 0.8
-    upside_down = [gold.grid.shape[0] - 1, 0, 0] + [-1, 1, 1] * index
+    upside_down = index.copy()
+    upside_down[:, 0] = gold.grid.shape[0] - 1 - index[:, 0]
     assert dark_part(gold, upside_down) < 0.2
 
 
@@ -106,10 +108,10 @@ def test_needle_is_ingested_with_a_vertical_axis(data_dir: Path, tmp_path: Path)
     assert geometry.tilt_angles == tuple(range(-76, 77, 2))
     images = series.values
     # The raw needle drifts across its axis from tilt to tilt (12 pixels), along it little (3).
-    y, x = np.mean([np.abs(shift(a, b)) for a, b in zip(images, images[1:], strict=False)], axis=0)
+    y, x = np.mean([np.abs(shift(a, b)) for a, b in itertools.pairwise(images)], axis=0)
     assert x > 2 * y
     raw = tomodist.open_tilt_series(stack, tilt_axis_angle=0).values
-    y, x = np.mean([np.abs(shift(a, b)) for a, b in zip(raw, raw[1:], strict=False)], axis=0)
+    y, x = np.mean([np.abs(shift(a, b)) for a, b in itertools.pairwise(raw)], axis=0)
     assert y > 2 * x
     # What each row across the axis adds up to stays, but for the drift along the axis.
     along = images.sum(axis=2)
@@ -122,12 +124,13 @@ def shift(a: Image, b: Image) -> npt.NDArray[np.int64]:
     peak = np.argmax(np.fft.ifft2(spectra[1] * spectra[0].conj()).real)
     size = np.array(a.shape)
     place = np.array(np.unravel_index(peak, a.shape))
-    return (place + size // 2) % size - size // 2
+    off: npt.NDArray[np.int64] = (place + size // 2) % size - size // 2
+    return off
 
 
 def mean_correlation(profiles: Image) -> float:
     """Of the profiles of successive tilts."""
-    pairs = zip(profiles, profiles[1:], strict=False)
+    pairs = itertools.pairwise(profiles)
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
 
 

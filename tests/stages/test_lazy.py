@@ -81,7 +81,7 @@ def whole(lifting: Lifting, maps: Array) -> Array:
 def raising(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> da.Array:
     """An array that must not be computed."""
 
-    def fail(block: Array) -> Array:
+    def fail(_: Array) -> Array:
         message = "computed too early"
         raise RuntimeError(message)
 
@@ -231,7 +231,7 @@ def test_open_tilt_series_is_lazy_and_describes_itself(tmp_path: Path) -> None:
     grid = VolumeGrid.from_dict(series.attrs["grid"])
     assert grid.shape == (16, 40, 48)
     stack.unlink()  # so nothing was read yet
-    with pytest.raises(InputError, match="TS_01.mrc"):
+    with pytest.raises(InputError, match=r"TS_01\.mrc"):
         series[3].compute()
     write_series(tmp_path)
     maps = [tomodist.Blobs(60.0)(image, geometry.pixel_size) for image in series.values]

@@ -184,7 +184,8 @@ def _fill(
     missing = scores.missing()
     total = len(scores.bricks())
     tasks = (_brick_task(maps, scores, brick, lifting, plan) for brick in missing)
-    session.finish("backproject", tasks, total, done=total - len(missing))
+    done = total - len(missing)
+    session.finish("backproject", tasks, total, done=done, in_flight=plan.in_flight)
 
 
 def _brick_task(

@@ -69,7 +69,15 @@ class Session:
     client: Any = None
     progress: Progress = Silent()  # noqa: RUF009 -- it holds nothing
 
-    def run(self, step: str, tasks: Iterable[Task], total: int, *, done: int = 0) -> Iterator[Any]:
+    def run(
+        self,
+        step: str,
+        tasks: Iterable[Task],
+        total: int,
+        *,
+        done: int = 0,
+        in_flight: int | None = None,
+    ) -> Iterator[Any]:
         """Run tasks, a few at a time, and yield their results as they come.
 
         Parameters
@@ -80,6 +88,8 @@ class Session:
             Made one by one, as their turn comes.
         total, done : int
             Number of tasks of the step, and how many an earlier run has finished.
+        in_flight : int, optional
+            Tasks that a cluster has at a time; by default three per thread.
 
         Yields
         ------
@@ -94,7 +104,8 @@ class Session:
         self.progress.start(step, total)
         for _ in range(done):
             self.progress.advance()
-        results = self._on_cluster(tasks) if self.client else self._on_threads(tasks)
+        n = in_flight or 3 * self.resources.n_slots
+        results = self._on_cluster(tasks, n) if self.client else self._on_threads(tasks)
         for result in results:
             self.progress.advance()
             yield result
@@ -115,9 +126,17 @@ class Session:
                 f"{blind[0]}); put the store on a file system that all workers share"
             )
 
-    def finish(self, step: str, tasks: Iterable[Task], total: int, *, done: int = 0) -> None:
+    def finish(
+        self,
+        step: str,
+        tasks: Iterable[Task],
+        total: int,
+        *,
+        done: int = 0,
+        in_flight: int | None = None,
+    ) -> None:
         """Run tasks for what they write."""
-        for _ in self.run(step, tasks, total, done=done):
+        for _ in self.run(step, tasks, total, done=done, in_flight=in_flight):
             pass
 
     def _on_threads(self, tasks: Iterable[Task]) -> Iterator[Any]:
@@ -137,11 +156,11 @@ class Session:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _on_cluster(self, tasks: Iterable[Task]) -> Iterator[Any]:
+    def _on_cluster(self, tasks: Iterable[Task], in_flight: int) -> Iterator[Any]:
         import distributed  # costs 0.5 s, and threads do without
 
         queue = iter(tasks)
-        first = list(itertools.islice(queue, 3 * self.resources.n_slots))
+        first = list(itertools.islice(queue, in_flight))
         pending = distributed.as_completed(self.client.compute(first), with_results=False)
         with _workers_that_die(self.resources, distributed.KilledWorker), _cancelled(pending):
             for future in pending:

@@ -1,7 +1,13 @@
 """From images to a brick: every voxel gathers what its rays saw. No two voxels share memory.
 
 Cost of the single-axis forms: per voxel and tilt one or two loads from an image row and one
-update of the brick row, all contiguous and vectorised; index arithmetic once per row.
+update of the brick row, all contiguous and vectorised; index arithmetic once per row. They go
+through tiles of 16 columns by 16 tilts, layer by layer: what a tile reads of the images in one
+layer it reads again, moved by less than a column, in the next, so it stays in the cache. Measured
+on one core, 128 x 256 x 400 voxels and 61 tilts: votes 28 instead of 9 G updates/s without tiles,
+linear 8 instead of 3. Each voxel still gets its tilts in rising order. Views of rows are taken
+after a ``continue``, not inside an ``if``: there numba keeps reference counts, and LLVM then gives
+up vectorising (7 instead of 28).
 """
 
 import numpy as np
@@ -15,6 +21,8 @@ VotesArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
+
+TILE = 16
 
 
 @njit(nogil=True, cache=True)
@@ -43,21 +51,19 @@ def votes_rows(
     votes : ndarray, shape (nz, nx, ny), uint8 or uint16
         Added to in place.
     """
-    one = votes.dtype.type(1)
-    for k in range(votes.shape[0]):
-        for t in range(images.shape[0]):
-            for i in range(votes.shape[1]):
-                u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
-                low, high = footprint(u, half[t, 1], origin[t, 1], images.shape[1])
-                row = votes[k, i]
-                if high - low == 2:
-                    left, right = images[t, low], images[t, low + 1]
-                    for j in range(row.size):
-                        row[j] += one * (left[j] | right[j])
-                elif high - low == 1:
-                    left = images[t, low]
-                    for j in range(row.size):
-                        row[j] += one * left[j]
+    n_tilts, n_columns = images.shape[:2]
+    for i0 in range(0, votes.shape[1], TILE):
+        for t0 in range(0, n_tilts, TILE):
+            for k in range(votes.shape[0]):
+                for t in range(t0, min(t0 + TILE, n_tilts)):
+                    for i in range(i0, min(i0 + TILE, votes.shape[1])):
+                        u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
+                        low, high = footprint(u, half[t, 1], origin[t, 1], n_columns)
+                        if high <= low:
+                            continue
+                        row, left, right = votes[k, i], images[t, low], images[t, high - 1]
+                        for j in range(row.size):
+                            row[j] += left[j] | right[j]
 
 
 @njit(nogil=True, cache=True)
@@ -117,25 +123,21 @@ def linear_rows(
     total : ndarray, shape (nz, nx, ny), float32
         Added to in place.
     """
-    for k in range(total.shape[0]):
-        for t in range(images.shape[0]):
-            for i in range(total.shape[1]):
-                u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
-                c, first, second = neighbours(u, origin[t, 1], images.shape[1])
-                row = total[k, i]
-                near, far = np.float32(first) * weights[t], np.float32(second) * weights[t]
-                if first != 0.0 and second != 0.0:
-                    left, right = images[t, c], images[t, c + 1]
-                    for j in range(row.size):
-                        row[j] += near * left[j] + far * right[j]
-                elif first != 0.0:
-                    left = images[t, c]
-                    for j in range(row.size):
-                        row[j] += near * left[j]
-                elif second != 0.0:
-                    right = images[t, c + 1]
-                    for j in range(row.size):
-                        row[j] += far * right[j]
+    n_tilts, n_columns = images.shape[:2]
+    for i0 in range(0, total.shape[1], TILE):
+        for t0 in range(0, n_tilts, TILE):
+            for k in range(total.shape[0]):
+                for t in range(t0, min(t0 + TILE, n_tilts)):
+                    for i in range(i0, min(i0 + TILE, total.shape[1])):
+                        u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
+                        c, first, second = neighbours(u, origin[t, 1], n_columns)
+                        if first == 0.0 and second == 0.0:
+                            continue
+                        near, far = np.float32(first) * weights[t], np.float32(second) * weights[t]
+                        row = total[k, i]  # a missing neighbour has weight 0
+                        left, right = images[t, max(c, 0)], images[t, min(c + 1, n_columns - 1)]
+                        for j in range(row.size):
+                            row[j] += near * left[j] + far * right[j]
 
 
 @njit(nogil=True, cache=True)

@@ -105,11 +105,13 @@ def sum_rows(
                 u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
                 c, first, second = neighbours(u, origin[t, 1], images.shape[1])
                 row = brick[k, i]
-                for dc, weight in ((0, first), (1, second)):
-                    if weight != 0.0:
-                        image, factor = images[t, c + dc], np.float32(weight) * weights[t]
-                        for j in range(row.size):
-                            image[j] += factor * row[j]
+                for side in range(2):
+                    weight = second if side else first
+                    if weight == 0.0:
+                        continue
+                    image, factor = images[t, c + side], np.float32(weight) * weights[t]
+                    for j in range(row.size):
+                        image[j] += factor * row[j]
 
 
 @njit(nogil=True, cache=True)

@@ -32,8 +32,8 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> int:
         """Parse it."""
-        found = re.fullmatch(r"([\d.]+)\s*([kmgtb]?)i?b?", str(value).strip().lower())
-        if not found:
+        found = re.fullmatch(r"(\d+\.?\d*)\s*([kmgtb]?)i?b?", str(value).strip().lower())
+        if not found or not float(found[1]):
             self.fail(f"{value!r} is not a size; write it like 2GiB or 500MiB", param, ctx)
         return int(float(found[1]) * _UNITS[found[2]])
 

@@ -48,7 +48,13 @@ def map_source(
         raise InputError("--detector blobs needs --diameter (Å)")
     level = {} if sensitivity is None else {"threshold": sensitivity}
     blobs = Blobs(diameter=diameter, dark=dark, **level)
-    blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would say later
+    height, width = tomogram.geometry.image_shape
+    size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
+    if size > max(height, width):
+        raise InputError(
+            f"--diameter is {diameter:g} Å, which is {size:.4g} pixels, but the images have "
+            f"{height} x {width}; use a smaller diameter"
+        )
     return DetectorMaps(blobs, form, min_size)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Map = npt.NDArray[np.uint8]
 
 _LOG_RATIO = 1.6  # a difference of Gaussians of this ratio is closest to the Laplacian of one
+_WIDEST = 1000  # pixels; a Gaussian wider than that takes minutes
 _LEAST_HALF = 4.0  # pixels: below that, half a blob is mostly noise and says nothing of its size
 _RISE = 1.5  # response at half the diameter over that at the diameter: disk 0.2, one third 3
 
@@ -71,7 +72,7 @@ class DogEdges:
     clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        _check(self, "sigma", self.sigma > 0, "positive")
+        _check(self, "sigma", 0 < self.sigma <= _WIDEST, f"positive, at most {_WIDEST} pixels")
         _check(self, "ratio", self.ratio > 1, "more than 1")
         _check(self, "threshold", 0 < self.threshold < 1, "between 0 and 1")
         if self.clip is not None:
@@ -147,6 +148,8 @@ class Blobs:
             If the objects are smaller than two pixels.
         """
         size = self.diameter_px(pixel_size)
+        if size > max(image.shape):
+            return Boxes.empty()
         response = _at_scale(image, size, dark=self.dark)
         if not has_contrast(response, image):
             return Boxes.empty()
@@ -222,9 +225,10 @@ class GlobalThreshold:
     dark: bool = True
 
     def __post_init__(self) -> None:
-        known = self.threshold == "otsu" or not isinstance(self.threshold, str)
+        given = self.threshold
+        known = given == "otsu" if isinstance(given, str) else math.isfinite(given)
         _check(self, "threshold", known, "a number or 'otsu'")
-        _check(self, "sigma", self.sigma >= 0, "0 or more")
+        _check(self, "sigma", 0 <= self.sigma <= _WIDEST, f"0 or more, at most {_WIDEST} pixels")
 
     def __call__(self, image: Image, pixel_size: float) -> Map:  # noqa: ARG002 - sigma is in pixels
         """Detect in one image; see `tomodist.detect.base.MapDetector`."""

@@ -57,13 +57,20 @@ class Tomogram:
 
         Raises
         ------
-        ExistsError
-            If something that is not a tomogram store is in the way.
+        StoreError
+            If something that is not a tomogram store is in the way, or the folder cannot be made.
         """
         path = Path(path).absolute()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             return cls.open(path)
-        zarr.create_group(str(path), attributes={"tomodist": {"format": FORMAT}}, overwrite=True)
+        try:
+            zarr.create_group(
+                str(path), attributes={"tomodist": {"format": FORMAT}}, overwrite=True
+            )
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be made: {error.strerror or error}; give another --output"
+            ) from error
         return cls(path)
 
     @classmethod

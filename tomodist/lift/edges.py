@@ -27,6 +27,8 @@ from tomodist.lift.windows import ReadImage, binary_windows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MOST_ROUNDS = 1000  # every round takes time, and a few settle everything
+
 
 @dataclass(frozen=True)
 class RefinedEdges:
@@ -70,6 +72,8 @@ class RefinedEdges:
             )
         if self.rounds < 0:
             raise InputError(f"rounds is {self.rounds}; it must be 0 or more")
+        if self.rounds > _MOST_ROUNDS:
+            raise InputError(f"rounds is {self.rounds}; it must be at most {_MOST_ROUNDS}")
 
     @property
     def dtype(self) -> np.dtype[Any]:

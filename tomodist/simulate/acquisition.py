@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tomodist.simulate.scene import Scene
 
 _NOISE, _JITTER = 0, 1  # purposes of random streams
+_MOST_TILTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class TiltScheme:
     def __post_init__(self) -> None:
         if self.step == 0 or not 0 <= (self.stop - self.start) / self.step < math.inf:
             raise InputError(f"no tilt angles lead from start to stop by step: {self}")
+        if (self.stop - self.start) / self.step > _MOST_TILTS:
+            raise InputError(f"more than {_MOST_TILTS} tilts lead from start to stop: {self}")
 
     @property
     def angles(self) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tomodist.errors import ExistsError, InputError
 from tomodist.io.mrc import create_mrc
 from tomodist.io.particles import write_csv, write_star
+from tomodist.io.store import check_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,7 @@ def export_result(
     ------
     ExistsError, InputError, StoreError
     """
+    check_label(label)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
@@ -74,6 +76,10 @@ def export_result(
         else:
             write_csv(draft, table)
         draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; give another --output"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 

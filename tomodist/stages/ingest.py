@@ -265,8 +265,8 @@ def _per_section(given: str | Path | float, n: int, stack: MrcStack, name: str) 
         values = read_tilt_angles(given)
         _check_count(len(values), stack, str(given), "angles")
         return values
-    if not np.isfinite(given):
-        raise InputError(f"{name} is {given}; it must be a finite angle in degrees")
+    if not abs(given) <= 180:
+        raise InputError(f"{name} is {given}; it must be an angle of -180 to 180 degrees")
     return [float(given)] * n
 
 

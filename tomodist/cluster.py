@@ -12,6 +12,8 @@ core made it 417 MiB. For clusters that are made elsewhere, set the variables of
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -59,22 +61,30 @@ def open_session(
         If `cluster` is none of these, or the scheduler does not answer.
     """
     progress = progress or Silent()
-    if cluster == "threads":
-        local = local_resources(n_workers, memory_limit)
-        limit = memory_limit or local.n_workers * local.memory_limit
-        yield Session(Resources(1, local.n_workers, limit), None, progress)
-    elif cluster == "local":
-        local = local_resources(n_workers, memory_limit)
-        with _local_client(local, progress) as client:
-            yield Session(local, client, progress)
-    elif "://" in cluster:
+    if "://" in cluster:
         with _remote_client(cluster) as client:
-            yield Session(_resources_of(client, cluster), client, progress)
-    else:
-        raise InputError(
-            f"--cluster is {cluster!r}; give local, threads, or the address of a dask scheduler "
-            "such as tcp://10.0.0.1:8786"
-        )
+            yield Session(_remote_resources(client, cluster), client, progress)
+        return
+    resources = resources_of(cluster, n_workers, memory_limit)
+    if cluster == "threads":
+        yield Session(resources, None, progress)
+        return
+    with _local_client(resources, progress) as client:
+        yield Session(resources, client, progress)
+
+
+def resources_of(cluster: str, n_workers: int | None, memory_limit: int | None) -> Resources:
+    """What ``"local"`` or ``"threads"`` would use; nothing is started. See `open_session`."""
+    local = local_resources(n_workers, memory_limit)
+    if cluster == "local":
+        return local
+    if cluster == "threads":
+        limit = memory_limit or local.n_workers * local.memory_limit
+        return Resources(1, local.n_workers, limit)
+    raise InputError(
+        f"--cluster is {cluster!r}; give local, threads, or the address of a dask scheduler "
+        "such as tcp://10.0.0.1:8786"
+    )
 
 
 def local_resources(n_workers: int | None, memory_limit: int | None) -> Resources:
@@ -140,20 +150,35 @@ def _local_client(resources: Resources, progress: Progress) -> Iterator[Any]:
         "distributed.worker.memory.terminate": 0.98,
         "distributed.comm.timeouts.connect": "60s",
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=resources.n_workers,
-            threads_per_worker=1,
-            memory_limit=resources.memory_limit,
-            host="127.0.0.1",
-            dashboard_address=_dashboard_address(),
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        if cluster.dashboard_link and _has_bokeh():
-            progress.message(f"dashboard: {cluster.dashboard_link}")
-        yield client
+    with dask.config.set(settings):
+        with _interrupts_ignored():
+            cluster = distributed.LocalCluster(
+                n_workers=resources.n_workers,
+                threads_per_worker=1,
+                memory_limit=resources.memory_limit,
+                host="127.0.0.1",
+                dashboard_address=_dashboard_address(),
+            )
+        with cluster, distributed.Client(cluster) as client:
+            if cluster.dashboard_link and _has_bokeh():
+                progress.message(f"dashboard: {cluster.dashboard_link}")
+            yield client
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes started here inherit that Ctrl-C is none of their business.
+
+    A terminal sends Ctrl-C to every process; the client alone decides what happens then.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _dashboard_address() -> str | None:
@@ -188,7 +213,7 @@ def _remote_client(address: str) -> Iterator[Any]:
         yield client
 
 
-def _resources_of(client: Any, address: str) -> Resources:  # noqa: ANN401 -- untyped library
+def _remote_resources(client: Any, address: str) -> Resources:  # noqa: ANN401 -- untyped library
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not workers:
         raise InputError(f"--cluster {address}: the scheduler has no workers yet; start some")

@@ -85,6 +85,8 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
         axes.set_title(f"{'zyx'[axis]} = {center[axis] * size:.0f} nm", fontsize=9)
         if axis == 0:  # the panel below has the same x
             axes.set(xlabel="", xticklabels=[])
+        if right == "z":  # and the panel to the left the same y
+            axes.set(ylabel="", yticklabels=[])
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     figure.colorbar(shown, ax=corner, orientation="horizontal", label="score", fraction=0.3)
@@ -115,9 +117,9 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
         low, high = np.nanpercentile(image, [0.5, 99.5])
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
         _draw_detections(axes, boxes[tilt], maps, int(tilt), step, extent)
-        axes.plot(places[tilt, :, 1], places[tilt, :, 0], "+", color=_REPROJECTED, ms=7, mew=1)
-        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x (pixels)")
-        axes.set_title(f"tilt {geometry.tilt_angles[tilt]:.1f}°")
+        axes.plot(places[tilt, :, 1], places[tilt, :, 0], "+", color=_REPROJECTED, ms=5, mew=0.6)
+        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x (pixels)", ylabel="y (pixels)")
+        axes.set_title(f"tilt {round(geometry.tilt_angles[tilt], 1) + 0.0:g}°")
     figure.suptitle(
         f"{tomogram.path.stem}: {label}; 2D detections (orange) and structures reprojected (green)"
     )

@@ -232,7 +232,8 @@ def check_fit(plan: Plan) -> None:
         f"{format_bytes(plan.task_memory)} per task "
         f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
         f"{format_bytes(plan.resources.memory_limit)} has "
-        f"{format_bytes(max(plan.resources.task_budget, 0))} for each; give workers "
+        f"{format_bytes(max(plan.resources.task_budget, 0))} for each (a quarter is kept free, and "
+        f"{format_bytes(BASE_MEMORY)} are for the libraries); give workers "
         f"{math.ceil(needed / MiB)} MiB (--memory), or take smaller bricks (--brick) or fewer "
         "tilts per task (--tilts-per-task)"
     )

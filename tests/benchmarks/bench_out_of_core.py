@@ -10,10 +10,9 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -27,10 +26,14 @@ from tomodist.lift.backproject import Votes
 from tomodist.plan import MiB
 from tomodist.stages.adopt import adopt_maps
 from tomodist.stages.backproject import backproject_maps, plan_scores
-from tomodist.stages.execute import Session
 from tomodist.stages.export import export_result
 from tomodist.stages.select import Selection, plan_labels, select_structures
 from tomodist.stages.threshold import choose_threshold_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tomodist.stages.execute import Session
 
 
 @contextmanager

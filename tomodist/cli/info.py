@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from tomodist.cli.options import STORE
 from tomodist.cli.tasks import open_tomogram
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tomodist.io.store import Tomogram
@@ -35,11 +36,21 @@ def _series_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
         f"{min(angles):g}° to {max(angles):g}°"
     )
     volume = " x ".join(map(str, grid.shape))
-    source = str(tomogram.attributes("tilt_series").get("source", ""))
+    attributes = tomogram.attributes("tilt_series")
+    made = [str(attributes.get("source", "in memory")), *_treatment(attributes)]
     return [
-        ("tilt_series", images, source),
+        ("tilt_series", images, ", ".join(made)),
         ("volume (z, y, x)", f"{volume} voxels of {grid.voxel_size:g} Å", ""),
     ]
+
+
+def _treatment(attributes: dict[str, Any]) -> Iterator[str]:
+    """What was done to the raw images, in words."""
+    if "resampled" in attributes:
+        yield "resampled into the aligned frame" if attributes["resampled"] else "raw frame kept"
+        yield f"alignment {attributes['alignment'] or 'none'}"
+        yield f"binned by {attributes['binning']}"
+        yield f"{attributes['raw_shape'][0] - len(attributes['transforms'])} tilts left out"
 
 
 def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
@@ -49,7 +60,9 @@ def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
             attributes = tomogram.attributes(f"{kind}/{label}")
             made = {k: v for k, v in attributes.items() if k != "fingerprint"}
             text = ", ".join(f"{k}={v}" for k, v in made.items() if not isinstance(v, dict | list))
-            rows.append((f"{kind}/{label}", _content(tomogram, kind, label), text))
+            outdated = tomogram.outdated(f"{kind}/{label}")
+            remark = f"OUTDATED: made from another {outdated}; " if outdated else ""
+            rows.append((f"{kind}/{label}", _content(tomogram, kind, label), remark + text))
     return rows
 
 

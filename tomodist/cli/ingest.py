@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -35,7 +36,7 @@ from tomodist.cli.options import STORE, cluster_options, session_of
     default=True,
     help="Resample once into the aligned frame, or keep raw images with their geometry.",
 )
-@click.option("--exclude", default="", help="Sections to leave out, from 0, such as 0,3,40.")
+@click.option("--exclude", default="", help="Sections to leave out, from 0, such as 0,3-5,40.")
 @click.option("-o", "--output", type=STORE, help="Store. [default: the stack's name with .zarr]")
 @click.option("--overwrite", is_flag=True, help="Replace a tilt series that was made differently.")
 @click.option("--dry-run", is_flag=True, help="Check everything, then stop.")
@@ -107,9 +108,13 @@ def _number_or_path(text: str) -> float | str:
 
 
 def _sections(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.replace(",", " ").split()]
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is not a list of section numbers such as 0,3,40", param_hint="--exclude"
-        ) from error
+    """Numbers and ranges, such as ``0,3-5``."""
+    found: list[int] = []
+    for part in text.replace(",", " ").split():
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match:
+            raise click.BadParameter(
+                f"{text!r} is not a list of sections such as 0,3-5,40", param_hint="--exclude"
+            )
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found

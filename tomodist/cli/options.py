@@ -33,7 +33,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
     ) -> int:
         """Parse it."""
         found = re.fullmatch(r"(\d+\.?\d*)\s*([kmgtb]?)i?b?", str(value).strip().lower())
-        if not found or not float(found[1]):
+        if not found or not float(found[1]) or not (found[2] or float(found[1]) >= 2**20):
             self.fail(f"{value!r} is not a size; write it like 2GiB or 500MiB", param, ctx)
         return int(float(found[1]) * _UNITS[found[2]])
 

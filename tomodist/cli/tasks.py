@@ -14,6 +14,8 @@ from tomodist.plan import Plan, format_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import xarray as xr
+
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import Task
     from tomodist.stages.detect import MapSource
@@ -69,16 +71,18 @@ def run_or_plan(
     dry_run: bool,
 ) -> None:
     """Run a task and print its summary, or only print its plan."""
+    from tomodist.cluster import resources_of
     from tomodist.pictures import draw_all
     from tomodist.pipeline import run_task
 
-    with session_of(cluster, workers, memory) as session:
-        plans = task.plans(session.resources)
-        if not dry_run:
-            threshold = run_task(session, tomogram, task, overwrite=overwrite)
-    if dry_run:
-        print_plans(plans)
+    if dry_run and "://" not in cluster:
+        print_plans(task.plans(resources_of(cluster, workers, memory)))
         return
+    with session_of(cluster, workers, memory) as session:
+        if dry_run:
+            print_plans(task.plans(session.resources))
+            return
+        threshold = run_task(session, tomogram, task, overwrite=overwrite)
     pictures = draw_all(tomogram, task.label)
     print_structures(tomogram, task.label, threshold)
     for picture in pictures:
@@ -109,22 +113,32 @@ def print_plans(plans: list[Plan]) -> None:
 
 
 def print_structures(tomogram: Tomogram, label: str, threshold: float, most: int = 40) -> None:
-    """Print the table of structures, the best supported first."""
+    """Print the table of structures."""
     table = tomogram.dataset(f"structures/{label}").load()
     n = table.sizes["structure"]
-    order = (-table["n_tilts"].values).argsort(kind="stable")[:most]
-    names = ("id", "z", "y", "x", "size_z", "size_y", "size_x", "n_voxels", "n_tilts", "residual")
-    rows = [[table[name].values[k].item() for name in names] for k in order]
-    rows = [[v if isinstance(v, int) else round(float(v), 2) for v in row] for row in rows]
-    head = (
-        "id", "z (Å)", "y (Å)", "x (Å)", "size z", "size y", "size x", "voxels", "tilts",
-        "residual (px)",
-    )  # fmt: skip
+    located = "n_tilts" in table
+    rows = [_structure_row(table.isel(structure=k), located=located) for k in range(min(n, most))]
+    head = ["id", "z (Å)", "y (Å)", "x (Å)", "size z, y, x (Å)", "voxels", "score"]
+    head += ["tilts", "residual (px)"] if located else []
     print_table(f"{n} structures of {label}, votes > {threshold:g}", head, rows)
     if n > most:
         print_line(f"... and {n - most} more; `tomodist export` writes them all")
-    middle = table["residual"].median().item() if n else float("nan")
-    print_line(f"structures: {n}, median residual: {middle:.2f} px, store: {tomogram.path}")
+    quality = (
+        f", median residual: {table['residual'].median().item():.2f} px" if located and n else ""
+    )
+    print_line(f"structures: {n}{quality}, store: {tomogram.path}")
+
+
+def _structure_row(structure: xr.Dataset, *, located: bool) -> list[object]:
+    value = {
+        str(name): structure[name].item()
+        for name in structure.data_vars
+        if not structure[name].dims
+    }
+    size = " x ".join(f"{value[f'size_{axis}']:.0f}" for axis in "zyx")
+    row: list[object] = [int(value["id"]), *(round(value[axis]) for axis in "zyx")]
+    row += [size, int(value["n_voxels"]), round(value["mean_score"], 1)]
+    return [*row, int(value["n_tilts"]), round(value["residual"], 2)] if located else row
 
 
 def detector_options(command: click.decorators.FC) -> click.decorators.FC:

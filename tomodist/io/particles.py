@@ -1,8 +1,8 @@
 """Tables of structures for other programs: RELION 5 STAR and CSV.
 
-RELION measures centred coordinates from index n // 2 of the tomogram (its own centre), so that it
-finds each structure again at the same voxel; CSV measures from the centre of voxel 0, as OME-Zarr
-and MRC files of this package do.
+STAR holds centred coordinates, Å from the volume centre, which do not depend on binning. (RELION puts
+its own centre at pixel n // 2 of image and volume alike, half a raw pixel off for even sizes.) CSV
+measures from the centre of voxel 0, as OME-Zarr and MRC files of this package do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from tomodist.geometry import VolumeGrid
 
 
+COLUMNS = (
+    *("id", "z", "y", "x", "size_z", "size_y", "size_x", "low_z", "low_y", "low_x"),
+    *("n_tilts", "residual", "n_voxels", "mean_score", "highest_score"),
+)  # of a CSV; low_* is the lower corner of the box
+
+
 def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: str) -> None:
     """Write structures as RELION 5 particles.
 
@@ -39,7 +45,7 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
     """
     columns: dict[str, object] = {"rlnTomoName": [tomogram_name] * table.sizes["structure"]}
     for axis in reversed(AXES):
-        middle = grid.shape[AXES.index(axis)] // 2 * grid.voxel_size
+        middle = grid.center[AXES.index(axis)] * grid.voxel_size
         columns[f"rlnCenteredCoordinate{axis.upper()}Angst"] = table[axis].values - middle
     columns["rlnAutopickFigureOfMerit"] = table["mean_score"].values
     starfile.write({"particles": pd.DataFrame(columns)}, path, overwrite=True)
@@ -47,7 +53,7 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
 
 def write_csv(path: Path, table: xr.Dataset) -> None:
     """Write every column that has one value per structure."""
-    names = [name for name in map(str, table.variables) if table[name].dims == ("structure",)]
+    names = [name for name in COLUMNS if name in table.variables]
     units = {name: table[name].attrs.get("units", "") for name in names}
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

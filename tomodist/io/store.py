@@ -137,6 +137,26 @@ class Tomogram:
         """Short hash of a finished unit's fingerprint, for the fingerprints of what uses it."""
         return digest(self.attributes(unit)["fingerprint"])
 
+    def outdated(self, unit: str) -> str | None:
+        """What a finished unit was made from that is not there any more, or is another now.
+
+        Returns
+        -------
+        str or None
+            Name of the unit further up; None if everything is as it was.
+        """
+        label = unit.partition("/")[2]
+        fingerprint = self.attributes(unit)["fingerprint"]
+        for kind in ("tilt_series", "maps", "scores"):
+            above = kind if kind == "tilt_series" else f"{kind}/{label}"
+            if kind in fingerprint:
+                if not self.has(above) or self.digest(above) != fingerprint[kind]:
+                    return above
+                found = self.outdated(above)
+                if found:
+                    return found
+        return None
+
     @property
     def geometry(self) -> TiltGeometry:
         """Geometry of the tilt series."""
@@ -340,12 +360,15 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
     ['sigma was 2, now 3']
     """
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-    return [f"{k} was {_short(old.get(k))}, now {_short(new.get(k))}" for k in keys]
+    return [_change(k, old.get(k), new.get(k)) for k in keys]
 
 
-def _short(value: Any) -> str:  # noqa: ANN401 -- any JSON value
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:40]}... ({digest(value)})"
+def _change(key: str, old: Any, new: Any) -> str:  # noqa: ANN401 -- any JSON values
+    """One change; hashes and long values mean nothing to a reader."""
+    was, now = json.dumps(old), json.dumps(new)
+    if key in ("tilt_series", "maps", "scores") or max(len(was), len(now)) > 60:
+        return f"another {key.replace('_', ' ')}" if old and new else f"{key} differs"
+    return f"{key} was {was}, now {now}"
 
 
 def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.errors import ExistsError, InputError
+from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.io.mrc import create_mrc
 from tomodist.io.particles import write_csv, write_star
 from tomodist.io.store import check_label
@@ -59,6 +59,13 @@ def export_result(
     ExistsError, InputError, StoreError
     """
     check_label(label)
+    for unit in (f"structures/{label}", f"labels/{label}"):
+        outdated = tomogram.outdated(unit)
+        if outdated:
+            raise StoreError(
+                f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
+                "make it again (the same command with --overwrite), then export"
+            )
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:

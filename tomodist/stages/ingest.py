@@ -49,6 +49,10 @@ class Series:
         Per tilt, the raw-to-stored transform ((a11, a12, dx), (a21, a22, dy)) in raw pixels.
     binning : int
         Pixels averaged along each side.
+    resampled : bool
+        Whether the images are resampled into the aligned frame.
+    alignment : str, optional
+        Path of the alignment.
     """
 
     stack: MrcStack
@@ -57,6 +61,8 @@ class Series:
     grid: VolumeGrid
     transforms: tuple[tuple[tuple[float, ...], ...], ...]
     binning: int
+    resampled: bool = True
+    alignment: str | None = None
 
 
 def describe_series(
@@ -132,7 +138,8 @@ def describe_series(
         geometry = TiltGeometry(chosen, frame, size, x_tilt=pitches, **raw)
         transforms = identity
     plain = tuple(tuple(tuple(row) for row in transforms[k].tolist()) for k in pick)
-    return Series(stack, sections, geometry, grid, plain, binning)
+    source = None if alignment is None else str(Path(alignment).absolute())
+    return Series(stack, sections, geometry, grid, plain, binning, resampled, source)
 
 
 def ingest_series(
@@ -203,6 +210,8 @@ def _ingest(
             grid=series.grid.to_dict(),
             transforms=series.transforms,
             binning=series.binning,
+            resampled=series.resampled,
+            alignment=series.alignment,
             raw_shape=series.stack.shape,
             source=str(Path(series.stack.path).resolve()),
         )

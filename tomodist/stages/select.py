@@ -26,12 +26,12 @@ from tomodist.stages.execute import Session, task_of
 from tomodist.stages.pyramid import fill_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Staging, Tomogram
 
-VERSION = 2
+VERSION = 3
 Pair = tuple[Index, Index]
 Numbers = dict[Index, npt.NDArray[np.uint32]]
 
@@ -46,10 +46,12 @@ class Selection:
         A voxel is structure if its score exceeds this.
     min_voxels : int
         Smaller components are dropped.
-    min_tilts : int
-        Structures supported by fewer tilts are dropped.
     triangulate : bool
-        Move each centre to where it fits the supporting 2D boxes best; else the centre of mass.
+        The structures are objects with 2D boxes: their centres are moved to where they fit the
+        boxes best, and the table tells the support by tilts and the residual. Else the centre is
+        the centre of mass of the scores.
+    min_tilts : int
+        Objects supported by fewer tilts are dropped.
     """
 
     threshold: float
@@ -211,38 +213,28 @@ def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
 
 def _table(
     tomogram: Tomogram, label: str, measures: Measures, selection: Selection
-) -> tuple[Mapping[str, Column], npt.NDArray[np.bool_]]:
+) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
     """Columns of the structures that are kept, and which those are."""
     geometry, grid = tomogram.geometry, tomogram.grid
-    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
     large = measures.n_voxels >= selection.min_voxels
     rows = measures.take(large)
+    if not selection.triangulate:
+        return _columns(rows, rows.center, grid), large
+    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
     matrices = geometry.matrices(grid)
-    centers = rows.center
-    if selection.triangulate:
-        centers = triangulate(matrices, centers, boxes)
+    centers = triangulate(matrices, rows.center, boxes)
     _, residual = supporting_boxes(matrices, centers, boxes, rows.weight)
     supported = np.isfinite(residual).sum(axis=0) >= selection.min_tilts
     keep = large.copy()
     keep[large] = supported
-    return (
-        _columns(rows.take(supported), centers[supported], residual[:, supported], geometry, grid),
-        keep,
-    )
+    columns = _columns(rows.take(supported), centers[supported], grid)
+    return columns | _support_columns(residual[:, supported], geometry), keep
 
 
 def _columns(
-    rows: Measures,
-    centers: npt.NDArray[np.float64],
-    residual: npt.NDArray[np.float64],
-    geometry: TiltGeometry,
-    grid: VolumeGrid,
-) -> Mapping[str, Column]:
+    rows: Measures, centers: npt.NDArray[np.float64], grid: VolumeGrid
+) -> dict[str, Column]:
     n = len(rows)
-    seen = np.isfinite(residual)
-    middle = np.full(n, np.nan)
-    for row in np.flatnonzero(seen.any(axis=0)):
-        middle[row] = np.median(residual[seen[:, row], row])
     size = (rows.high - rows.low + 1) * grid.voxel_size
     columns: dict[str, Column] = {"id": (["structure"], np.arange(1, n + 1, dtype=np.uint32), "")}
     for k, axis in enumerate(AXES):
@@ -250,14 +242,25 @@ def _columns(
     for k, axis in enumerate(AXES):
         columns[f"size_{axis}"] = (["structure"], size[:, k], "angstrom")
     for k, axis in enumerate(AXES):
-        columns[f"box_{axis}"] = (["structure"], rows.low[:, k] * grid.voxel_size, "angstrom")
-    columns |= {
+        columns[f"low_{axis}"] = (["structure"], rows.low[:, k] * grid.voxel_size, "angstrom")
+    return columns | {
         "n_voxels": (["structure"], rows.n_voxels, ""),
         "mean_score": (["structure"], rows.weight / np.maximum(rows.n_voxels, 1), ""),
         "highest_score": (["structure"], rows.highest, ""),
+    }
+
+
+def _support_columns(
+    residual: npt.NDArray[np.float64], geometry: TiltGeometry
+) -> dict[str, Column]:
+    """How many tilts support each structure, and how far its box is: (n_tilts, n), in pixels."""
+    seen = np.isfinite(residual)
+    middle = np.full(residual.shape[1], np.nan)
+    for row in np.flatnonzero(seen.any(axis=0)):
+        middle[row] = np.median(residual[seen[:, row], row])
+    return {
         "n_tilts": (["structure"], seen.sum(axis=0), ""),
         "residual": (["structure"], middle, "pixel"),
         "residual_per_tilt": (["structure", "tilt"], residual.T.astype(np.float32), "pixel"),
         "tilt_angle": (["tilt"], np.array(geometry.tilt_angles), "degree"),
     }
-    return columns

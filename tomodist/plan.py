@@ -6,8 +6,8 @@ smallest fits is refused. Tests hold the sums against measured peaks.
 
     budget of a task = (limit of the worker x 0.75 - base) / threads
 
-``base`` is what a worker process holds before its first task (the libraries), and 0.75 keeps
-away from the 80 % at which dask pauses a worker.
+``base`` is what a worker process holds beside its tasks' arrays (the libraries, and free memory
+that malloc has not given back), and 0.75 keeps away from the 80 % at which dask pauses a worker.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MiB = 2**20
-BASE_MEMORY = 320 * MiB  # measured: a worker after its first tasks, dask + zarr + numba + scipy
+BASE_MEMORY = 350 * MiB  # measured: 228 MiB of libraries; the rest is what malloc keeps and tears
 USABLE = 0.75
 INNER = 64
 LARGEST_BRICK = (256, 512, 512)

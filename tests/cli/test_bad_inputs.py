@@ -248,7 +248,7 @@ BAD_OPTIONS = [
     Bad("bin too large", series_with("--bin", 40), ("--bin is 40", "1 to 5")),
     Bad("exclude beyond the stack", series_with("--exclude", "2,9"), ("--exclude 9", "0 to 8")),
     Bad("exclude all", series_with("--exclude", "0 1 2 3 4 5 6 7 8"), ("--exclude", "none of the 9 tilts", "fewer")),
-    Bad("exclude words", series_with("--exclude", "first"), ("--exclude", "first", "0,3,40"), 2),
+    Bad("exclude words", series_with("--exclude", "first"), ("--exclude", "first", "0,3-5,40"), 2),
     Bad("axis and alignment", lambda p: ingested(p, p.stack, "--alignment", p.stack.with_suffix(".xf"), "--tilt-axis-angle", 3), ("--tilt-axis-angle 3", "--alignment", "leave one out")),
     Bad("output in a missing folder", series_with("-o", "/no/such/out.zarr"), ("--output /no/such/out.zarr", "no folder /no/such")),
     Bad("output below a file", lambda p: ingested(p, p.stack, "-o", p.stack / "out.zarr"), ("TS_01.mrc/out.zarr", "no folder")),

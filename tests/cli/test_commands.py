@@ -74,7 +74,7 @@ def test_star_has_the_true_gold_and_not_its_mirror_image(story: Story) -> None:
     assert set(particles["rlnTomoName"]) == {"TS_01"}
     names = [f"rlnCenteredCoordinate{axis.upper()}Angst" for axis in AXES]
     centered = particles[names].to_numpy()
-    middle = np.array(story.tomogram.grid.shape) // 2 * VOXEL  # RELION's centre
+    middle = np.array(story.tomogram.grid.center) * VOXEL
     truth = true_centers(story.folder / "TS_01_gold_truth.csv") - middle
     assert farthest(truth, centered) < 0.2
     for axis in range(3):

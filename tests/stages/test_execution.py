@@ -248,7 +248,7 @@ def test_the_threshold_is_the_same_for_any_tiles(tmp_path: Path) -> None:
         backproject_maps(session, tomogram, "blobs", Votes(geometry, grid), {}, brick=(64, 64, 64))
         scores = tomogram.array("scores/blobs", "scale0/scores")
         maps = tomogram.array("maps/blobs", "maps")
-        for n, memory in ((1, 4096), (7, 4096), (1, 460)):
+        for n, memory in ((1, 4096), (7, 4096), (1, 500)):
             limited = Session(Resources(1, n, memory * MiB))
             curves.append(choose_threshold_of(limited, scores, maps, geometry, grid).iou)
     assert np.array_equal(curves[0], curves[1])

@@ -1,8 +1,8 @@
 """Tables of structures for other programs: RELION 5 STAR and CSV.
 
-STAR holds centred coordinates, Å from the volume centre, which do not depend on binning. (RELION puts
-its own centre at pixel n // 2 of image and volume alike, half a raw pixel off for even sizes.) CSV
-measures from the centre of voxel 0, as OME-Zarr and MRC files of this package do.
+STAR holds centred coordinates, Å from the volume centre, which do not depend on binning. (RELION
+puts its own centre at pixel n // 2 of image and volume alike, half a raw pixel off for even sizes.)
+CSV measures from the centre of voxel 0, as OME-Zarr and MRC files of this package do.
 """
 
 from __future__ import annotations

@@ -62,10 +62,11 @@ def plan_scores(
     PlanError
         If nothing fits.
     """
-    if tilts_per_task is not None and not lifting.may_group:
+    n_tilts = lifting.geometry.n_tilts
+    if not lifting.may_group and tilts_per_task not in (None, n_tilts):
         raise InputError(
             f"--tilts-per-task is {tilts_per_task}, but refining edges needs all "
-            f"{lifting.geometry.n_tilts} tilts in one task; leave the option out"
+            f"{n_tilts} tilts in one task; leave the option out"
         )
     if tilts_per_task is not None and tilts_per_task < 1:
         raise InputError(f"--tilts-per-task is {tilts_per_task}; it must be 1 or more")

@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 # A module may import from its own rank's folder and from lower ranks.
 RANKS = (
     {"errors"},
-    {"geometry", "metrics"},
+    {"geometry", "footprint", "metrics"},
     {"plan", "kernels", "simulate"},
     {"detect", "io", "lift"},
     {"stages"},

@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import general, random_window, single_axis
 from tomodist.errors import GeometryError
-from tomodist.geometry import (
-    TiltGeometry,
-    VolumeGrid,
-    half_widths,
-    project_points,
-    row_offset,
-    visible_window,
-)
+from tomodist.footprint import half_widths, project_points, row_offset, visible_window
+from tomodist.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=25)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from tomodist.geometry import project_points
+from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
 
 if TYPE_CHECKING:

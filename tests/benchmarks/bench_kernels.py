@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.geometry import TiltGeometry, VolumeGrid, half_widths
+from tomodist.footprint import half_widths
+from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
 from tomodist.kernels.rules import TIE
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry, VolumeGrid, project_points
+from tomodist.footprint import project_points
+from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.imod import (
     alignment_geometry,
     check_count,

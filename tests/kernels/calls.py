@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.geometry import TiltGeometry, VolumeGrid, half_widths, row_offset
+from tomodist.footprint import half_widths, row_offset
 from tomodist.kernels.edges import refined_votes, support_planes
+
+if TYPE_CHECKING:
+    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 Kernel = Callable[..., None]
 Array = npt.NDArray[Any]

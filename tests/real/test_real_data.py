@@ -15,7 +15,7 @@ from scipy import ndimage
 import tomodist
 from tests.cli.materials import THREADS
 from tests.cli.materials import tomodist as command
-from tomodist.geometry import project_points
+from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.imod import alignment_geometry, read_tilt_angles, read_xf
 

@@ -15,7 +15,7 @@ from tests.cli.materials import ANGLES, BEADS, write_series
 from tests.geometries import binary_maps, general, grey_images, reader
 from tomodist import Boxes, TiltGeometry, VolumeGrid
 from tomodist.errors import GeometryError, InputError
-from tomodist.geometry import project_points, row_offset
+from tomodist.footprint import project_points, row_offset
 from tomodist.lift.backproject import Lifting, Votes, WeightedMean, lift_brick
 from tomodist.lift.edges import RefinedEdges
 from tomodist.lift.project import project_tile

@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from tomodist import kernels  # noqa: F401 -- the layout is documented there
 from tomodist.errors import InputError
-from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid, half_widths
+from tomodist.footprint import half_widths
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
 from tomodist.lift.windows import ReadImage, Windows, binary_windows, linear_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
 
 AnyArray = npt.NDArray[Any]
 

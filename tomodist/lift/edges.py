@@ -19,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry, VolumeGrid, half_widths
+from tomodist.footprint import half_widths
 from tomodist.kernels.edges import refined_votes, support_planes
 from tomodist.lift.backproject import as_index, kernel_shape, votes_dtype
 from tomodist.lift.windows import ReadImage, binary_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 _MOST_ROUNDS = 1000  # every round takes time, and a few settle everything
 

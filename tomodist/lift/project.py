@@ -7,22 +7,18 @@ sees only the volume rows of its own, so every voxel is read once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import (
-    FloatArray,
-    TiltGeometry,
-    VolumeGrid,
-    half_widths,
-    row_offset,
-    visible_window,
-)
+from tomodist.footprint import half_widths, row_offset, visible_window
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.lift.windows import Range
+
+if TYPE_CHECKING:
+    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
 
 ProjectionKind = Literal["binary", "max", "sum"]
 Window = tuple[Range, ...]

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from tomodist.geometry import FloatArray, project_points
+from tomodist.footprint import project_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tomodist.geometry import FloatArray
 
 Array = npt.NDArray[np.float64]
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import FloatArray, IntArray, row_offset, visible_window
+from tomodist.footprint import row_offset, visible_window
+
+if TYPE_CHECKING:
+    from tomodist.geometry import FloatArray, IntArray
 
 UNMEASURED = 2
 

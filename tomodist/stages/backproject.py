@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import FloatArray, half_widths
+from tomodist.footprint import half_widths
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
 from tomodist.io.volumes import create_levels
@@ -24,6 +24,7 @@ from tomodist.stages.pyramid import fill_levels
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tomodist.geometry import FloatArray
     from tomodist.io.arrays import ArrayHandle, Index
     from tomodist.lift.windows import Range
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry, VolumeGrid, row_offset
+from tomodist.footprint import row_offset
+from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.ome import AXES
 from tomodist.lift.backproject import Lifting, Votes, WeightedMean, lift_brick
 from tomodist.lift.edges import RefinedEdges

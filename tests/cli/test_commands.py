@@ -83,6 +83,45 @@ def test_star_has_the_true_gold_and_not_its_mirror_image(story: Story) -> None:
     assert farthest(truth[:, ::-1], centered) > 3  # x, y, z taken for z, y, x
 
 
+def test_positions_in_star_do_not_depend_on_binning(story: Story) -> None:
+    """The volume centre is the same point at any binning; voxel 0 is not."""
+    found = {}
+    for binning in (1, 2):
+        store = story.folder / f"bin{binning}.zarr"
+        stack = story.folder / "TS_01.mrc"
+        angles = ["--tilt-angles", stack.with_suffix(".tlt")]
+        size = ["--thickness", story.tomogram.grid.shape[0] // binning]
+        where = ["--bin", binning, "-o", store, "--cluster", "threads"]
+        assert tomodist("ingest", stack, *angles, *size, *where) == 0
+        blobs = ["--detector", "blobs", "--diameter", 100, "--cluster", "threads"]
+        assert tomodist("locate", store, "--label", "gold", *blobs) == 0
+        star = story.folder / f"bin{binning}.star"
+        assert tomodist("export", store, "--label", "gold", "--format", "star", "-o", star) == 0
+        names = [f"rlnCenteredCoordinate{axis.upper()}Angst" for axis in AXES]
+        found[binning] = starfile.read(star)[names].to_numpy()
+    offsets = [b - found[1][np.linalg.norm(found[1] - b, axis=1).argmin()] for b in found[2]]
+    assert len(offsets) >= 4
+    assert np.abs(np.median(offsets, axis=0)).max() < 0.2 * VOXEL
+
+
+def test_results_of_another_tilt_series_are_not_exported(
+    story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, stack = story.folder / "outdated.zarr", story.folder / "TS_01.mrc"
+    angles = ["--tilt-angles", stack.with_suffix(".tlt"), "-o", store, "--cluster", "threads"]
+    assert tomodist("ingest", stack, *angles, "--thickness", 40) == 0
+    blobs = ["--detector", "blobs", "--diameter", 100, "--cluster", "threads"]
+    assert tomodist("locate", store, "--label", "gold", "--threshold", 5, *blobs) == 0
+    assert tomodist("ingest", stack, *angles, "--thickness", 48, "--overwrite") == 0
+    capsys.readouterr()
+    out = story.folder / "outdated.csv"
+    assert tomodist("export", store, "--label", "gold", "--format", "csv", "-o", out) == 1
+    assert "made from another tilt_series" in capsys.readouterr().err
+    assert not out.exists()
+    assert tomodist("info", store) == 0
+    assert "OUTDATED" in capsys.readouterr().out
+
+
 def test_csv_has_one_row_per_structure(story: Story) -> None:
     path = story.folder / "gold.csv"
     assert tomodist("export", story.store, "--label", "gold", "--format", "csv", "-o", path) == 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tomodist.cli.options import lifting_options
+from tomodist.cli.options import RunOptions, lifting_options
 from tomodist.cli.tasks import open_tomogram, run_or_plan
 
 if TYPE_CHECKING:
@@ -40,18 +40,10 @@ def command(
     reach: int,
     support: int,
     rounds: int,
-    threshold: float | None,
-    min_voxels: int,
-    brick: tuple[int, ...] | None,
-    tilts_per_task: int | None,
+    run: RunOptions,
     *,
     dark: bool,
     keep_own: bool,
-    overwrite: bool,
-    dry_run: bool,
-    cluster: str,
-    workers: int | None,
-    memory: int | None,
 ) -> None:
     """Lift 2D edges to 3D; marks that neighbouring tilts do not support are removed."""
     from tomodist.detect.classical import DogEdges
@@ -66,22 +58,5 @@ def command(
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
     refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}
-    task = edge_detection(
-        tomogram,
-        label,
-        source,
-        refinement,
-        threshold=threshold,
-        min_voxels=min_voxels,
-        brick=brick,
-        tilts_per_task=tilts_per_task,
-    )
-    run_or_plan(
-        tomogram,
-        task,
-        cluster=cluster,
-        workers=workers,
-        memory=memory,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
+    task = edge_detection(tomogram, label, source, refinement, **run.of_task())
+    run_or_plan(tomogram, task, run)

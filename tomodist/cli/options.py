@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +74,40 @@ def cluster_options(command: Command) -> Command:
     return _apply(options, command)
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """What the options of `lifting_options` say, but store and label."""
+
+    threshold: float | None
+    min_voxels: int
+    brick: tuple[int, ...] | None
+    tilts_per_task: int | None
+    overwrite: bool
+    dry_run: bool
+    cluster: str
+    workers: int | None
+    memory: int | None
+
+    def of_task(self) -> dict[str, Any]:
+        """Those that are fields of `tomodist.pipeline.Task`."""
+        names = ("threshold", "min_voxels", "brick", "tilts_per_task")
+        return {name: getattr(self, name) for name in names}
+
+
+def gathered(kind: type, name: str, command: Command) -> Command:
+    """Hand a command one value of a dataclass instead of one argument per option."""
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    @functools.wraps(command)
+    def call(**given: Any) -> Any:  # noqa: ANN401 -- whatever click passes
+        value = kind(**{field: given.pop(field) for field in fields})
+        return command(**{name: value}, **given)
+
+    return call
+
+
 def lifting_options(command: Command) -> Command:
-    """What every 3D task takes."""
+    """What every 3D task takes: ``store``, ``label`` and, as one value, ``run``."""
     options = [
         click.argument("store", type=STORE),
         click.option("--label", required=True, help="Name of the structures."),
@@ -87,7 +122,7 @@ def lifting_options(command: Command) -> Command:
         click.option("--overwrite", is_flag=True, help="Replace what was made differently."),
         click.option("--dry-run", is_flag=True, help="Check everything, print the plan, stop."),
     ]
-    return _apply(options, cluster_options(command))
+    return _apply(options, cluster_options(gathered(RunOptions, "run", command)))
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from tomodist.cli.console import print_line, print_table
-from tomodist.cli.options import session_of
+from tomodist.cli.options import Command, RunOptions, gathered, session_of
 from tomodist.errors import InputError
 from tomodist.plan import Plan, format_bytes
 
@@ -16,73 +17,73 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from tomodist.detect.base import BoxDetector, MapDetector
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import Task
     from tomodist.stages.detect import MapSource
 
 
-def map_source(
-    tomogram: Tomogram,
-    maps: str | None,
-    maps_frame: str,
-    detector: str | None,
-    diameter: float | None,
-    sensitivity: float | None,
-    smooth: float,
-    min_size: float,
-    *,
-    dark: bool,
-    form: Literal["mask", "box"],
-) -> MapSource:
-    """The source of maps that the options describe."""
-    from tomodist.detect.classical import Blobs, GlobalThreshold
-    from tomodist.stages.detect import DetectorMaps, import_maps
+@dataclass(frozen=True)
+class MapOptions:
+    """What the options of `detector_options` say."""
 
-    if (maps is None) == (detector is None):
-        raise InputError("give either --maps (made elsewhere) or --detector")
-    if maps is not None:
-        frame: Literal["raw", "aligned"] = "raw" if maps_frame == "raw" else "aligned"
-        return import_maps(tomogram, maps, frame, form=form, min_size=min_size)
-    if detector == "threshold":
-        cut = GlobalThreshold("otsu" if sensitivity is None else sensitivity, smooth, dark=dark)
-        return DetectorMaps(cut, form, min_size)
-    if diameter is None:
-        raise InputError("--detector blobs needs --diameter (Å)")
-    level = {} if sensitivity is None else {"threshold": sensitivity}
-    blobs = Blobs(diameter=diameter, dark=dark, **level)
-    height, width = tomogram.geometry.image_shape
-    size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
-    if size > max(height, width):
-        raise InputError(
-            f"--diameter is {diameter:g} Å, which is {size:.4g} pixels, but the images have "
-            f"{height} x {width}; use a smaller diameter"
-        )
-    return DetectorMaps(blobs, form, min_size)
+    maps: str | None
+    maps_frame: Literal["aligned", "raw"]
+    detector: str | None
+    diameter: float | None
+    dark: bool
+    sensitivity: float | None
+    smooth: float
+    min_size: float
+
+    def source(self, tomogram: Tomogram, form: Literal["mask", "box"]) -> MapSource:
+        """Where the maps come from; everything about it is checked here."""
+        from tomodist.stages.detect import DetectorMaps, import_maps
+
+        if (self.maps is None) == (self.detector is None):
+            raise InputError("give either --maps (made elsewhere) or --detector")
+        if self.maps is not None:
+            size = self.min_size
+            return import_maps(tomogram, self.maps, self.maps_frame, form=form, min_size=size)
+        return DetectorMaps(self._detector(tomogram), form, self.min_size)
+
+    def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
+        from tomodist.detect.classical import Blobs, GlobalThreshold
+
+        if self.detector == "threshold":
+            level: float | Literal["otsu"] = "otsu"
+            if self.sensitivity is not None:
+                level = self.sensitivity
+            return GlobalThreshold(level, self.smooth, dark=self.dark)
+        if self.diameter is None:
+            raise InputError("--detector blobs needs --diameter (Å)")
+        given = {} if self.sensitivity is None else {"threshold": self.sensitivity}
+        blobs = Blobs(diameter=self.diameter, dark=self.dark, **given)
+        height, width = tomogram.geometry.image_shape
+        size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
+        if size > max(height, width):
+            raise InputError(
+                f"--diameter is {self.diameter:g} Å, which is {size:.4g} pixels, but the images "
+                f"have {height} x {width}; use a smaller diameter"
+            )
+        return blobs
 
 
-def run_or_plan(
-    tomogram: Tomogram,
-    task: Task,
-    *,
-    cluster: str,
-    workers: int | None,
-    memory: int | None,
-    overwrite: bool,
-    dry_run: bool,
-) -> None:
+def run_or_plan(tomogram: Tomogram, task: Task, run: RunOptions) -> None:
     """Run a task and print its summary, or only print its plan."""
     from tomodist.cluster import resources_of
     from tomodist.pictures import draw_all
     from tomodist.pipeline import run_task
 
-    if dry_run and "://" not in cluster:
-        print_plans(task.plans(resources_of(cluster, workers, memory)))
+    where = (run.cluster, run.workers, run.memory)
+    if run.dry_run and "://" not in run.cluster:
+        print_plans(task.plans(resources_of(*where)))
         return
-    with session_of(cluster, workers, memory) as session:
-        if dry_run:
+    with session_of(*where) as session:
+        if run.dry_run:
             print_plans(task.plans(session.resources))
             return
-        threshold = run_task(session, tomogram, task, overwrite=overwrite)
+        threshold = run_task(session, tomogram, task, overwrite=run.overwrite)
     pictures = draw_all(tomogram, task.label)
     print_structures(tomogram, task.label, threshold)
     for picture in pictures:
@@ -141,8 +142,9 @@ def _structure_row(structure: xr.Dataset, *, located: bool) -> list[object]:
     return [*row, int(value["n_tilts"]), round(value["residual"], 2)] if located else row
 
 
-def detector_options(command: click.decorators.FC) -> click.decorators.FC:
-    """--maps or --detector, and what detectors take."""
+def detector_options(command: Command) -> Command:
+    """--maps or --detector and what detectors take: one value, ``given``."""
+    command = gathered(MapOptions, "given", command)
     for option in reversed(
         [
             click.option("--maps", type=click.Path(), help="2D masks: MRC, TIFF, NPY or Zarr."),

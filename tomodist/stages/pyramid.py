@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AnyArray = npt.NDArray[Any]
 Reduce = Literal["mean", "max"]
-_LAYERS = 32  # of the smaller level that are made at a time
+_LAYERS = 16  # of the smaller level that are made at a time: half a layer of inner chunks
 
 
 def fill_levels(session: Session, levels: Sequence[ArrayHandle], reduce: Reduce) -> None:
@@ -63,10 +63,15 @@ def halve(values: AnyArray, reduce: Reduce) -> AnyArray:
     >>> halve(np.array([[[1, 3, 5]]], np.uint8), "mean")
     array([[[2, 5]]], dtype=uint8)
     """
-    values = np.pad(values, [(0, n % 2) for n in values.shape], mode="edge")
+    odd = [(0, n % 2) for n in values.shape]
+    if any(end for _, end in odd):
+        values = np.pad(values, odd, mode="edge")
     corners = [values[i::2, j::2, k::2] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     if reduce == "max":
-        return np.asarray(np.maximum.reduce(corners))
+        largest = corners[0].copy()
+        for corner in corners[1:]:
+            np.maximum(largest, corner, out=largest)
+        return largest
     if values.dtype.kind == "f":
         return _mean_of_measured(corners)
     total = np.zeros(corners[0].shape, np.uint32)

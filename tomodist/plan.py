@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MiB = 2**20
 BASE_MEMORY = 350 * MiB  # measured: 228 MiB of libraries; the rest is what malloc keeps and tears
 USABLE = 0.75
-INNER = 64
+INNER = 64  # voxels: side of the inner chunks, what viewers like to fetch
 LARGEST_BRICK = (256, 512, 512)
 FAN_IN = 4  # partial sums that are added at a time
 WORTHWHILE = 2**20  # voxels: below this a brick is not cut for the sake of parallelism

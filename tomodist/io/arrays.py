@@ -19,6 +19,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from tomodist.errors import StoreError
+from tomodist.plan import INNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 Index = tuple[int, ...]
 Window = tuple[tuple[int, int], ...]  # (start, stop) along every axis
 AnyArray = npt.NDArray[Any]
-
-INNER_CHUNK = 64  # voxels: what viewers like to fetch
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def create_array(
     -------
     ArrayHandle
     """
-    inner = tuple(chunk) if chunk else tuple(min(INNER_CHUNK, b) for b in brick)
+    inner = tuple(chunk) if chunk else tuple(min(INNER, b) for b in brick)
     dtype = np.dtype(dtype)
     zarr.create_array(
         store=str(path),

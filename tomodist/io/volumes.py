@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from tomodist.io.arrays import INNER_CHUNK, ArrayHandle, create_array, write_column
+from tomodist.io.arrays import ArrayHandle, create_array, write_column
 from tomodist.io.ome import AXES, level_scale, level_shapes
+from tomodist.plan import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def create_stack(
     """Create an array (tilt, y, x) of which one tilt is one brick."""
     ny, nx = geometry.image_shape
     chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
-    brick = (1, _rounded(ny, chunk[1]), _rounded(nx, chunk[2]))
+    brick = (1, rounded(ny, chunk[1]), rounded(nx, chunk[2]))
     shape = (geometry.n_tilts, ny, nx)
     return create_array(
         path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
@@ -80,14 +81,10 @@ def _create_level(
     """Create a level's array and coordinates under another name, then rename it into being."""
     draft = group.with_name(f"{group.name}.draft")
     zarr.create_group(str(draft), overwrite=True)
-    fitting = [min(b, _rounded(n, INNER_CHUNK)) for b, n in zip(brick, shape, strict=True)]
+    fitting = [min(b, rounded(n)) for b, n in zip(brick, shape, strict=True)]
     create_array(draft / variable, shape, dtype, dims=AXES, brick=fitting)
     scale, start = level_scale(level, voxel_size)
     for axis, n in zip(AXES, shape, strict=True):
         values = [start + k * scale for k in range(n)]
         write_column(draft / axis, values, [axis], {"units": "angstrom"})
     draft.rename(group)
-
-
-def _rounded(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tomodist import kernels  # noqa: F401 -- the layout is documented there
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
 from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.detect.base import UNMEASURED as UNMEASURED
 from tomodist.errors import InputError
 from tomodist.footprint import row_offset, visible_window
 
 if TYPE_CHECKING:
     from tomodist.geometry import FloatArray, IntArray
-
-UNMEASURED = 2
 
 Range = tuple[int, int]
 ReadImage = Callable[[int, Range, Range], npt.NDArray[Any]]  # (tilt, rows, columns) -> (h, w)

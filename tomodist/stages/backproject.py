@@ -183,11 +183,10 @@ def read_maps(maps: ArrayHandle) -> Any:  # noqa: ANN401 -- a ReadImage
 def _fill(
     session: Session, maps: ArrayHandle, scores: ArrayHandle, lifting: Lifting, plan: Plan
 ) -> None:
-    missing = scores.missing()
-    total = len(scores.bricks())
-    tasks = (_brick_task(maps, scores, brick, lifting, plan) for brick in missing)
-    done = total - len(missing)
-    session.finish("backproject", tasks, total, done=done, in_flight=plan.in_flight)
+    def task(brick: Index) -> Task:
+        return _brick_task(maps, scores, brick, lifting, plan)
+
+    session.fill("backproject", scores, task, in_flight=plan.in_flight)
 
 
 def _brick_task(

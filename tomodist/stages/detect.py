@@ -14,14 +14,14 @@ import numpy.typing as npt
 from tomodist.detect.base import STRUCTURE
 from tomodist.detect.boxes import Boxes, boxes_of, fill, fill_disks
 from tomodist.errors import InputError
-from tomodist.io.arrays import ArrayHandle
+from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample
 from tomodist.io.stacks import ImageStack, open_stack
 from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import UNMEASURED
 from tomodist.plan import check_image_memory
-from tomodist.stages.execute import Session, task_of
+from tomodist.stages.execute import Session, Task, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,13 +234,11 @@ def detect_maps(
             staging.clear()
             boxes = create_boxes(staging.path / "boxes", geometry.n_tilts)
             maps = create_stack(staging.path / "maps", geometry, np.uint8)
-        missing = maps.missing()
-        tasks = (
-            task_of(_detect_tilt, images, maps, boxes, source, geometry.pixel_size, tilt)
-            for tilt, _, _ in missing
-        )
-        n = geometry.n_tilts
-        session.finish(f"detect {label}", tasks, n, done=n - len(missing))
+
+        def task(brick: Index) -> Task:
+            return task_of(_detect_tilt, images, maps, boxes, source, geometry.pixel_size, brick[0])
+
+        session.fill(f"detect {label}", maps, task)
         staging.describe(**source.fingerprint())
     return True
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from tomodist.io.arrays import ArrayHandle, Index
+
 Task = Any  # a dask Delayed
 
 
@@ -126,17 +128,30 @@ class Session:
                 f"{blind[0]}); put the store on a file system that all workers share"
             )
 
-    def finish(
+    def fill(
         self,
         step: str,
-        tasks: Iterable[Task],
-        total: int,
+        array: ArrayHandle,
+        task: Callable[[Index], Task],
         *,
-        done: int = 0,
         in_flight: int | None = None,
     ) -> None:
-        """Run tasks for what they write."""
-        for _ in self.run(step, tasks, total, done=done, in_flight=in_flight):
+        """Write the bricks that an array still lacks.
+
+        Parameters
+        ----------
+        step : str
+            What the tasks do, for the progress bar.
+        array : ArrayHandle
+            Whose missing bricks are made.
+        task : callable
+            ``task(brick)`` gives the task that writes a brick; called as its turn comes.
+        in_flight : int, optional
+            As for `run`.
+        """
+        missing, total = array.missing(), len(array.bricks())
+        tasks = (task(brick) for brick in missing)
+        for _ in self.run(step, tasks, total, done=total - len(missing), in_flight=in_flight):
             pass
 
     def _on_threads(self, tasks: Iterable[Task]) -> Iterator[Any]:

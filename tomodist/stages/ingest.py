@@ -198,10 +198,9 @@ def _ingest(
             images = create_stack(
                 staging.path / "images", series.geometry, np.float32, {"source": series.stack.path}
             )
-        missing = images.missing()
-        tasks = (task_of(_ingest_tilt, series, images, tilt) for tilt, _, _ in missing)
-        n = series.geometry.n_tilts
-        session.finish("ingest", tasks, n, done=n - len(missing))
+        session.fill(
+            "ingest", images, lambda brick: task_of(_ingest_tilt, series, images, brick[0])
+        )
         for name in ("tilt", "section", "tilt_angle", "y", "x"):
             staging.remove(name)
         _write_coordinates(staging.path, series)

@@ -5,6 +5,7 @@ The largest label of a block never invents a number, and a small structure never
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,13 +37,11 @@ def fill_levels(session: Session, levels: Sequence[ArrayHandle], reduce: Reduce)
         What becomes of a block of 2 x 2 x 2 voxels.
     """
     for level, (larger, smaller) in enumerate(itertools.pairwise(levels), start=1):
-        missing = smaller.missing()
-        total = len(smaller.bricks())
-        tasks = (task_of(shrink_brick, larger, smaller, brick, reduce) for brick in missing)
-        session.finish(f"pyramid level {level}", tasks, total, done=total - len(missing))
+        task = functools.partial(task_of, shrink_brick, larger, smaller, reduce)
+        session.fill(f"pyramid level {level}", smaller, task)
 
 
-def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, brick: Index, reduce: Reduce) -> None:
+def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, reduce: Reduce, brick: Index) -> None:
     """Make one brick of a level from the level above it."""
     (z, z_end), y, x = smaller.window(brick)
     shape = larger.shape

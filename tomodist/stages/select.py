@@ -145,9 +145,9 @@ def _local_labels(
         local = create_array(
             staging.path / "local", scores.shape, np.uint32, dims=AXES, brick=plan.brick
         )
-    missing, total = local.missing(), len(local.bricks())
-    tasks = (task_of(_label, scores, local, brick, threshold) for brick in missing)
-    session.finish("label bricks", tasks, total, done=total - len(missing))
+    session.fill(
+        "label bricks", local, lambda brick: task_of(_label, scores, local, brick, threshold)
+    )
     return local
 
 
@@ -194,9 +194,11 @@ def _neighbours(
 
 def _number(session: Session, local: ArrayHandle, labels: ArrayHandle, numbers: Numbers) -> None:
     """Pass 4: the final numbers."""
-    missing, total = labels.missing(), len(labels.bricks())
-    tasks = (task_of(_number_brick, local, labels, brick, numbers[brick]) for brick in missing)
-    session.finish("number structures", tasks, total, done=total - len(missing))
+    session.fill(
+        "number structures",
+        labels,
+        lambda brick: task_of(_number_brick, local, labels, brick, numbers[brick]),
+    )
 
 
 def _number_brick(

@@ -23,7 +23,7 @@ RANKS = (
     {"detect", "io", "lift"},
     {"stages"},
     {"cluster"},
-    {"pictures", "pipeline"},
+    {"pictures", "pipeline", "reconstruction"},
     {"demo"},
     {"cli"},
 )

@@ -31,6 +31,7 @@ from tests.cli.materials import (
     write_series,
     write_stack,
 )
+from tomodist.io.store import Tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,14 @@ def segment(store: Path, maps: Path, *more: object) -> Arguments:
 
 def edges(place: Place, *more: object) -> Arguments:
     return ["edges", place.store, "--label", "new", *THREADS, *more]
+
+
+def reconstruct(place: Place, *more: object) -> Arguments:
+    return ["reconstruct", place.store, *THREADS, *more]
+
+
+def empty_store(place: Place) -> Path:
+    return Tomogram.create(place.here / "empty.zarr").path
 
 
 def export(store: Path, output: Path, *more: object) -> Arguments:
@@ -307,6 +316,24 @@ BAD_TASKS = [
     Bad("no sigma", lambda p: edges(p, "--sigma", 0), ("sigma", "0.0", "positive")),
     Bad("damaged maps", damaged_maps, ("maps/bead/maps", "damaged", "remove the folder", "copy.zarr/maps/bead and run"), resumes=True),
     Bad("same label, other parameters", lambda p: locate(p.store, "bead", "--sensitivity", 7), ("maps/bead", "threshold was 6.0, now 7.0", "--overwrite", "--label")),
+    Bad("unknown method", lambda p: reconstruct(p, "--method", "art"), ("--method", "'art'", "wbp", "sirt"), 2),
+    Bad("cutoff beyond Nyquist", lambda p: reconstruct(p, "--radial", 0.6, 0.03), ("cutoff of --radial is 0.6", "at most 0.5")),
+    Bad("negative falloff", lambda p: reconstruct(p, "--radial", 0.3, -0.1), ("falloff of --radial is -0.1", "0 or more")),
+    Bad("cutoff of NaN", lambda p: reconstruct(p, "--radial", "nan", 0), ("cutoff of --radial is nan", "above 0")),
+    Bad("no iterations", lambda p: reconstruct(p, "--method", "sirt", "--iterations", 0), ("--iterations is 0", "1 to 1000")),
+    Bad("iterations of wbp", lambda p: reconstruct(p, "--iterations", 5), ("--iterations", "--method sirt", "wbp", "leave one out")),
+    Bad("filter of sirt", lambda p: reconstruct(p, "--method", "sirt", "--filter", "exact"), ("--filter", "--method wbp", "leave one out")),
+    Bad("non-negative about a mean", lambda p: reconstruct(p, "--method", "sirt", "--non-negative"), ("--non-negative", "--background none")),
+    Bad("name of a path", lambda p: reconstruct(p, "--name", "../wbp"), ("'../wbp'", "letters, digits")),
+    Bad("memory too small for a filter", lambda p: reconstruct(p, "--memory", "100MiB"), ("100.0 MiB", "--memory")),
+    Bad("memory too small for a tile", lambda p: reconstruct(p, "--method", "sirt", "--memory", "480MiB", "--workers", 1), ("480.0 MiB", "--memory")),
+    Bad("reconstruction without a series", lambda p: ["reconstruct", empty_store(p), *THREADS], ("empty.zarr", "no tilt series", "tomodist ingest")),
+    Bad("reconstruction by no tilts", lambda p: reconstruct(p, "--tilts-per-task", 0), ("--tilts-per-task is 0", "1 or more")),
+    Bad("export of an unknown reconstruction", lambda p: ["export", p.store, "--reconstruction", "wbp", "--format", "mrc", "-o", p.here / "x.mrc"], ("no reconstructions", "'wbp'", "there: none")),
+    Bad("export of nothing", lambda p: ["export", p.store, "--format", "mrc", "-o", p.here / "x.mrc"], ("--label", "--reconstruction", "either")),
+    Bad("reconstruction as a table", lambda p: ["export", p.store, "--reconstruction", "wbp", "--format", "csv", "-o", p.here / "x.csv"], ("reconstruction", "csv", "use mrc or zarr")),
+    Bad("labels as zarr", lambda p: [*export(p.store, p.here / "x.zarr"), "--format", "zarr"], ("--volume mask", "zarr", "use mrc")),
+    Bad("zarr over a folder", lambda p: ["export", p.store, "--label", "bead", "--volume", "scores", "--format", "zarr", "-o", p.write("notes.txt", "mine").parent, "--overwrite"], ("no Zarr group", "another --output")),
     Bad("export of an unknown label", lambda p: ["export", p.store, "--label", "gold", "--format", "star", "-o", p.here / "gold.star"], ("TS_01.zarr", "'gold'", "there: bead")),
     Bad("mask of an unknown label", lambda p: ["export", p.store, "--label", "gold", "--format", "mrc", "-o", p.here / "gold.mrc"], ("TS_01.zarr", "'gold'", "there: bead")),
     Bad("export over a file", lambda p: export(p.store, p.write("bead.csv", "precious")), ("bead.csv", "exists", "--overwrite")),

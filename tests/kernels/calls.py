@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.footprint import half_widths, row_offset
-from tomodist.kernels.edges import refined_votes, support_planes
+from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
+from tomodist.kernels.edges import refinement
+from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.plan import rounded
 
 if TYPE_CHECKING:
     from tomodist.geometry import TiltGeometry, VolumeGrid
@@ -32,11 +35,29 @@ def _volume_rows(images: Array, offset: int, ny: int) -> Array:
 
 
 def _windows(images: Array, geometry: TiltGeometry, grid: VolumeGrid, kernel: Kernel) -> Array:
+    """Grey images, transposed; for the general form with a border of zeros."""
     if not kernel.__name__.endswith("_rows"):
-        return np.ascontiguousarray(images.transpose(0, 2, 1))
+        return np.pad(images.transpose(0, 2, 1), ((0, 0), (1, 1), (1, 1)))
     offset = row_offset(geometry.matrices(grid))
     assert offset is not None
     return _volume_rows(images, offset, grid.shape[1])
+
+
+def _packed(maps: Array, geometry: TiltGeometry, grid: VolumeGrid, kernel: Kernel) -> Array:
+    """Binary maps as bit rows, or for the general form as tables of counts."""
+    n_tilts, height, width = maps.shape
+    if not kernel.__name__.endswith("_rows"):
+        tables = np.zeros((n_tilts, width + 1, height + 1), np.int32)
+        for mask, table in zip(maps, tables, strict=True):
+            count_table(mask != 0, table)
+        return tables
+    offset = row_offset(geometry.matrices(grid))
+    assert offset is not None
+    rows = _volume_rows(maps, offset, rounded(grid.shape[1], BLOCK_ROWS)).transpose(0, 2, 1)
+    blocks = np.zeros((n_tilts, 2, width + 1, rows.shape[1] // BLOCK_ROWS), BLOCK)
+    for mask, packed in zip(rows, blocks, strict=True):
+        pack_rows(mask != 0, packed)
+    return blocks
 
 
 def empty(grid: VolumeGrid, dtype: npt.DTypeLike) -> Array:
@@ -62,7 +83,8 @@ def votes_by(
 ) -> Array:
     """Votes (z, y, x)."""
     matrices, votes = geometry.matrices(grid), empty(grid, dtype)
-    images = _windows(maps, geometry, grid, kernel)
+    votes[:] = 99  # the kernel sets, and does not add
+    images = _packed(maps, geometry, grid, kernel)
     kernel(images, _origin(geometry), matrices, half_widths(matrices), START, votes)
     return zyx(votes)
 
@@ -73,7 +95,8 @@ def linear_by(
     """Linear backprojection (z, y, x)."""
     total = empty(grid, np.float32)
     windows = _windows(images, geometry, grid, kernel)
-    kernel(windows, _origin(geometry), geometry.matrices(grid), weights, START, total)
+    border = 0 if kernel.__name__.endswith("_rows") else 1
+    kernel(windows, _origin(geometry) - border, geometry.matrices(grid), weights, START, total)
     return zyx(total)
 
 
@@ -137,15 +160,9 @@ def refined_by(
 ) -> Array:
     """Refined votes (z, y, x) for (w, k, m); the tilts must be in order."""
     matrices, (w, k, m) = geometry.matrices(grid), rule
-    needed, allowed = support_planes(geometry.n_tilts, w, k, keep_own=keep_own)
+    refined = refinement(geometry.n_tilts, w, k, m, keep_own=keep_own)
     votes = empty(grid, np.uint8 if geometry.n_tilts < 256 else np.uint16)
-    votes[:] = 99  # the kernel sets, and does not add
-    if rows_only:
-        offset = row_offset(matrices)
-        assert offset is not None
-        images = _volume_rows(maps, offset, grid.shape[1])
-    else:
-        images = np.ascontiguousarray(maps.transpose(0, 2, 1))
-    at = (images, _origin(geometry), matrices, half_widths(matrices), START)
-    refined_votes(*at, rows_only, w, needed, allowed, m, votes)
+    kernel = votes_rows if rows_only else votes_any
+    images = _packed(maps, geometry, grid, kernel)
+    kernel(images, _origin(geometry), matrices, half_widths(matrices), START, votes, refined)
     return zyx(votes)

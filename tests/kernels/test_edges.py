@@ -9,8 +9,8 @@ from tests import reference
 from tests.geometries import binary_maps, general, single_axis
 from tests.kernels.calls import refined_by, votes_by
 from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.kernels.backproject import votes_any, votes_rows
-from tomodist.kernels.edges import support_planes
+from tomodist.kernels.edges import refinement
+from tomodist.kernels.votes import votes_any, votes_rows
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=10)
@@ -51,7 +51,7 @@ def test_refinement_equals_the_literal_algorithm(
 @pytest.mark.parametrize("n_tilts", [63, 64, 65, 128, 130, 300])
 @pytest.mark.parametrize("rule", [(2, 4, 2), (31, 30, 1)], ids=str)
 @pytest.mark.parametrize("keep_own", [True, False], ids=["keep own", "support alone"])
-def test_neighbours_are_found_across_words_of_64_tilts(
+def test_neighbours_are_found_among_any_number_of_tilts(
     n_tilts: int, rule: tuple[int, int, int], *, keep_own: bool
 ) -> None:
     geometry = TiltGeometry(np.linspace(-61, 60, n_tilts).tolist(), (3, 9), 10.0)
@@ -76,9 +76,7 @@ def test_neighbours_are_found_across_words_of_64_tilts(
     ids=str,
 )
 def test_support_scales_at_the_ends(n_tilts: int, w: int, k: int, expected: list[int]) -> None:
-    needed, _ = support_planes(n_tilts, w, k, keep_own=True)
-    found = [
-        sum(((int(plane[t // 64]) >> t % 64) & 1) << p for p, plane in enumerate(needed))
-        for t in range(n_tilts)
-    ]
+    needed = refinement(n_tilts, w, k, 1, keep_own=True).needed
+    found = [sum(int(plane[t] & 1) << p for p, plane in enumerate(needed)) for t in range(n_tilts)]
     assert found == expected
+    assert all(int(word) in (0, 2**64 - 1) for plane in needed for word in plane)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import general, grey_images, single_axis
 from tests.kernels.calls import linear_by, project_by, sum_by, votes_by
-from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
+from tomodist.kernels.backproject import linear_any, linear_rows
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
+from tomodist.kernels.votes import votes_any, votes_rows
 
 if TYPE_CHECKING:
     from tomodist.geometry import TiltGeometry, VolumeGrid

@@ -80,7 +80,8 @@ def test_windows_read_no_more_than_the_brick_can_see() -> None:
     (first, end) = read_columns[0]
     assert 37 <= first <= 39
     assert 51 <= end <= 53
-    assert seen.images.shape == (1, end - first, 10)
+    assert seen.images.shape == (1, 2, end - first + 1, 1)  # one block of 256 rows
+    assert seen.origin.tolist() == [[20, first]]
 
 
 @pytest.mark.parametrize(
@@ -94,11 +95,11 @@ def test_what_lies_beyond_the_image_is_not_measured(
     grid = VolumeGrid((2, 12, 34), 10.0)  # volume row y is image row y - 3
     matrices = GEOMETRY.matrices(grid)
     ones = np.ones((2, 6, 10), np.float32)
-    seen = linear_windows(reader(ones), [0, 1], matrices, start, stop, (6, 10))
+    seen, measured = linear_windows(reader(ones), [0, 1], matrices, start, stop, (6, 10))
+    np.testing.assert_array_equal(seen.images, np.broadcast_to(measured, seen.images.shape))
     for k in range(seen.images.shape[2]):
-        measured = np.isfinite(seen.images[:, :, k])
         if not 0 <= seen.origin[0, 0] + k < 6 or start[2] == 30:
-            assert not measured.any()
+            assert not seen.images[:, :, k].any()
     whole = lift_brick(Votes(GEOMETRY, grid), reader(ones.astype(bool)), (0, 0, 0), grid.shape)
     part = lift_brick(Votes(GEOMETRY, grid), reader(ones.astype(bool)), start, stop)
     np.testing.assert_array_equal(part, whole[tuple(map(slice, start, stop))])

@@ -19,6 +19,7 @@ COMMANDS = (
     "segment",
     "edges",
     "locate",
+    "reconstruct",
     "info",
     "export",
     "plan",

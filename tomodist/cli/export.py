@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from tomodist.cli.console import Bars, print_line
 from tomodist.cli.options import STORE
 from tomodist.cli.tasks import open_tomogram
+from tomodist.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tomodist.stages.export import Format, VolumeName
+
+FORMATS = ("star", "csv", "mrc", "zarr")
 
 
 @click.command(
     "export", epilog="Example: tomodist export TS_01.zarr --label gold --format star -o gold.star"
 )
 @click.argument("store", type=STORE)
-@click.option("--label", required=True, help="Name of the structures.")
-@click.option("--format", "file_format", type=click.Choice(["star", "csv", "mrc"]), required=True)
+@click.option("--label", help="Name of the structures.")
+@click.option("--reconstruction", help="Name of a reconstruction, instead of --label.")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), required=True)
 @click.option(
     "--volume",
     type=click.Choice(["mask", "labels", "scores"]),
-    default="mask",
-    show_default=True,
-    help="Which volume, for mrc.",
+    help="Which volume of a label, for mrc and zarr (scores only). [default: mask]",
 )
 @click.option("-o", "--output", type=STORE, required=True, help="The file.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def command(
     store: Path,
-    label: str,
-    file_format: Literal["star", "csv", "mrc"],
-    volume: Literal["mask", "labels", "scores"],
+    label: str | None,
+    reconstruction: str | None,
+    file_format: Format,
+    volume: VolumeName | None,
     output: Path,
     *,
     overwrite: bool,
 ) -> None:
-    """Write structures as STAR (RELION 5) or CSV, or a volume as MRC."""
+    """Write structures as STAR (RELION 5) or CSV, or a volume as MRC or OME-Zarr."""
     from tomodist.cluster import local_resources
     from tomodist.stages.execute import Session
     from tomodist.stages.export import export_result
 
     tomogram = open_tomogram(store)
+    name, what = _wanted(label, reconstruction, volume)
     with Bars() as bars:
         session = Session(local_resources(1, None), None, bars)
         export_result(
-            session, tomogram, label, output, file_format, volume=volume, overwrite=overwrite
+            session, tomogram, name, output, file_format, volume=what, overwrite=overwrite
         )
     print_line(f"written: {output}")
+
+
+def _wanted(
+    label: str | None, reconstruction: str | None, volume: VolumeName | None
+) -> tuple[str, VolumeName]:
+    """Name of what is exported, and which volume it is."""
+    if label is not None and reconstruction is None:
+        return label, volume or "mask"
+    if reconstruction is None or label is not None:
+        raise InputError("give either --label (structures) or --reconstruction (grey values)")
+    if volume is not None:
+        raise InputError(f"--volume {volume} is of a --label; leave it out for a --reconstruction")
+    return reconstruction, "reconstruction"

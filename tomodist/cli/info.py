@@ -55,7 +55,7 @@ def _treatment(attributes: dict[str, Any]) -> Iterator[str]:
 
 def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
     rows = []
-    for kind in ("maps", "scores", "labels", "structures"):
+    for kind in ("maps", "scores", "labels", "structures", "reconstructions"):
         for label in tomogram.labels(kind):
             attributes = tomogram.attributes(f"{kind}/{label}")
             made = {k: v for k, v in attributes.items() if k != "fingerprint"}
@@ -70,5 +70,5 @@ def _content(tomogram: Tomogram, kind: str, label: str) -> str:
     data = tomogram.dataset(f"{kind}/{label}")
     if kind == "structures":
         return f"{data.sizes['structure']} structures"
-    array = data[kind]
+    array = data[kind.removesuffix("s") if kind == "reconstructions" else kind]
     return f"{' x '.join(map(str, array.shape))} {array.dtype}"

@@ -117,12 +117,19 @@ def lifting_options(command: Command) -> Command:
             help="On the votes. [default: where reprojection fits best; for edges, tilts / 5]",
         ),
         click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
-        click.option("--brick", type=Brick(), help="Of the score volume. [default: planned]"),
+    ]
+    return _apply(options, work_options(gathered(RunOptions, "run", command)))
+
+
+def work_options(command: Command) -> Command:
+    """How work on a volume is cut, whether it runs, and where."""
+    options = [
+        click.option("--brick", type=Brick(), help="Of the volume. [default: planned]"),
         click.option("--tilts-per-task", type=int, help="[default: planned]"),
         click.option("--overwrite", is_flag=True, help="Replace what was made differently."),
         click.option("--dry-run", is_flag=True, help="Check everything, print the plan, stop."),
     ]
-    return _apply(options, cluster_options(gathered(RunOptions, "run", command)))
+    return _apply(options, cluster_options(command))
 
 
 @contextmanager

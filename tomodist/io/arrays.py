@@ -7,6 +7,7 @@ renames it, so a shard file of non-zero size is a finished brick, and that is ho
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -112,8 +113,9 @@ class ArrayHandle:
 
     def _open(self) -> zarr.Array[Any]:
         try:
-            return zarr.open_array(self.path, mode="r")
-        except (FileNotFoundError, ValueError) as error:
+            changed = Path(self.path, "zarr.json").stat().st_mtime_ns
+            return _opened(self.path, changed)
+        except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
 
 
@@ -140,7 +142,7 @@ def create_array(
     brick : sequence of int
         Shard shape; a multiple of `chunk` along every axis.
     chunk : sequence of int, optional
-        Shape of the inner chunks; by default 64 along every axis, or the brick where smaller.
+        Shape of the inner chunks; by default that of `inner_chunk`.
     attributes : mapping, optional
         Attributes of the array.
 
@@ -148,21 +150,48 @@ def create_array(
     -------
     ArrayHandle
     """
-    inner = tuple(chunk) if chunk else tuple(min(INNER, b) for b in brick)
     dtype = np.dtype(dtype)
+    inner = tuple(chunk) if chunk else inner_chunk(brick, dtype)
     zarr.create_array(
         store=str(path),
         shape=tuple(shape),
         chunks=inner,
         shards=tuple(brick),
         dtype=dtype,
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        compressors=codecs(dtype),
         fill_value=np.nan if dtype.kind == "f" else 0,
         dimension_names=tuple(dims),
         attributes=dict(attributes or {}),
         config=_WRITE_EMPTY,
     )
     return ArrayHandle(str(path))
+
+
+def inner_chunk(brick: Sequence[int], dtype: np.dtype[Any]) -> Index:
+    """Inner chunks: 64 along every axis, but 128 along the last two where elements are small.
+
+    zarr-python takes 0.2 to 0.3 ms per chunk whatever its size, as long as decoding 256 KiB. With
+    64 x 128 x 128 votes are written 1.4 to 1.8 times as fast as with 64 x 64 x 64.
+
+    Examples
+    --------
+    >>> inner_chunk((256, 512, 192), np.dtype("u1"))
+    (64, 128, 64)
+    """
+    wide = 2 * INNER if dtype.itemsize <= 2 else INNER
+    last = len(brick) - 2
+    sides = [wide if k >= last and b % wide == 0 else INNER for k, b in enumerate(brick)]
+    return tuple(min(side, b) for side, b in zip(sides, brick, strict=True))
+
+
+def codecs(dtype: np.dtype[Any]) -> list[Any]:
+    """Compression by zstd with a checksum, as quick as it pays.
+
+    Measured on one core, writing: noisy float32 at level 1 570 MB/s and 1.1 times smaller, at -1
+    1210 MB/s; mostly empty float32 1.4 and 1.6 GB/s, 32 and 28 times smaller. Whole numbers shrink
+    better at level 1 (votes 2.2 instead of 1.8 times), in the same time.
+    """
+    return [ZstdCodec(level=-1 if dtype.kind == "f" else 1), Crc32cCodec()]
 
 
 def write_column(
@@ -208,6 +237,24 @@ def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Wi
     ((2, 3), (0, 4))
     """
     return tuple((i * b, min((i + 1) * b, n)) for i, b, n in zip(index, brick, shape, strict=True))
+
+
+def brick_windows(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Window]:
+    """Windows of the bricks that cover an array, in C order.
+
+    Examples
+    --------
+    >>> list(brick_windows((3,), (2,)))
+    [((0, 2),), ((2, 3),)]
+    """
+    for index in brick_indices(shape, brick):
+        yield brick_window(index, brick, shape)
+
+
+@functools.lru_cache(maxsize=32)
+def _opened(path: str, changed: int) -> zarr.Array[Any]:  # noqa: ARG001 -- part of the key
+    """An array; opening one takes as long as reading a chunk, and a brick's task reads dozens."""
+    return zarr.open_array(path, mode="r")
 
 
 _WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}

@@ -7,6 +7,7 @@
         scores/<label>/scale0/      scores (z, y, x)        OME-Zarr 0.5 multiscale
         labels/<label>/scale0/      labels (z, y, x)        OME-Zarr 0.5 label image
         structures/<label>/         one array per column of the table
+        reconstructions/<name>/scale0/  reconstruction (z, y, x)   OME-Zarr 0.5 multiscale
         .staging/                   what is being made
 
 One rule: a *unit* (``tilt_series``, ``scores/gold``, ...) is made under ``.staging``, carries the
@@ -34,7 +35,8 @@ from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle
 
 FORMAT = 1
-KINDS = ("maps", "scores", "curves", "labels", "structures")
+KINDS = ("maps", "scores", "curves", "labels", "structures", "reconstructions")
+_VOLUMES = ("scores/", "labels/", "reconstructions/")
 _LONGEST_LABEL = 100  # characters; it becomes part of file names
 Fingerprint = Mapping[str, Any]
 
@@ -176,7 +178,7 @@ class Tomogram:
             If the unit is not there.
         """
         self.attributes(unit)
-        level = "/scale0" if unit.startswith(("scores/", "labels/")) else ""
+        level = "/scale0" if unit.startswith(_VOLUMES) else ""
         data: xr.Dataset = xr.open_zarr(
             self.path, group=unit + level, consolidated=False, chunks={}
         )
@@ -194,7 +196,8 @@ class Tomogram:
             return False
         changes = differences(self.attributes(unit)["fingerprint"], plain(fingerprint))
         if changes and not overwrite:
-            other = "--label" if "/" in unit else "--output"
+            kind = unit.partition("/")[0]
+            other = {"tilt_series": "--output", "reconstructions": "--name"}.get(kind, "--label")
             raise ExistsError(
                 f"{self.path}: {unit} exists and was made differently ({'; '.join(changes)}); "
                 f"use --overwrite to replace it, or another {other}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 
 from tomodist.io.arrays import ArrayHandle, create_array, write_column
@@ -11,14 +12,15 @@ from tomodist.io.ome import AXES, level_scale, level_shapes
 from tomodist.plan import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
 
-TILT_CHUNK = (1, 128, 256)  # a brick's window is a few rows of every tilt
+Range = tuple[int, int]
+TILT_CHUNK = (1, 512, 512)  # rows of a brick, and half to all of the columns that it sees
 
 
 def create_levels(
@@ -67,6 +69,50 @@ def create_stack(
     return create_array(
         path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
     )
+
+
+def create_tiles(path: Path, geometry: TiltGeometry, tilts: int, rows: int) -> ArrayHandle:
+    """Create a float32 array (tilt, y, x) cut into tiles, or find the one an earlier run left.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the array.
+    geometry : TiltGeometry
+        Of the images.
+    tilts, rows : int
+        Of a tile, which is a shard and holds all columns; rows are a multiple of 64.
+
+    Returns
+    -------
+    ArrayHandle
+        One that exists keeps the tiles it was made with.
+    """
+    if (path / "zarr.json").is_file():
+        return ArrayHandle(str(path))
+    shape = (geometry.n_tilts, *geometry.image_shape)
+    chunk = (1, rows, min(TILT_CHUNK[2], rounded(shape[2])))
+    brick = (tilts, rows, rounded(shape[2], chunk[2]))
+    return create_array(path, shape, np.float32, dims=("tilt", "y", "x"), brick=brick, chunk=chunk)
+
+
+def create_volume(
+    path: Path, grid: VolumeGrid, brick: Sequence[int], dtype: npt.DTypeLike = np.float32
+) -> ArrayHandle:
+    """Create a volume without a pyramid, or find the one an earlier run left."""
+    if (path / "zarr.json").is_file():
+        return ArrayHandle(str(path))
+    fitting = [min(b, rounded(n)) for b, n in zip(brick, grid.shape, strict=True)]
+    return create_array(path, grid.shape, dtype, dims=AXES, brick=fitting)
+
+
+def image_reader(stack: ArrayHandle) -> Callable[[int, Range, Range], npt.NDArray[Any]]:
+    """A way to read windows of stored images, as `tomodist.lift.windows` wants it."""
+
+    def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
+        return np.asarray(stack.read((tilt, tilt + 1), rows, columns)[0])
+
+    return read
 
 
 def _create_level(

@@ -1,104 +1,34 @@
-"""From images to a brick: every voxel gathers what its rays saw. No two voxels share memory.
+"""Linear backprojection: from images to a brick. Every voxel gathers what its rays saw.
 
-Cost of the single-axis forms: per voxel and tilt one or two loads from an image row and one
-update of the brick row, all contiguous and vectorised; index arithmetic once per row. They go
-through tiles of 16 columns by 16 tilts, layer by layer: what a tile reads of the images in one
-layer it reads again, moved by less than a column, in the next, so it stays in the cache. Measured
-on one core, 128 x 256 x 400 voxels and 61 tilts: votes 28 instead of 9 G updates/s without tiles,
-linear 8 instead of 3. Each voxel still gets its tilts in rising order. Views of rows are taken
-after a ``continue``, not inside an ``if``: there numba keeps reference counts, and LLVM then gives
-up vectorising (7 instead of 28).
+*Single-axis form.* A row of voxels is a weighted sum of two image rows per tilt, so two loads per
+update bound it, from the L2 cache. It goes through tiles of `COLUMNS` columns by `TILTS` tilts,
+layer by layer: what a tile reads of the images in one layer it reads again, moved by less than a
+column, in the next. Per tile and layer the places and weights are computed first (vectorised), then
+rows are added eight at a time. Measured on one core (Zen 5; 512 rows, 61 tilts): 16 G updates/s;
+untiled 3.
+
+*General form.* Four pixels per voxel lie at unrelated places, so loads bound it, and vector gathers
+are no quicker than scalar ones. It goes in three passes over a row of voxels, of which only the
+middle one is not vectorised: places and fractions in fixed point; fetching pixels in pairs (two
+loads of 64 bits instead of four of 32); blending. Measured: 1.0 G updates/s; in one pass 0.12.
+
+Each voxel gets its tilts in an order that depends on nothing but the number of tilts.
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from tomodist.kernels.rules import footprint, neighbours, position
+from tomodist.kernels.memory import aligned_zeros
+from tomodist.kernels.rows import add_rows
+from tomodist.kernels.rules import neighbours, position
 
-UInt8Array = npt.NDArray[np.uint8]
-VotesArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-TILE = 16
-
-
-@njit(nogil=True, cache=True)
-def votes_rows(
-    images: UInt8Array,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
-    start: Int64Array,
-    votes: VotesArray,
-) -> None:
-    """Add one vote per tilt that shows 1 in the voxel's footprint; single-axis geometry.
-
-    Parameters
-    ----------
-    images : ndarray, shape (n_tilts, n_columns, ny), uint8
-        0 or 1; row k belongs to brick row k.
-    origin : ndarray, shape (n_tilts, 2), int64
-        Image pixel (row, column) of each window's first element.
-    matrices : ndarray, shape (n_tilts, 2, 4), float64
-        Voxel-to-pixel matrices of the whole volume.
-    half : ndarray, shape (n_tilts, 2), float64
-        Half the footprint (rows, columns), in pixels.
-    start : ndarray, shape (3,), int64
-        Volume index (z, y, x) of the brick's first voxel.
-    votes : ndarray, shape (nz, nx, ny), uint8 or uint16
-        Added to in place.
-    """
-    n_tilts, n_columns = images.shape[:2]
-    for i0 in range(0, votes.shape[1], TILE):
-        for t0 in range(0, n_tilts, TILE):
-            for k in range(votes.shape[0]):
-                for t in range(t0, min(t0 + TILE, n_tilts)):
-                    for i in range(i0, min(i0 + TILE, votes.shape[1])):
-                        u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
-                        low, high = footprint(u, half[t, 1], origin[t, 1], n_columns)
-                        if high <= low:
-                            continue
-                        row, left, right = votes[k, i], images[t, low], images[t, high - 1]
-                        for j in range(row.size):
-                            row[j] += left[j] | right[j]
-
-
-@njit(nogil=True, cache=True)
-def votes_any(
-    images: UInt8Array,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
-    start: Int64Array,
-    votes: VotesArray,
-) -> None:
-    """As `votes_rows`, for any geometry: the footprint is a rectangle of rows and columns."""
-    for k in range(votes.shape[0]):
-        for t in range(images.shape[0]):
-            for i in range(votes.shape[1]):
-                for j in range(votes.shape[2]):
-                    z, y, x = start[0] + k, start[1] + j, start[2] + i
-                    u = position(matrices[t, 1], z, y, x)
-                    v = position(matrices[t, 0], z, y, x)
-                    left, right = footprint(u, half[t, 1], origin[t, 1], images.shape[1])
-                    low, high = footprint(v, half[t, 0], origin[t, 0], images.shape[2])
-                    if left < right and low < high:
-                        votes[k, i, j] += _any_of(images[t], left, right, low, high)
-
-
-@njit(inline="always")
-def _any_of(image, left, right, low, high):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """OR of a rectangle; its corners are all of it up to 2 x 2 pixels, the usual case."""
-    seen = image[left, low] | image[left, high - 1]
-    seen |= image[right - 1, low] | image[right - 1, high - 1]
-    if right - left > 2 or high - low > 2:
-        for c in range(left, right):
-            for r in range(low, high):
-                seen |= image[c, r]
-    return seen
+COLUMNS, TILTS = 16, 8
+_UNIT = 32  # bits behind the point: a place is exact to 1e-10 pixels
 
 
 @njit(nogil=True, cache=True)
@@ -116,31 +46,47 @@ def linear_rows(
     ----------
     images : ndarray, shape (n_tilts, n_columns, ny), float32
         Finite values; row k belongs to brick row k.
-    origin, matrices, start
-        As for `votes_rows`.
+    origin : ndarray, shape (n_tilts, 2), int64
+        Image pixel (row, column) of each window's first element.
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices of the whole volume.
     weights : ndarray, shape (n_tilts,), float32
         Weight of each tilt.
+    start : ndarray, shape (3,), int64
+        Volume index (z, y, x) of the brick's first voxel.
     total : ndarray, shape (nz, nx, ny), float32
         Added to in place.
     """
-    n_tilts, n_columns = images.shape[:2]
-    for i0 in range(0, total.shape[1], TILE):
-        for t0 in range(0, n_tilts, TILE):
+    n_tilts, n_columns, ny = images.shape
+    rows = images.reshape(n_tilts * n_columns, ny)
+    index = np.zeros((COLUMNS, 2 * TILTS), np.uint64)
+    factor = np.zeros((COLUMNS, 2 * TILTS), np.float32)
+    for i0 in range(0, total.shape[1], COLUMNS):
+        for t0 in range(0, n_tilts, TILTS):
+            factor[:] = 0  # where there are fewer than TILTS left
             for k in range(total.shape[0]):
-                for t in range(t0, min(t0 + TILE, n_tilts)):
-                    for i in range(i0, min(i0 + TILE, total.shape[1])):
-                        u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
-                        c, first, second = neighbours(u, origin[t, 1], n_columns)
-                        if first == 0.0 and second == 0.0:
-                            continue
-                        near, far = np.float32(first) * weights[t], np.float32(second) * weights[t]
-                        row = total[k, i]  # a missing neighbour has weight 0
-                        left, right = images[t, max(c, 0)], images[t, min(c + 1, n_columns - 1)]
-                        for j in range(row.size):
-                            row[j] += near * left[j] + far * right[j]
+                for t in range(t0, min(t0 + TILTS, n_tilts)):
+                    side = 2 * (t - t0)
+                    _weigh(
+                        matrices[t, 1], start[0] + k, start[2] + i0, origin[t, 1], n_columns,
+                        weights[t], t * n_columns, index[:, side:], factor[:, side:],
+                    )  # fmt: skip
+                for i in range(min(COLUMNS, total.shape[1] - i0)):
+                    for s in range(0, 2 * TILTS, 8):
+                        add_rows(total[k, i0 + i], rows, index[i, s : s + 8], factor[i, s : s + 8])
 
 
 @njit(nogil=True, cache=True)
+def _weigh(matrix, z, x, origin, n_columns, weight, first_row, index, factor):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Places and weights of the two image rows beside each row of voxels of a tile, in one tilt."""
+    for i in range(COLUMNS):
+        c, near, far = neighbours(position(matrix, z, 0.0, x + i), origin, n_columns)
+        left, right = max(c, 0), max(c + 1, 0)  # a missing one has weight 0
+        index[i, 0] = first_row + min(left, n_columns - 1)
+        index[i, 1] = first_row + min(right, n_columns - 1)
+        factor[i, 0], factor[i, 1] = np.float32(near) * weight, np.float32(far) * weight
+
+
 def linear_any(
     images: Float32Array,
     origin: Int64Array,
@@ -149,19 +95,98 @@ def linear_any(
     start: Int64Array,
     total: Float32Array,
 ) -> None:
-    """As `linear_rows`, for any geometry: bilinear interpolation."""
-    for k in range(total.shape[0]):
-        for t in range(images.shape[0]):
-            for i in range(total.shape[1]):
-                for j in range(total.shape[2]):
-                    z, y, x = start[0] + k, start[1] + j, start[2] + i
-                    u = position(matrices[t, 1], z, y, x)
-                    v = position(matrices[t, 0], z, y, x)
-                    c, left, right = neighbours(u, origin[t, 1], images.shape[1])
-                    r, low, high = neighbours(v, origin[t, 0], images.shape[2])
-                    value = np.float32(0.0)
-                    for dc, column in ((0, left), (1, right)):
-                        for dr, row in ((0, low), (1, high)):
-                            if column != 0.0 and row != 0.0:
-                                value += np.float32(column * row) * images[t, c + dc, r + dr]
-                    total[k, i, j] += weights[t] * value
+    """As `linear_rows`, for any geometry: bilinear interpolation.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n_tilts, n_columns, n_rows), float32
+        Finite values, with a border of one pixel of 0 around each window.
+    origin, matrices, weights, start, total
+        As for `linear_rows`; the origin is a pixel of the border.
+    """
+    # Element k is pixel k and the next one; numba reads such unaligned pairs as they are.
+    pairs = np.ndarray((images.size - 1,), np.uint64, np.ascontiguousarray(images), strides=(4,))
+    fetched = aligned_zeros((2, total.shape[2]), np.uint64)
+    _linear_any(
+        pairs, images.shape[1:], origin, matrices, weights, start, fetched,
+        fetched[0].view(np.float32), fetched[1].view(np.float32), total,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _linear_any(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    pairs, shape, origin, matrices, weights, start, fetched, left, right, total  # noqa: ANN001
+):  # fmt: skip
+    n_columns, n_rows = shape
+    nz, nx, ny = total.shape
+    index, fraction = np.empty(ny, np.int32), np.empty((2, ny), np.float32)
+    for i0 in range(0, nx, COLUMNS):
+        for t in range(matrices.shape[0]):
+            image = pairs[t * n_columns * n_rows :]
+            for k in range(nz):
+                for i in range(i0, min(i0 + COLUMNS, nx)):
+                    z, y, x = start[0] + k, start[1], start[2] + i
+                    u = _fixed(position(matrices[t, 1], z, y, x) - origin[t, 1])
+                    v = _fixed(position(matrices[t, 0], z, y, x) - origin[t, 0])
+                    du, dv = _fixed(matrices[t, 1, 1]), _fixed(matrices[t, 0, 1])
+                    a, b = _inside(u, du, (n_columns - 1) << _UNIT, 0, ny)
+                    a, b = _inside(v, dv, (n_rows - 1) << _UNIT, a, b)
+                    if b <= a:
+                        continue
+                    f, g, at = fraction[0, : b - a], fraction[1, : b - a], index[: b - a]
+                    _places(u + a * du, du, v + a * dv, dv, np.int32(n_rows), at, f, g)
+                    _fetch(image, image[n_rows:], at, fetched[0], fetched[1])
+                    _blend(left, right, f, g, weights[t], total[k, i, a:b])
+
+
+@njit(inline="always")
+def _fixed(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Pixels in units of 2**-32."""
+    return np.int64(round(x * 2.0**_UNIT))
+
+
+@njit(nogil=True, cache=True)
+def _inside(first, step, size, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The part of the range [a, b) of j in which 0 <= first + j * step < size."""
+    while a < b and not 0 <= first + a * step < size:
+        a += max(1, _steps(first + a * step, step, size))
+    while a < b and not 0 <= first + (b - 1) * step < size:
+        b -= max(1, _steps(first + (b - 1) * step, -step, size))
+    return a, b
+
+
+@njit(nogil=True, cache=True)
+def _steps(here, step, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Steps (rounded down) until `here` enters [0, size); more than a row has if never."""
+    never = np.int64(2**31)
+    if here < 0:
+        return -here // step if step > 0 else never
+    return (here - size) // -step if step < 0 else never
+
+
+@njit(nogil=True, cache=True)
+def _places(u, du, v, dv, n_rows, index, f, g):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Of each voxel of a row: the pixel below it, and the fractions that remain."""
+    unit = np.float32(2.0**-_UNIT)
+    for j in range(index.size):
+        x, y = u + du * j, v + dv * j
+        f[j], g[j] = np.float32(np.uint32(x)) * unit, np.float32(np.uint32(y)) * unit
+        index[j] = np.int32(x >> _UNIT) * n_rows + np.int32(y >> _UNIT)
+
+
+@njit(nogil=True, cache=True)
+def _fetch(image, beside, index, left, right):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Two pairs of pixels per voxel: of its column, and of the next."""
+    for j in range(index.size):
+        k = np.uint64(index[j])
+        left[j] = image[k]
+        right[j] = beside[k]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _blend(left, right, f, g, weight, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Interpolate between the four pixels and add."""
+    for j in range(total.size):
+        near = left[2 * j] + g[j] * (left[2 * j + 1] - left[2 * j])
+        far = right[2 * j] + g[j] * (right[2 * j + 1] - right[2 * j])
+        total[j] += weight * (near + f[j] * (far - near))

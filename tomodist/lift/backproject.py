@@ -2,7 +2,8 @@
 
 A *lifting* turns maps into a score brick in two steps, so that groups of tilts can be computed
 apart and added up: ``contribution`` (of some tilts, in kernel layout) and ``finish``. Votes are
-integers, so any grouping gives bitwise the same brick.
+integers, so any grouping gives bitwise the same brick. A contribution is a tuple of arrays, which
+are added one by one: votes, or a weighted sum and the weights.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
-from tomodist.kernels.backproject import linear_any, linear_rows, votes_any, votes_rows
-from tomodist.lift.windows import ReadImage, Windows, binary_windows, linear_windows
+from tomodist.kernels.backproject import linear_any, linear_rows
+from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.lift.windows import ReadImage, binary_windows, linear_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 AnyArray = npt.NDArray[Any]
+Contribution = tuple[AnyArray, ...]
 
 
 class Lifting(Protocol):
@@ -48,11 +52,11 @@ class Lifting(Protocol):
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
-    ) -> AnyArray:
+    ) -> Contribution:
         """What a brick receives from some tilts."""
 
-    def finish(self, total: AnyArray) -> AnyArray:
-        """The score brick (z, y, x) from the sum of all contributions."""
+    def finish(self, total: Contribution) -> AnyArray:
+        """The score brick (z, y, x) from the sum of all contributions, which is used up."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Votes:
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
-    ) -> AnyArray:
+    ) -> Contribution:
         """Votes of some tilts.
 
         Parameters
@@ -96,18 +100,18 @@ class Votes:
 
         Returns
         -------
-        ndarray, shape (nz, nx, ny), uint8 or uint16
+        tuple of one ndarray, shape (nz, nx, ny), uint8 or uint16
         """
         matrices = self.geometry.select(tilts).matrices(self.grid)
         seen = binary_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
-        votes = np.zeros(kernel_shape(start, stop), self.dtype)
+        votes = aligned_zeros(kernel_shape(start, stop), self.dtype)
         kernel = votes_rows if seen.rows_only else votes_any
         kernel(seen.images, seen.origin, matrices, half_widths(matrices), as_index(start), votes)
-        return votes
+        return (votes,)
 
-    def finish(self, total: AnyArray) -> AnyArray:
+    def finish(self, total: Contribution) -> AnyArray:
         """Votes of all tilts, in z, y, x order."""
-        return np.ascontiguousarray(total.transpose(0, 2, 1))
+        return swapped(total[0])
 
 
 @dataclass(frozen=True)
@@ -159,28 +163,42 @@ class WeightedMean:
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
-    ) -> AnyArray:
-        """Weighted sum and sum of weights of some tilts: shape (2, nz, nx, ny), float32.
+    ) -> Contribution:
+        """Weighted sum of some tilts, and sum of their weights.
 
         Parameters as for `Votes.contribution`.
+
+        Returns
+        -------
+        tuple of ndarray, float32
+            Shapes (nz, nx, ny), and (nz, nx, ny) or (nz, nx, 1) where all rows are alike.
         """
         matrices = self.geometry.select(tilts).matrices(self.grid)
-        seen = linear_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
+        seen, measured = linear_windows(
+            read, tilts, matrices, start, stop, self.geometry.image_shape
+        )
         weights = np.ones(len(tilts), np.float32)
         if self.weights is not None:
             weights = np.asarray([self.weights[t] for t in tilts], np.float32)
-        total = np.zeros((2, *kernel_shape(start, stop)), np.float32)
-        measured = np.isfinite(seen.images)
-        np.copyto(seen.images, 0, where=~measured)
-        _add_linear(seen, seen.images, matrices, weights, start, total[0])
-        _add_coverage(seen, measured, matrices, weights, start, total[1])
-        return total
+        at = (seen.origin, matrices, weights, as_index(start))
+        kernel = linear_rows if seen.rows_only else linear_any
+        total = aligned_zeros(kernel_shape(start, stop), np.float32)
+        kernel(seen.images, *at, total)
+        coverage = aligned_zeros((*total.shape[:2], min(measured.shape[2], total.shape[2])), "f4")
+        kernel(measured.astype(np.float32), *at, coverage)
+        return total, coverage
 
-    def finish(self, total: AnyArray) -> AnyArray:
+    def finish(self, total: Contribution) -> AnyArray:
         """The mean, in z, y, x order."""
-        mean = np.full(total.shape[1:], np.nan, np.float32)
-        np.divide(total[0], total[1], out=mean, where=total[1] > 0)
-        return np.ascontiguousarray(mean.transpose(0, 2, 1))
+        mean, coverage = total
+        with np.errstate(divide="ignore"):
+            mean *= np.where(coverage > 0, 1 / coverage, np.float32(np.nan))
+        return swapped(mean)
+
+
+def add(total: Contribution, part: Contribution) -> Contribution:
+    """The sum of two contributions, in new arrays."""
+    return tuple(a + b for a, b in zip(total, part, strict=True))
 
 
 def lift_brick(
@@ -210,7 +228,7 @@ def lift_brick(
     groups = tilt_groups(lifting.geometry.n_tilts, tilts_per_task)
     total = lifting.contribution(read, groups[0], start, stop)
     for tilts in groups[1:]:
-        total += lifting.contribution(read, tilts, start, stop)
+        total = add(total, lifting.contribution(read, tilts, start, stop))
     return lifting.finish(total)
 
 
@@ -240,32 +258,3 @@ def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, i
 def as_index(start: Sequence[int]) -> npt.NDArray[np.int64]:
     """A brick's first voxel as the kernels take it."""
     return np.asarray(start, np.int64)
-
-
-def _add_linear(
-    seen: Windows,
-    images: AnyArray,
-    matrices: FloatArray,
-    weights: AnyArray,
-    start: Sequence[int],
-    total: AnyArray,
-) -> None:
-    kernel = linear_rows if seen.rows_only else linear_any
-    kernel(images, seen.origin, matrices, weights, as_index(start), total)
-
-
-def _add_coverage(
-    seen: Windows,
-    measured: AnyArray,
-    matrices: FloatArray,
-    weights: AnyArray,
-    start: Sequence[int],
-    total: AnyArray,
-) -> None:
-    """Weights that reach each voxel; where all rows are alike, one row is computed for all."""
-    if seen.rows_only and np.array_equal(measured.any(axis=2), measured.all(axis=2)):
-        row = np.zeros((*total.shape[:2], 1), np.float32)
-        _add_linear(seen, measured[:, :, :1].astype(np.float32), matrices, weights, start, row)
-        total += row
-    else:
-        _add_linear(seen, measured.astype(np.float32), matrices, weights, start, total)

@@ -15,17 +15,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
-from tomodist.kernels.edges import refined_votes, support_planes
-from tomodist.lift.backproject import as_index, kernel_shape, votes_dtype
+from tomodist.kernels.edges import refinement
+from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.lift.backproject import Contribution, as_index, kernel_shape, votes_dtype
 from tomodist.lift.windows import ReadImage, binary_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
 
@@ -89,7 +91,7 @@ class RefinedEdges:
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
-    ) -> npt.NDArray[Any]:
+    ) -> Contribution:
         """Refined votes of all tilts; see `Votes.contribution`.
 
         Raises
@@ -105,25 +107,12 @@ class RefinedEdges:
         order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
         matrices = self.geometry.select(order).matrices(self.grid)
         seen = binary_windows(read, order, matrices, start, stop, self.geometry.image_shape)
-        needed, allowed = support_planes(
-            len(order), self.reach, self.support, keep_own=self.keep_own
-        )
-        votes = np.empty(kernel_shape(start, stop), self.dtype)
-        refined_votes(
-            seen.images,
-            seen.origin,
-            matrices,
-            half_widths(matrices),
-            as_index(start),
-            seen.rows_only,
-            self.reach,
-            needed,
-            allowed,
-            self.rounds,
-            votes,
-        )
-        return votes
+        votes = aligned_zeros(kernel_shape(start, stop), self.dtype)
+        rule = refinement(len(order), self.reach, self.support, self.rounds, keep_own=self.keep_own)
+        at = (seen.origin, matrices, half_widths(matrices), as_index(start))
+        (votes_rows if seen.rows_only else votes_any)(seen.images, *at, votes, rule)
+        return (votes,)
 
-    def finish(self, total: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def finish(self, total: Contribution) -> npt.NDArray[Any]:
         """Votes in z, y, x order."""
-        return np.ascontiguousarray(total.transpose(0, 2, 1))
+        return swapped(total[0])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset, visible_window
+from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.lift.windows import Range
 
@@ -24,14 +25,10 @@ ProjectionKind = Literal["binary", "max", "sum"]
 Window = tuple[Range, ...]
 ReadVolume = Callable[..., npt.NDArray[Any]]  # (z range, y range, x range) -> (z, y, x)
 
-MISSED = -1  # maximum along a ray that misses the volume
-
-# Type of the projected images, and their value before anything is projected.
-PROJECTION_TYPES: dict[str, tuple[type, int]] = {
-    "binary": (np.int8, 0),
-    "max": (np.int16, MISSED),
-    "sum": (np.float32, 0),
-}
+# Type of the projected images. The largest value along a ray that misses the volume is -1.
+PROJECTION_TYPES: dict[str, type] = {"binary": np.int8, "max": np.int16, "sum": np.float32}
+READ = (64, 512, 128)  # voxels of a volume that a tile reads at a time: long rows, few layers
+LARGEST = np.iinfo(np.int16).max  # value that "max" can project
 
 
 def project_tile(
@@ -42,6 +39,8 @@ def project_tile(
     bricks: Iterable[Window],
     tilts: Sequence[int],
     rows: Range,
+    *,
+    largest: int = LARGEST,
 ) -> npt.NDArray[Any]:
     """Project a volume onto some rows of some tilts.
 
@@ -60,6 +59,8 @@ def project_tile(
         Which tilts.
     rows : tuple of int
         First row and last row + 1.
+    largest : int
+        For ``"max"``: no voxel is larger. Below 255 a byte per pixel does, in half the time.
 
     Returns
     -------
@@ -69,17 +70,39 @@ def project_tile(
     """
     if kind not in PROJECTION_TYPES:
         raise InputError(f"kind is {kind!r}; projection knows {', '.join(PROJECTION_TYPES)}")
-    dtype, initial = PROJECTION_TYPES[kind]
     matrices = geometry.select(tilts).matrices(grid)
     shape = (len(tilts), geometry.image_shape[1], rows[1] - rows[0])
-    images: npt.NDArray[Any] = np.full(shape, initial, dtype)
+    images = aligned_zeros(shape, _working_type(kind, largest))
     offset = row_offset(matrices)
     for window in bricks:
         seen = _seen_rows(window, matrices, offset, rows, geometry.image_shape)
         if seen is not None:
-            brick = np.ascontiguousarray(read(*seen).transpose(0, 2, 1))
+            brick = _as_rows(kind, read(*seen), images.dtype)
             _project_brick(kind, brick, seen, matrices, offset, rows, images)
-    return np.ascontiguousarray(images.transpose(0, 2, 1))
+    projected = swapped(images)
+    if kind == "max":
+        projected = projected.astype(np.int16)
+        projected -= 1
+    return projected
+
+
+def _working_type(kind: ProjectionKind, largest: int) -> npt.DTypeLike:
+    """For ``"max"`` values are one higher while they are projected: 0 says that a ray missed."""
+    if kind == "max":
+        return np.uint8 if largest < np.iinfo(np.uint8).max else np.uint16
+    return PROJECTION_TYPES[kind]
+
+
+def _as_rows(
+    kind: ProjectionKind, values: npt.NDArray[Any], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """A brick as the kernels want it: rows along y, values of the working type."""
+    if kind == "binary":
+        values = values != 0
+    brick = swapped(values.astype(dtype, copy=False))
+    if kind == "max":
+        brick += 1
+    return brick
 
 
 def _seen_rows(
@@ -134,10 +157,8 @@ def _call(
     rows_only: bool,
 ) -> None:
     if kind == "sum":
-        add = sum_rows if rows_only else sum_any
         weights = np.ones(len(matrices), np.float32)
-        add(brick.astype(np.float32, copy=False), start, matrices, weights, origin, images)
-        return
-    values = (brick != 0).view(np.int8) if kind == "binary" else brick
-    raise_to = max_rows if rows_only else max_any
-    raise_to(values, start, matrices, half_widths(matrices), origin, images)
+        (sum_rows if rows_only else sum_any)(brick, start, matrices, weights, origin, images)
+    else:
+        half = half_widths(matrices)
+        (max_rows if rows_only else max_any)(brick, start, matrices, half, origin, images)

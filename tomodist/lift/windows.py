@@ -6,6 +6,7 @@ map NaN where there is no image. Beyond the border of an image nothing is measur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from tomodist.detect.base import UNMEASURED as UNMEASURED
 from tomodist.errors import InputError
 from tomodist.footprint import row_offset, visible_window
+from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
+from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.plan import rounded
 
 if TYPE_CHECKING:
     from tomodist.geometry import FloatArray, IntArray
@@ -30,8 +34,9 @@ class Windows:
 
     Parameters
     ----------
-    images : ndarray, shape (n_tilts, n_columns, n_rows)
-        Transposed; see `tomodist.kernels`.
+    images : ndarray
+        In the form that the kernels want: bit rows or tables of counts of binary maps, or
+        (n_tilts, n_columns, n_rows) float32.
     origin : ndarray, shape (n_tilts, 2), int64
         Image pixel (row, column) of each window's first element.
     rows_only : bool
@@ -51,7 +56,7 @@ def binary_windows(
     stop: Sequence[int],
     image_shape: Sequence[int],
 ) -> Windows:
-    """Windows of binary maps, as uint8 0 and 1 (unmeasured pixels mark nothing).
+    """Windows of binary maps (unmeasured pixels mark nothing), as the votes kernels want them.
 
     Parameters
     ----------
@@ -76,10 +81,17 @@ def binary_windows(
         If a map holds another value than 0, 1 or 2.
     """
     bounds, rows_only = _bounds(matrices, start, stop, image_shape)
-    images = np.zeros((len(tilts), *_extent(bounds)), np.uint8)
+    columns, rows = _extent(bounds)
+    if rows_only:
+        rows = rounded(rows, BLOCK_ROWS)
+        images = aligned_zeros((len(tilts), 2, columns + 1, rows // BLOCK_ROWS), BLOCK)
+    else:
+        images = np.zeros((len(tilts), columns + 1, rows + 1), np.int32)
     for k, tilt in enumerate(tilts):
         part, place = _read_inside(read, tilt, bounds[k], image_shape)
-        images[k][place] = (as_map(part, tilt) == 1).T
+        mask = np.zeros((rows, columns), np.bool_)
+        mask[place] = as_map(part, tilt) == 1
+        (pack_rows if rows_only else count_table)(mask, images[k])
     return Windows(images, np.ascontiguousarray(bounds[:, :, 0]), rows_only)
 
 
@@ -90,17 +102,41 @@ def linear_windows(
     start: Sequence[int],
     stop: Sequence[int],
     image_shape: Sequence[int],
-) -> Windows:
-    """Windows of probability or grey-value images, as float32; NaN where nothing is measured.
+) -> tuple[Windows, npt.NDArray[np.bool_]]:
+    """Windows of probability or grey-value images, as float32; 0 where nothing is measured.
 
-    Parameters and return value as for `binary_windows`.
+    Where rows are not enough, the kernels want a border of one pixel around every window.
+
+    Parameters
+    ----------
+    read, tilts, matrices, start, stop, image_shape
+        As for `binary_windows`.
+
+    Returns
+    -------
+    Windows
+    ndarray, shape (n_tilts, n_columns, n_rows) or (n_tilts, n_columns, 1), bool
+        Where there is a value. One row stands for all where they are alike.
     """
     bounds, rows_only = _bounds(matrices, start, stop, image_shape)
-    images = np.full((len(tilts), *_extent(bounds)), np.nan, np.float32)
+    border = 0 if rows_only else 1
+    columns, rows = _extent(bounds)
+    images = aligned_zeros((len(tilts), columns + 2 * border, rows + 2 * border), np.float32)
+    measured = np.zeros((len(tilts), images.shape[1], 1), np.bool_)
     for k, tilt in enumerate(tilts):
         part, place = _read_inside(read, tilt, bounds[k], image_shape)
-        images[k][place] = part.T
-    return Windows(images, np.ascontiguousarray(bounds[:, :, 0]), rows_only)
+        down, along = (slice(s.start + border, s.stop + border) for s in place)
+        at = (k, along, down)
+        images[at] = swapped(part[None])[0]
+        alike = rows_only and part.shape[0] in (0, rows) and math.isfinite(part.sum())
+        if alike and measured.shape[2] == 1:
+            measured[at[:2]] = part.shape[0] > 0
+            continue
+        if measured.shape[2] == 1:
+            measured = np.broadcast_to(measured, images.shape).copy()
+        measured[at] = np.isfinite(images[at])
+        images[at][~measured[at]] = 0
+    return Windows(images, np.ascontiguousarray(bounds[:, :, 0]) - border, rows_only), measured
 
 
 def as_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
@@ -154,9 +190,9 @@ def _extent(bounds: IntArray) -> tuple[int, int]:
 def _read_inside(
     read: ReadImage, tilt: int, bounds: IntArray, image_shape: Sequence[int]
 ) -> tuple[npt.NDArray[Any], tuple[slice, slice]]:
-    """The pixels of a window that lie in the image, and their place in the transposed window."""
+    """The pixels of a window that lie in the image, and their place in the window."""
     (row, row_end), (column, column_end) = bounds.tolist()
     inside = (max(row, 0), max(min(row_end, image_shape[0]), max(row, 0)))
     part = read(tilt, inside, (column, column_end))
-    place = slice(0, part.shape[1]), slice(inside[0] - row, inside[0] - row + part.shape[0])
+    place = slice(inside[0] - row, inside[0] - row + part.shape[0]), slice(0, part.shape[1])
     return part, place

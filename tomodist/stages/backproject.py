@@ -6,18 +6,19 @@ workers, each brick's tilts are split into groups whose contributions are added 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.footprint import half_widths
+from tomodist.footprint import half_widths, row_offset
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
-from tomodist.io.volumes import create_levels
-from tomodist.lift.backproject import Lifting, lift_brick, tilt_groups
-from tomodist.plan import FAN_IN, INNER, Plan, Resources, Shape3, Terms, plan_step
+from tomodist.io.volumes import create_levels, image_reader
+from tomodist.kernels.bits import BLOCK_ROWS
+from tomodist.lift.backproject import Contribution, Lifting, add, lift_brick, tilt_groups
+from tomodist.plan import FAN_IN, INNER, Plan, Resources, Shape3, Terms, plan_step, rounded
 from tomodist.stages.execute import Session, Task, task_of, tree_of
 from tomodist.stages.pyramid import fill_levels
 
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 
     from tomodist.geometry import FloatArray
     from tomodist.io.arrays import ArrayHandle, Index
-    from tomodist.lift.windows import Range
 
-VERSION = 2  # of the algorithm; raise it when its results change
+VERSION = 3  # of the algorithm; raise it when its results change
 
 
 def plan_scores(
@@ -74,15 +74,18 @@ def plan_scores(
     geometry, grid = lifting.geometry, lifting.grid
     matrices = geometry.matrices(grid)
     itemsize = lifting.dtype.itemsize
-    sums = itemsize if itemsize < 4 else 2 * itemsize  # a weighted mean holds sums and weights
-    held = maps_itemsize if maps_itemsize < 4 else maps_itemsize + 5  # image, mask, mask as float
+    binary, aligned = itemsize < 4, row_offset(matrices) is not None
+    sums = itemsize if binary else 2 * itemsize  # a weighted mean holds sums and weights
 
     def terms(size: Shape3, tilts: int) -> Terms:
         rows, columns = _window_size(matrices, size, geometry.image_shape)
         voxels = size[0] * size[1] * size[2]
         partial_sums = 1 if tilts >= geometry.n_tilts else FAN_IN + 1
+        pixel = 4.0 + 5  # as float32; whether measured, and that as float32
+        if binary:  # two bits per pixel, in blocks of rows; or a table of counts
+            rows, pixel = (rounded(rows, BLOCK_ROWS), 0.25) if aligned else (rows, 4)
         return {
-            "map windows": tilts * rows * columns * held,
+            "map windows": int(tilts * rows * (columns + 2) * pixel),
             "one map being read": 2 * (rows + 2 * INNER) * (columns + 2 * INNER) * maps_itemsize,
             "sums": voxels * sums * partial_sums,
             "brick being written": 3 * voxels * itemsize,
@@ -101,6 +104,7 @@ def plan_scores(
         tilts_per_task=tilts_per_task,
         brick=brick,
         may_group=lifting.may_group,
+        may_spread=binary,
         bytes_read=bytes_read,
         itemsize=itemsize,
     )
@@ -164,29 +168,34 @@ def backproject_maps(
         for change in staging.changes:
             session.progress.message(f"unfinished {unit} is started anew: {change}")
         levels = create_levels(staging.path, "scores", lifting.grid, lifting.dtype, plan.brick)
-        _fill(session, maps, levels[0], lifting, plan)
+        fill_scores(session, maps, levels[0], lifting, plan)
         fill_levels(session, levels, "mean")
         ome = multiscales(label, "scores", len(levels), lifting.grid.voxel_size)
         staging.describe(ome=ome, n_tilts=lifting.geometry.n_tilts, **parameters)
     return plan
 
 
-def read_maps(maps: ArrayHandle) -> Any:  # noqa: ANN401 -- a ReadImage
-    """A way to read windows of stored maps, as `tomodist.lift.windows` wants it."""
-
-    def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
-        return np.asarray(maps.read((tilt, tilt + 1), rows, columns)[0])
-
-    return read
-
-
-def _fill(
-    session: Session, maps: ArrayHandle, scores: ArrayHandle, lifting: Lifting, plan: Plan
+def fill_scores(
+    session: Session, stack: ArrayHandle, volume: ArrayHandle, lifting: Lifting, plan: Plan
 ) -> None:
-    def task(brick: Index) -> Task:
-        return _brick_task(maps, scores, brick, lifting, plan)
+    """Backproject stored images into the missing bricks of a volume.
 
-    session.fill("backproject", scores, task, in_flight=plan.in_flight)
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    stack, volume : ArrayHandle
+        Images (tilt, y, x) and volume (z, y, x).
+    lifting : Lifting
+        How.
+    plan : Plan
+        From `plan_scores`.
+    """
+
+    def task(brick: Index) -> Task:
+        return _brick_task(stack, volume, brick, lifting, plan)
+
+    session.fill("backproject", volume, task, in_flight=plan.in_flight)
 
 
 def _brick_task(
@@ -201,22 +210,20 @@ def _brick_task(
 
 def _write_brick(maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
     start, stop = zip(*scores.window(brick), strict=True)
-    scores.write(brick, lift_brick(lifting, read_maps(maps), start, stop))
+    scores.write(brick, lift_brick(lifting, image_reader(maps), start, stop))
 
 
 def _contribute(
     maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting, tilts: Sequence[int]
-) -> npt.NDArray[Any]:
+) -> Contribution:
     start, stop = zip(*scores.window(brick), strict=True)
-    return lifting.contribution(read_maps(maps), tilts, start, stop)
+    return lifting.contribution(image_reader(maps), tilts, start, stop)
 
 
-def _add(*parts: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The sum in a new array: dask may run a task twice, so its inputs must stay as they are."""
-    total = parts[0].copy()
-    for part in parts[1:]:
-        total += part
-    return total
+def _add(*parts: Contribution) -> Contribution:
+    """The sum in new arrays: dask may run a task twice, so its inputs must stay as they are."""
+    first, *more = parts
+    return functools.reduce(add, more, first) if more else tuple(a.copy() for a in first)
 
 
 class _WriteSum:
@@ -225,7 +232,7 @@ class _WriteSum:
     def __init__(self, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
         self.scores, self.brick, self.lifting = scores, brick, lifting
 
-    def __call__(self, *parts: npt.NDArray[Any]) -> None:
+    def __call__(self, *parts: Contribution) -> None:
         self.scores.write(self.brick, self.lifting.finish(_add(*parts)))
 
 

@@ -53,6 +53,40 @@ class Silent:
         """Ignore."""
 
 
+class OneBar:
+    """Many passes as one progress bar.
+
+    Parameters
+    ----------
+    progress : Progress
+        The bar.
+    step : str
+        Its name.
+    total : int
+        Tasks of all passes.
+    """
+
+    def __init__(self, progress: Progress, step: str, total: int) -> None:
+        self._progress = progress
+        progress.start(step, total)
+
+    def skip(self, n: int) -> None:
+        """Count tasks of earlier runs."""
+        for _ in range(n):
+            self._progress.advance()
+
+    def start(self, step: str, total: int) -> None:
+        """A pass begins; nobody is told."""
+
+    def advance(self) -> None:
+        """One task is done."""
+        self._progress.advance()
+
+    def message(self, text: str) -> None:
+        """Pass it on."""
+        self._progress.message(text)
+
+
 @dataclass(frozen=True)
 class Session:
     """Where tasks run, and who is told.

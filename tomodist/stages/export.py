@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
     from tomodist.stages.execute import Session
 
-Format = Literal["star", "csv", "mrc"]
-VolumeName = Literal["mask", "labels", "scores"]
+Format = Literal["star", "csv", "mrc", "zarr"]
+VolumeName = Literal["mask", "labels", "scores", "reconstruction"]
 Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
@@ -44,13 +45,14 @@ def export_result(
     tomogram : Tomogram
         The store.
     label : str
-        Which result.
+        Which result; the name of a reconstruction.
     path : Path
-        The file.
-    file_format : {"star", "csv", "mrc"}
-        Table of structures for RELION 5, or as text; or a volume.
-    volume : {"mask", "labels", "scores"}
-        For ``"mrc"``: 0 and 1; the number of the structure; or the scores.
+        The file, or for ``"zarr"`` the folder.
+    file_format : {"star", "csv", "mrc", "zarr"}
+        Table of structures for RELION 5, or as text; or a volume, as MRC or OME-Zarr.
+    volume : {"mask", "labels", "scores", "reconstruction"}
+        0 and 1; the number of the structure; the scores; or grey values. As OME-Zarr the latter
+        two only.
     overwrite : bool
         Replace the file.
 
@@ -59,19 +61,25 @@ def export_result(
     ExistsError, InputError, StoreError
     """
     check_label(label)
-    for unit in (f"structures/{label}", f"labels/{label}"):
+    if volume == "reconstruction" and file_format not in ("mrc", "zarr"):
+        raise InputError(f"a reconstruction cannot be written as {file_format}; use mrc or zarr")
+    units = (f"structures/{label}", f"labels/{label}")
+    for unit in (f"reconstructions/{label}",) if volume == "reconstruction" else units:
         outdated = tomogram.outdated(unit)
         if outdated:
             raise StoreError(
                 f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
                 "make it again (the same command with --overwrite), then export"
             )
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if file_format == "zarr":
+        _export_zarr(tomogram, label, path, volume, overwrite=overwrite)
+        return
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     if file_format == "mrc":
         _export_volume(session, tomogram, label, path, volume, overwrite=overwrite)
         return
@@ -100,9 +108,11 @@ def _export_volume(
     *,
     overwrite: bool,
 ) -> None:
-    name = "scores" if volume == "scores" else "labels"
-    source = tomogram.array(f"{name}/{label}", f"scale0/{name}")
-    n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
+    unit, name = _stored(label, volume)
+    source = tomogram.array(unit, f"scale0/{name}")
+    n_structures = 0
+    if volume != "reconstruction":
+        n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
     dtype, convert = _stored_as(source, volume, n_structures, tomogram.geometry.n_tilts)
     bricks = source.bricks()
     session.progress.start(f"export {volume}", len(bricks))
@@ -115,13 +125,46 @@ def _export_volume(
             session.progress.advance()
 
 
+def _export_zarr(
+    tomogram: Tomogram, label: str, path: Path, volume: VolumeName, *, overwrite: bool
+) -> None:
+    """Copy a volume's group, which is OME-Zarr as it is, under a temporary name first."""
+    if volume not in ("scores", "reconstruction"):
+        raise InputError(f"--volume {volume} is not written as zarr; use mrc, or --volume scores")
+    unit, _ = _stored(label, volume)
+    tomogram.attributes(unit)
+    if path.exists() and not (path / "zarr.json").is_file():
+        raise InputError(f"{path} exists and is no Zarr group; give another --output")
+    if path.exists() and not overwrite:
+        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+    draft, old = (path.with_name(f".{path.name}.{word}") for word in ("draft", "replaced"))
+    for leftover in (draft, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        shutil.copytree(tomogram.path / unit, draft)
+        if path.exists():
+            path.rename(old)
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _stored(label: str, volume: VolumeName) -> tuple[str, str]:
+    """Unit of a volume, and name of its arrays."""
+    if volume == "reconstruction":
+        return f"reconstructions/{label}", volume
+    name = "scores" if volume == "scores" else "labels"
+    return f"{name}/{label}", name
+
+
 def _stored_as(
     source: ArrayHandle, volume: VolumeName, n_structures: int, n_tilts: int
 ) -> tuple[np.dtype[Any], Convert]:
     """Smallest MRC type that holds the values: signed bytes, 16-bit integers or float32."""
     if volume == "mask":
         return np.dtype(np.int8), lambda values: values > 0
-    if volume == "scores" and source.dtype.kind == "f":
+    if source.dtype.kind == "f":
         return np.dtype(np.float32), np.nan_to_num
     largest = n_structures if volume == "labels" else n_tilts
     sizes = ((127, np.int8), (32767, np.int16), (2**24, np.float32))

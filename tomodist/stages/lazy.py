@@ -177,8 +177,8 @@ def project(
         adjust_chunks={"y": rows},
         concatenate=True,
         align_arrays=False,
-        dtype=PROJECTION_TYPES[kind][0],
-        meta=np.empty((0, 0, 0), PROJECTION_TYPES[kind][0]),
+        dtype=PROJECTION_TYPES[kind],
+        meta=np.empty((0, 0, 0), PROJECTION_TYPES[kind]),
     )
     coordinates = {"tilt_angle": ("tilt", list(geometry.tilt_angles))}
     return xr.DataArray(

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.errors import PlanError
-from tomodist.io.arrays import ArrayHandle, Window, brick_indices, brick_window
+from tomodist.io.arrays import ArrayHandle, brick_windows
 from tomodist.io.tables import Column, write_table
-from tomodist.lift.backproject import tilt_groups
-from tomodist.lift.project import project_tile
+from tomodist.lift.backproject import tilt_groups, votes_dtype
+from tomodist.lift.project import READ, project_tile
 from tomodist.lift.threshold import CountArray, ThresholdCurve, count_agreement, curve_of
-from tomodist.plan import INNER, Resources, format_bytes
+from tomodist.plan import INNER, Resources, format_bytes, rounded
 from tomodist.stages.execute import Session, task_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Tomogram
@@ -57,7 +57,7 @@ def choose_threshold_of(
     PlanError
         If not even a tile of 64 rows of one tilt fits the memory of a task.
     """
-    rows, tilts_per_task = plan_tiles(geometry, scores.brick, session.resources)
+    rows, tilts_per_task = plan_tiles(geometry, session.resources)
     tiles = [
         (tilts, (first, min(first + rows, geometry.image_shape[0])))
         for tilts in tilt_groups(geometry.n_tilts, tilts_per_task)
@@ -70,28 +70,26 @@ def choose_threshold_of(
     return curve_of(counts)
 
 
-def plan_tiles(
-    geometry: TiltGeometry, brick: Sequence[int], resources: Resources
-) -> tuple[int, int]:
+def plan_tiles(geometry: TiltGeometry, resources: Resources) -> tuple[int, int]:
     """Rows and tilts of a tile, such that it fits the memory of a task and every slot has work.
 
     Examples
     --------
     >>> from tomodist.geometry import TiltGeometry
     >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
-    >>> plan_tiles(geometry, (128, 128, 128), Resources(2, 1, 2**30))
-    (128, 21)
+    >>> plan_tiles(geometry, Resources(2, 1, 2**30))
+    (320, 11)
     """
-    rows, tilts = read_window(brick)[1], geometry.n_tilts
-    while tile_memory(geometry, brick, rows, tilts) > resources.task_budget:
+    rows, tilts = min(READ[1], rounded(geometry.image_shape[0])), geometry.n_tilts
+    while tile_memory(geometry, rows, tilts) > resources.task_budget:
         if rows > INNER:
-            rows = max(INNER, rows // 2)
+            rows = rounded(rows // 2)
         elif tilts > 1:
             tilts = -(-tilts // 2)
         else:
             raise PlanError(
                 f"choose threshold: a tile of {rows} rows of one tilt needs "
-                f"{format_bytes(tile_memory(geometry, brick, rows, 1))}, but a task has "
+                f"{format_bytes(tile_memory(geometry, rows, 1))}, but a task has "
                 f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory)"
             )
     n_tiles = -(-geometry.image_shape[0] // rows)
@@ -99,17 +97,11 @@ def plan_tiles(
     return rows, max(1, -(-geometry.n_tilts // groups))
 
 
-def tile_memory(geometry: TiltGeometry, brick: Sequence[int], rows: int, tilts: int) -> int:
-    """Bytes that the task of a tile holds: the tile twice (transposed), a brick twice, a map."""
-    width = geometry.image_shape[1]
-    return (
-        4 * tilts * rows * width + 5 * math.prod(read_window(brick)) + 12 * (rows + INNER) * width
-    )
-
-
-def read_window(brick: Sequence[int]) -> tuple[int, int, int]:
-    """What a tile reads of a volume at a time: one layer of inner chunks, at most 256 wide."""
-    return INNER, min(brick[1], 256), min(brick[2], 256)
+def tile_memory(geometry: TiltGeometry, rows: int, tilts: int) -> int:
+    """Bytes that the task of a tile holds: the tile (as projected, as counted), a brick, a map."""
+    width, itemsize = geometry.image_shape[1], votes_dtype(geometry.n_tilts + 1).itemsize
+    held = (2 * itemsize + 2) * tilts * rows * width
+    return held + 5 * itemsize * math.prod(READ) + 12 * (rows + INNER) * width
 
 
 def _count_tile(
@@ -120,18 +112,15 @@ def _count_tile(
     tilts: Sequence[int],
     rows: Range,
 ) -> tuple[Sequence[int], CountArray]:
-    bricks = _windows(scores.shape, read_window(scores.brick))
-    largest = project_tile("max", geometry, grid, scores.read, bricks, tilts, rows)
+    bricks = brick_windows(scores.shape, READ)
+    largest = project_tile(
+        "max", geometry, grid, scores.read, bricks, tilts, rows, largest=geometry.n_tilts
+    )
     counts = [
         count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), geometry.n_tilts)
         for k, t in enumerate(tilts)
     ]
     return tilts, np.concatenate(counts)
-
-
-def _windows(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Window]:
-    for index in brick_indices(shape, brick):
-        yield brick_window(index, brick, shape)
 
 
 def keep_curve(tomogram: Tomogram, label: str, curve: ThresholdCurve) -> None:

@@ -1,0 +1,134 @@
+"""The whole job beside its bound: stored maps to stored scores, and merely writing the same array.
+
+Both run on the same cluster with the same bricks and codecs, one after the other, several times;
+ratios are taken pair by pair, because the disk's speed drifts.
+
+Run: python -m tests.benchmarks.bench_whole_job --kind linear --workers 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.cluster import open_session
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.io.volumes import create_stack, create_volume
+from tomodist.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.plan import MiB
+from tomodist.stages.backproject import fill_scores, plan_scores
+from tomodist.stages.execute import task_of
+
+if TYPE_CHECKING:
+    from tomodist.io.arrays import ArrayHandle, Index
+    from tomodist.plan import Plan
+    from tomodist.stages.execute import Session
+
+
+def write_maps(folder: Path, geometry: TiltGeometry, *, binary: bool) -> ArrayHandle:
+    """Smooth noise, or its highest part: speckles of about the size of a granule."""
+    import scipy.ndimage
+
+    stack = create_stack(folder / "maps", geometry, np.uint8 if binary else np.float32)
+    random = np.random.default_rng(0)
+    noise = random.standard_normal(geometry.image_shape).astype(np.float32)
+    smooth = scipy.ndimage.gaussian_filter(noise, 4)
+    smooth /= smooth.std()
+    for tilt in range(geometry.n_tilts):
+        image = np.roll(smooth, (7 * tilt, 13 * tilt), (0, 1))
+        noise = random.standard_normal(image.shape).astype(np.float32)
+        stack.write((tilt, 0, 0), (image > 2.0 if binary else image + noise)[None])
+    return stack
+
+
+def copy_brick(source: ArrayHandle, target: ArrayHandle, brick: Index) -> float:
+    """Write a brick that is in memory; the seconds that writing took."""
+    data = source.read(*source.window(brick))
+    start = time.perf_counter()
+    target.write(brick, data)
+    return time.perf_counter() - start
+
+
+def merely_write(session: Session, source: ArrayHandle, target: ArrayHandle) -> float:
+    """Seconds that writing takes the workers, shared evenly; reading the data is not counted."""
+    bricks = source.bricks()
+    tasks = (task_of(copy_brick, source, target, brick) for brick in bricks)
+    return sum(session.run("write", tasks, len(bricks))) / session.resources.n_slots
+
+
+def scores_of(
+    session: Session, folder: Path, maps: ArrayHandle, lifting: Lifting, plan: Plan
+) -> tuple[ArrayHandle, float]:
+    """Scores, and the seconds that they took."""
+    shutil.rmtree(folder, ignore_errors=True)
+    scores = create_volume(folder, lifting.grid, plan.brick, lifting.dtype)
+    start = time.perf_counter()
+    fill_scores(session, maps, scores, lifting, plan)
+    return scores, time.perf_counter() - start
+
+
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run the pairs."""
+    shape = tuple(int(n) for n in options.shape.split(","))
+    geometry = TiltGeometry(np.linspace(-60, 60, options.tilts).tolist(), shape[1:], 10.0)
+    grid = VolumeGrid(shape, 10.0)
+    binary = options.kind == "votes"
+    maps = write_maps(folder, geometry, binary=binary)
+    lifting: Lifting = Votes(geometry, grid) if binary else WeightedMean(geometry, grid)
+    memory = options.memory * MiB if options.memory else None
+    jobs, writes = [], []
+    with open_session(options.cluster, n_workers=options.workers, memory_limit=memory) as session:
+        plan = plan_scores(lifting, maps.dtype.itemsize, session.resources)
+        scores, _ = scores_of(session, folder / "scores", maps, lifting, plan)
+        for _ in range(options.runs):
+            scores, seconds = scores_of(session, folder / "scores", maps, lifting, plan)
+            jobs.append(seconds)
+            shutil.rmtree(folder / "copy", ignore_errors=True)
+            copy = create_volume(folder / "copy", grid, plan.brick, lifting.dtype)
+            writes.append(merely_write(session, scores, copy))
+    stored = sum(p.stat().st_size for p in (folder / "scores").rglob("*") if p.is_file())
+    updates = grid.n_voxels * geometry.n_tilts
+    return {
+        "kind": options.kind,
+        "shape": shape,
+        "tilts": geometry.n_tilts,
+        "brick": plan.brick,
+        "tilts_per_task": plan.tilts_per_task,
+        "workers": session.resources.n_slots,
+        "seconds": [round(s, 2) for s in jobs],
+        "write_seconds": [round(s, 2) for s in writes],
+        "gups": round(updates / statistics.median(jobs) / 1e9, 2),
+        "ratio_to_writing": round(
+            statistics.median(a / b for a, b in zip(jobs, writes, strict=True)), 2
+        ),
+        "smaller_on_disk": round(grid.n_voxels * lifting.dtype.itemsize / stored, 1),
+    }
+
+
+def main() -> None:
+    """Parse the options, run, print the report as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=["votes", "linear"], default="linear")
+    parser.add_argument("--shape", default="256,1024,1024")
+    parser.add_argument("--tilts", type=int, default=61)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--memory", type=int, help="MiB per worker")
+    parser.add_argument("--cluster", default="local")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        json.dump(measure(Path(folder), options), sys.stdout)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

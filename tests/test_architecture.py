@@ -17,7 +17,7 @@ ROOT = PACKAGE.parent
 
 # A module may import from its own rank's folder and from lower ranks.
 RANKS = (
-    {"errors"},
+    {"errors", "costs"},
     {"geometry", "footprint", "metrics"},
     {"plan", "kernels", "simulate"},
     {"detect", "io", "lift"},

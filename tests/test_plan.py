@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.geometries import random_window
+from tomodist.costs import TaskCosts
 from tomodist.errors import PlanError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.lift.backproject import Lifting, Votes, WeightedMean
@@ -79,15 +80,16 @@ def test_a_chosen_brick_is_whole_chunks_and_fits(
 
 @given(kinds, shapes, st.integers(1, 150), machines, st.integers(0, 64 * GiB))
 @few
-def test_more_memory_never_gives_smaller_bricks(
+def test_more_memory_never_makes_a_run_slower(
     kind: tuple[type[Lifting], int], shape: Shape, n_tilts: int, machine: Resources, more: int
 ) -> None:
+    """But for the 5 % by which a smaller brick may be slower."""
     lifting = aligned(kind[0], n_tilts, shape)
     larger = Resources(machine.n_workers, machine.threads_per_worker, machine.memory_limit + more)
     less, plenty = (plan_or_none(lifting, kind[1], m) for m in (machine, larger))
     if less is not None:
         assert plenty is not None
-        assert all(a <= b for a, b in zip(less.brick, plenty.brick, strict=True))
+        assert 0 < plenty.seconds <= 1.051 * less.seconds
 
 
 def test_a_run_is_not_refused_because_its_tilts_were_grouped() -> None:
@@ -108,22 +110,23 @@ REAL = {
 @pytest.mark.parametrize(
     ("case", "kind", "memory", "brick", "tilts_per_task", "task_memory"),
     [
-        ("small", Votes, 1, (128, 128, 128), 41, "9.1 MiB"),
-        ("small", Votes, 2, (128, 128, 128), 41, "9.1 MiB"),
-        ("small", Votes, 8, (128, 128, 128), 41, "9.1 MiB"),
-        ("binned", Votes, 1, (256, 256, 512), 61, "137.3 MiB"),
-        ("binned", Votes, 2, (256, 256, 512), 61, "137.3 MiB"),
-        ("binned", Votes, 8, (256, 256, 512), 61, "137.3 MiB"),
-        ("full", Votes, 1, (256, 512, 512), 121, "291.4 MiB"),
-        ("full", Votes, 2, (256, 512, 512), 121, "291.4 MiB"),
-        ("full", Votes, 8, (256, 512, 512), 121, "291.4 MiB"),
-        ("small", WeightedMean, 1, (128, 128, 128), 41, "49.4 MiB"),
-        ("small", WeightedMean, 8, (128, 128, 128), 41, "49.4 MiB"),
-        ("binned", WeightedMean, 1, (256, 256, 256), 61, "371.8 MiB"),
-        ("binned", WeightedMean, 2, (256, 256, 512), 61, "721.1 MiB"),
-        ("binned", WeightedMean, 8, (256, 256, 512), 61, "721.1 MiB"),
-        ("full", WeightedMean, 1, (128, 256, 256), 121, "240.4 MiB"),
-        ("full", WeightedMean, 2, (256, 256, 512), 121, "798.8 MiB"),
+        ("small", Votes, 1, (64, 320, 384), 41, "32.2 MiB"),
+        ("small", Votes, 2, (64, 320, 384), 41, "32.2 MiB"),
+        ("small", Votes, 8, (64, 320, 384), 41, "32.2 MiB"),
+        ("binned", Votes, 1, (256, 512, 512), 61, "263.7 MiB"),
+        ("binned", Votes, 2, (256, 512, 512), 61, "263.7 MiB"),
+        ("binned", Votes, 8, (256, 512, 512), 61, "263.7 MiB"),
+        ("full", Votes, 1, (256, 512, 512), 121, "270.1 MiB"),
+        ("full", Votes, 2, (256, 512, 512), 121, "270.1 MiB"),
+        ("full", Votes, 8, (256, 512, 512), 121, "270.1 MiB"),
+        ("small", WeightedMean, 1, (64, 320, 384), 41, "188.5 MiB"),
+        ("small", WeightedMean, 2, (64, 320, 384), 41, "188.5 MiB"),
+        ("small", WeightedMean, 8, (64, 320, 384), 41, "188.5 MiB"),
+        ("binned", WeightedMean, 1, (256, 256, 256), 61, "372.0 MiB"),
+        ("binned", WeightedMean, 2, (256, 256, 512), 61, "721.4 MiB"),
+        ("binned", WeightedMean, 8, (256, 512, 512), 61, "1.4 GiB"),
+        ("full", WeightedMean, 1, (128, 512, 128), 121, "263.0 MiB"),
+        ("full", WeightedMean, 2, (256, 512, 256), 121, "841.1 MiB"),
         ("full", WeightedMean, 8, (256, 512, 512), 121, "1.6 GiB"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
@@ -139,20 +142,25 @@ def test_plans_of_real_series(
     assert found == (brick, tilts_per_task, task_memory)
 
 
-@pytest.mark.parametrize(
-    ("n_workers", "brick", "tilts_per_task"),
-    [(1, (64, 128, 128), 41), (2, (64, 128, 128), 41), (16, (64, 128, 128), 3)],
-    ids=str,
-)
-def test_tilts_are_grouped_where_there_are_fewer_bricks_than_slots(
-    n_workers: int, brick: Shape, tilts_per_task: int
-) -> None:
-    lifting = aligned(Votes, 41, (128, 128, 128))
-    plan = plan_scores(lifting, 1, Resources(n_workers, 1, GiB))
-    assert (plan.brick, plan.tilts_per_task) == (brick, tilts_per_task)
-    if tilts_per_task < 41:
-        assert plan.n_bricks * plan.n_groups >= n_workers
-        assert plan.terms["sums"] == math.prod(brick) * (FAN_IN + 1)
+def test_tilts_are_grouped_only_where_bricks_are_few_and_tilts_dear() -> None:
+    """Bricks of one chunk are the smallest; where they are fewer than workers, tilts are shared."""
+    shape = (64, 128, 128)
+    turned = TiltGeometry(np.linspace(-60, 60, 121).tolist(), shape[1:], 10.0, 30.0)
+    general = Votes(turned, VolumeGrid(shape, 10.0))
+    single, grouped = (plan_scores(general, 1, Resources(n, 1, GiB)) for n in (1, 64))
+    assert single.n_groups == 1
+    assert grouped.n_groups > 1
+    assert grouped.n_bricks * grouped.n_groups <= 2 * 64
+    assert grouped.terms["sums"] == math.prod(grouped.brick) * (FAN_IN + 1)
+    alone = plan_scores(general, 1, Resources(64, 1, GiB), tilts_per_task=121)
+    assert grouped.seconds < 0.7 * alone.seconds
+    large = aligned(Votes, 121, (256, 512, 512))  # bricks enough
+    assert plan_scores(large, 1, Resources(64, 1, GiB)).n_groups == 1
+
+
+def test_float_sums_do_not_depend_on_the_number_of_workers() -> None:
+    lifting = aligned(WeightedMean, 41, (64, 64, 64))
+    assert {plan_scores(lifting, 4, Resources(n, 1, GiB)).n_groups for n in (1, 64)} == {1}
 
 
 def test_edges_are_never_grouped() -> None:
@@ -185,6 +193,10 @@ def sum_of_output(brick: Shape, tilts: int) -> Terms:
     return {"output": math.prod(brick), "maps": tilts * 1000}
 
 
+def no_time(_: Shape, __: int) -> TaskCosts:
+    return TaskCosts(0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("memory", "threads", "words"),
     [
@@ -200,7 +212,7 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
     machine = Resources(2, threads, memory)
     with pytest.raises(PlanError) as refusal:
         plan_step(
-            "votes", (900, 900, 900), machine, sum_of_output, n_tilts=60, brick=(256, 512, 512)
+            "votes", (900,) * 3, machine, sum_of_output, no_time, n_tilts=60, brick=(256, 512, 512)
         )
     message = str(refusal.value)
     for word in [
@@ -217,7 +229,7 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
     rounding = 1.05 * (MiB if asked[2] == "MiB" else 0.1 * GiB)
     enough = int(float(asked[1]) * (MiB if asked[2] == "MiB" else GiB) + rounding)
     roomy = Resources(2, threads, enough)
-    plan_step("votes", (900,) * 3, roomy, sum_of_output, n_tilts=60, brick=(256, 512, 512))
+    plan_step("votes", (900,) * 3, roomy, sum_of_output, no_time, brick=(256, 512, 512))
 
 
 def test_a_plan_that_just_fits_is_accepted() -> None:

@@ -1,8 +1,10 @@
-"""What a run will cost, by integer arithmetic, before anything runs.
+"""What a run will cost, before anything runs.
 
-One rule: the memory of a task is a sum of named terms, each an array that the task really holds;
-the largest brick whose sum fits the memory of a worker is taken, and a run of which not even the
-smallest fits is refused. Tests hold the sums against measured peaks.
+One rule: the memory of a task is a sum of named terms, each an array that the task really holds,
+and its time a sum of measured costs (`tomodist.costs`); of all bricks and groups of tilts that fit
+the memory of a worker, the quickest are taken, and of those about as quick, the one that holds
+least. A run of which not even the smallest brick fits is
+refused. Tests hold the sums against measured peaks.
 
     budget of a task = (limit of the worker x 0.75 - base) / threads
 
@@ -12,8 +14,9 @@ that malloc has not given back), and 0.75 keeps away from the 80 % at which dask
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tomodist.errors import InputError, PlanError
@@ -21,14 +24,15 @@ from tomodist.errors import InputError, PlanError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tomodist.costs import TaskCosts
+
 MiB = 2**20
 BASE_MEMORY = 350 * MiB  # measured: 228 MiB of libraries; the rest is what malloc keeps and tears
 USABLE = 0.75
 INNER = 64  # voxels: side of the inner chunks, what viewers like to fetch
 LARGEST_BRICK = (256, 512, 512)
 FAN_IN = 4  # partial sums that are added at a time
-_ROWS_FIRST = 4
-WORTHWHILE = 2**20  # voxels: below this a brick is not cut for the sake of parallelism
+_ABOUT = 1.05  # costs are not known better
 
 Shape3 = tuple[int, int, int]
 Terms = dict[str, int]
@@ -81,6 +85,8 @@ class Plan:
         What the run may use.
     bytes_read, bytes_written : int
         In total, uncompressed.
+    seconds : float
+        About how long it will take, on processors like those on which costs were measured.
     """
 
     step: str
@@ -92,6 +98,7 @@ class Plan:
     resources: Resources
     bytes_read: int
     bytes_written: int
+    seconds: float = math.nan
 
     @property
     def n_bricks(self) -> int:
@@ -106,11 +113,7 @@ class Plan:
     @property
     def n_tasks(self) -> int:
         """Tasks in total: contributions, and the tree that adds them and writes the brick."""
-        tree, level = 0, self.n_groups
-        while level > 1:
-            level = -(-level // FAN_IN)
-            tree += level
-        return self.n_bricks * (self.n_groups + tree)
+        return self.n_bricks * (self.n_groups + sum(_levels(self.n_groups)))
 
     @property
     def task_memory(self) -> int:
@@ -133,6 +136,7 @@ def plan_step(
     shape: Sequence[int],
     resources: Resources,
     terms: Callable[[Shape3, int], Terms],
+    costs: Callable[[Shape3, int], TaskCosts],
     *,
     n_tilts: int = 1,
     tilts_per_task: int | None = None,
@@ -154,6 +158,8 @@ def plan_step(
         What the run may use.
     terms : callable
         ``terms(brick, tilts_per_task)`` gives the bytes that a task holds, by name.
+    costs : callable
+        ``costs(brick, tilts_per_task)`` gives the seconds that its tasks take.
     n_tilts : int
         Tilts of the series.
     tilts_per_task, brick : optional
@@ -180,43 +186,40 @@ def plan_step(
 
     Examples
     --------
+    >>> from tomodist.costs import TaskCosts
     >>> machine = Resources(n_workers=2, threads_per_worker=1, memory_limit=2**30)
-    >>> plan = plan_step("votes", (200, 315, 326), machine, lambda b, t: {"out": math.prod(b)})
+    >>> costs = lambda b, t: TaskCosts(leaf=0.1 + 1e-8 * math.prod(b), join=0.0)
+    >>> plan = plan_step("x", (200, 315, 326), machine, lambda b, t: {"out": math.prod(b)}, costs)
     >>> plan.brick, plan.n_bricks, plan.n_groups
-    ((128, 192, 192), 8, 1)
+    ((128, 320, 384), 2, 1)
     """
     size = _shape3(shape)
 
-    def fits(bricks: Shape3, tilts: int) -> bool:
-        return sum(terms(bricks, tilts).values()) <= resources.task_budget
+    def plan_of(bricks: Shape3, tilts: int) -> Plan:
+        plan = Plan(
+            step,
+            size,
+            bricks,
+            n_tilts,
+            tilts,
+            terms(bricks, tilts),
+            resources,
+            _n_bricks(size, bricks) * bytes_read(bricks),
+            math.prod(size) * itemsize,
+        )
+        return replace(plan, seconds=_seconds(plan, costs(bricks, tilts)))
 
-    if brick is not None:
-        chosen = _checked(brick)
-    else:
-        chosen = _starting_brick(size)
-        while _can_shrink(chosen) and not (
-            _keeps_busy(size, chosen, resources) and fits(chosen, tilts_per_task or n_tilts)
-        ):
-            chosen = _halve(chosen)
-    tilts = tilts_per_task or n_tilts
-    wanted = _tilts_per_task(size, chosen, resources, n_tilts)
-    if may_group and may_spread and tilts_per_task is None and fits(chosen, wanted):
-        tilts = wanted
-    while may_group and tilts_per_task is None and tilts > 1 and not fits(chosen, tilts):
-        tilts = -(-tilts // 2)
-    plan = Plan(
-        step,
-        size,
-        chosen,
-        n_tilts,
-        tilts,
-        terms(chosen, tilts),
-        resources,
-        _n_bricks(size, chosen) * bytes_read(chosen),
-        math.prod(size) * itemsize,
-    )
-    check_fit(plan)
-    return plan
+    bricks = [_checked(brick)] if brick is not None else _bricks(size)
+    groups = [tilts_per_task or n_tilts]
+    grouped = [-(-n_tilts // 2**k) for k in range(n_tilts.bit_length() + 1)]
+    if tilts_per_task is None and may_group and may_spread:
+        groups = grouped
+    plans = [plan_of(b, t) for b in bricks for t in groups]
+    if tilts_per_task is None and may_group and not any(map(_fits, plans)):
+        plans = [plan_of(b, t) for b in bricks for t in grouped]
+    best = _best(plans)
+    check_fit(best)
+    return best
 
 
 def check_fit(plan: Plan) -> None:
@@ -227,7 +230,7 @@ def check_fit(plan: Plan) -> None:
     PlanError
         Names the brick, the bytes needed and given, the largest terms, and what would fit.
     """
-    if plan.task_memory <= plan.resources.task_budget:
+    if _fits(plan):
         return
     needed = (plan.resources.threads_per_worker * plan.task_memory + BASE_MEMORY) / USABLE
     largest = sorted(plan.terms.items(), key=lambda term: -term[1])[:3]
@@ -301,36 +304,46 @@ def _n_bricks(shape: Shape3, brick: Shape3) -> int:
     return math.prod(-(-n // b) for n, b in zip(shape, brick, strict=True))
 
 
-def _starting_brick(shape: Shape3) -> Shape3:
-    return _shape3([min(b, rounded(n)) for b, n in zip(LARGEST_BRICK, shape, strict=True)])
+def _bricks(shape: Shape3) -> list[Shape3]:
+    """All bricks to choose from, the largest first: sides of 64, 128, 256 ... voxels."""
+    sides = []
+    for n, largest in zip(shape, LARGEST_BRICK, strict=True):
+        start = min(largest, rounded(n))
+        halves = {start} | {INNER * 2**k for k in range(4) if INNER * 2**k < start}
+        sides.append(sorted(halves, reverse=True))
+    return [_shape3(brick) for brick in itertools.product(*sides)]
 
 
-def _halve(brick: Shape3) -> Shape3:
-    """Halve a side, to a multiple of the inner chunk: x or z, unless y is four times as long.
+def _levels(n_groups: int) -> list[int]:
+    """Additions in each level of a brick's tree."""
+    levels = []
+    while n_groups > 1:
+        n_groups = -(-n_groups // FAN_IN)
+        levels.append(n_groups)
+    return levels
 
-    Kernels run along y, and their cost per voxel falls with the length of a row: to 1.5 to 2 times
-    as fast at 512 voxels as at 256, and votes take 256 at a time. What is read twice for short z
-    and x costs less.
+
+def _seconds(plan: Plan, costs: TaskCosts) -> float:
+    """Seconds of a step: the work shared by all slots, in whole rounds of tasks.
+
+    A brick's tree adds a join per level to the end of the last round, and the scheduler hands out
+    one task after the other.
     """
-    sides = [i for i in (2, 0, 1) if brick[i] > INNER] or [2]
-    k = max(sides, key=lambda i: brick[i] if i == 1 else _ROWS_FIRST * brick[i])
-    return _shape3([rounded(b // 2) if i == k else b for i, b in enumerate(brick)])
+    slots, levels = plan.resources.n_slots, _levels(plan.n_groups)
+    leaves = plan.n_bricks * plan.n_groups
+    joins = plan.n_bricks * sum(levels)
+    work = (leaves * costs.leaf + joins * costs.join) / slots
+    rounds = -(-leaves // slots) * costs.leaf + len(levels) * costs.join
+    return max(work, rounds, plan.n_tasks * costs.scheduled)
 
 
-def _can_shrink(brick: Shape3) -> bool:
-    return max(brick) > INNER
+def _fits(plan: Plan) -> bool:
+    return plan.task_memory <= plan.resources.task_budget
 
 
-def _keeps_busy(shape: Shape3, brick: Shape3, resources: Resources) -> bool:
-    """Whether there are bricks enough for every slot, or halving them is not worthwhile."""
-    enough = _n_bricks(shape, brick) >= 4 * resources.n_slots
-    return enough or math.prod(_halve(brick)) < WORTHWHILE
-
-
-def _tilts_per_task(shape: Shape3, brick: Shape3, resources: Resources, n_tilts: int) -> int:
-    """All tilts in one task, unless there are fewer bricks than slots."""
-    n_bricks = _n_bricks(shape, brick)
-    if n_bricks >= resources.n_slots:
-        return n_tilts
-    groups = min(-(-2 * resources.n_slots // n_bricks), n_tilts)
-    return -(-n_tilts // groups)
+def _best(plans: Sequence[Plan]) -> Plan:
+    """Of the plans about as quick as the quickest, one with few groups, and small."""
+    fitting = [plan for plan in plans if _fits(plan)]
+    least = min((plan.seconds for plan in fitting), default=0.0)
+    quick = [plan for plan in fitting if plan.seconds <= _ABOUT * least]
+    return min(quick or plans, key=lambda plan: (bool(quick) * plan.n_groups, plan.task_memory))

@@ -62,7 +62,7 @@ def merely_write(session: Session, source: ArrayHandle, target: ArrayHandle) -> 
     """Seconds that writing takes the workers, shared evenly; reading the data is not counted."""
     bricks = source.bricks()
     tasks = (task_of(copy_brick, source, target, brick) for brick in bricks)
-    return sum(session.run("write", tasks, len(bricks))) / session.resources.n_slots
+    return float(sum(session.run("write", tasks, len(bricks)))) / session.resources.n_slots
 
 
 def scores_of(

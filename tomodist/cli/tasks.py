@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -103,12 +104,13 @@ def print_plans(plans: list[Plan]) -> None:
             f"{format_bytes(plan.worker_memory)} of {format_bytes(plan.resources.memory_limit)}",
             format_bytes(plan.bytes_read),
             format_bytes(plan.bytes_written),
+            "-" if math.isnan(plan.seconds) else f"{plan.seconds:.2g} s",
         )
         for plan in plans
     ]
     head = (
         "step", "brick", "bricks", "tilts per task", "tasks", "memory per task",
-        "memory per worker", "reads", "writes",
+        "memory per worker", "reads", "writes", "about",
     )  # fmt: skip
     print_table("plan (uncompressed sizes)", head, rows)
 

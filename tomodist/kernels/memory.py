@@ -58,12 +58,13 @@ def swapped(brick: AnyArray) -> AnyArray:
     ndarray, shape (n, n_columns, n_rows)
     """
     out = aligned_zeros((brick.shape[0], brick.shape[2], brick.shape[1]), brick.dtype)
-    _swap(np.ascontiguousarray(brick), out)
+    swap_into(np.ascontiguousarray(brick), out)
     return out
 
 
 @njit(nogil=True, cache=True)
-def _swap(brick: AnyArray, out: AnyArray) -> None:
+def swap_into(brick: AnyArray, out: AnyArray) -> None:
+    """As `swapped`, into an array or a part of one, of any type."""
     n = brick.shape[1] - brick.shape[1] % _COLUMNS
     for k in range(brick.shape[0]):
         layer = brick[k]

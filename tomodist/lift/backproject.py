@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.costs import LINEAR_ANY, LINEAR_ROWS, VOTES_ANY, VOTES_ROWS, RowCost
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
-from tomodist.kernels.backproject import linear_any, linear_rows
+from tomodist.kernels.backproject import coverage_rows, linear_any, linear_rows
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.votes import votes_any, votes_rows
 from tomodist.lift.windows import ReadImage, binary_windows, linear_windows
@@ -49,6 +50,9 @@ class Lifting(Protocol):
     @property
     def may_group(self) -> bool:
         """Whether contributions of groups of tilts can be added up."""
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """What its kernel costs, for the planner."""
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
@@ -83,6 +87,10 @@ class Votes:
     def may_group(self) -> bool:
         """Votes add up."""
         return True
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """See `tomodist.costs`."""
+        return VOTES_ROWS if aligned else VOTES_ANY
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
@@ -161,6 +169,10 @@ class WeightedMean:
         """Sums and weights add up."""
         return True
 
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """See `tomodist.costs`."""
+        return LINEAR_ROWS if aligned else LINEAR_ANY
+
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
@@ -184,7 +196,11 @@ class WeightedMean:
         kernel = linear_rows if seen.rows_only else linear_any
         total = aligned_zeros(kernel_shape(start, stop), np.float32)
         kernel(seen.images, *at, total)
-        coverage = aligned_zeros((*total.shape[:2], min(measured.shape[2], total.shape[2])), "f4")
+        if measured.shape[2] == 1:
+            coverage = np.zeros(total.shape[:2], np.float32)
+            coverage_rows(measured[:, :, 0], *at, coverage)
+            return total, coverage[:, :, None]
+        coverage = np.zeros_like(total)
         kernel(measured.astype(np.float32), *at, coverage)
         return total, coverage
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tomodist.costs import PER_ROUND, VOTES_ANY, VOTES_ROWS, RowCost
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
 from tomodist.kernels.edges import refinement
@@ -88,6 +89,12 @@ class RefinedEdges:
     def may_group(self) -> bool:
         """Refinement needs the marks of all tilts at once."""
         return False
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """See `tomodist.costs`."""
+        votes = VOTES_ROWS if aligned else VOTES_ANY
+        rounds = self.rounds * PER_ROUND * VOTES_ROWS.voxel
+        return RowCost(votes.row, votes.voxel + rounds, votes.block)
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]

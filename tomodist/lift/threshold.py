@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
+from tomodist.kernels.counts import count_values
 from tomodist.lift.windows import as_map
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,10 +83,7 @@ def count_agreement(
     """
     counts = np.zeros((len(maps), 2, n_thresholds + 1), np.int64)
     for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
-        value = as_map(image, t)
-        for k in (0, 1):
-            inside = vote[(value == k) & (vote >= 0)]
-            counts[t, k] = np.bincount(inside, minlength=n_thresholds + 1)
+        count_values(vote, as_map(image, t), counts[t])
     return counts
 
 

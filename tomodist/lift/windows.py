@@ -18,7 +18,7 @@ from tomodist.detect.base import UNMEASURED as UNMEASURED
 from tomodist.errors import InputError
 from tomodist.footprint import row_offset, visible_window
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
-from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.kernels.memory import aligned_zeros, swap_into
 from tomodist.plan import rounded
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def linear_windows(
         part, place = _read_inside(read, tilt, bounds[k], image_shape)
         down, along = (slice(s.start + border, s.stop + border) for s in place)
         at = (k, along, down)
-        images[at] = swapped(part[None])[0]
+        swap_into(np.ascontiguousarray(part)[None], images[at][None])
         alike = rows_only and part.shape[0] in (0, rows) and math.isfinite(part.sum())
         if alike and measured.shape[2] == 1:
             measured[at[:2]] = part.shape[0] > 0

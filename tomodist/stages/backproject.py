@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tomodist.costs import TaskCosts, moving, reading, writing
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset
 from tomodist.io.ome import multiscales
@@ -91,6 +92,16 @@ def plan_scores(
             "brick being written": 3 * voxels * itemsize,
         }
 
+    def costs(size: Shape3, tilts: int) -> TaskCosts:
+        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        voxels = size[0] * size[1] * size[2]
+        leaf = reading(tilts, tilts * rows * columns * maps_itemsize)
+        leaf += lifting.row_cost(aligned=aligned).of(tilts * size[0] * size[2], size[1])
+        write = writing(voxels * itemsize, whole_numbers=binary)
+        if tilts >= n_tilts:
+            return TaskCosts(leaf + write, 0.0)
+        return TaskCosts(leaf, FAN_IN * moving(voxels * sums) + write)
+
     def bytes_read(size: Shape3) -> int:
         rows, columns = _window_size(matrices, size, geometry.image_shape)
         return geometry.n_tilts * rows * columns * maps_itemsize
@@ -100,6 +111,7 @@ def plan_scores(
         grid.shape,
         resources,
         terms,
+        costs,
         n_tilts=geometry.n_tilts,
         tilts_per_task=tilts_per_task,
         brick=brick,

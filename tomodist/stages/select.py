@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.costs import TaskCosts, labelling
 from tomodist.io.arrays import ArrayHandle, Index, create_array
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.ome import AXES, image_label, multiscales
@@ -68,7 +70,10 @@ def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | N
         layer = 100 * size[1] * size[2]
         return {"scores": 6 * voxels, "labels": 8 * voxels, "writing": 8 * voxels, "layer": layer}
 
-    return plan_step("select", grid.shape, resources, terms, brick=brick, itemsize=4)
+    def costs(size: Shape3, _: int) -> TaskCosts:
+        return TaskCosts(leaf=labelling(math.prod(size)), join=0.0)
+
+    return plan_step("select", grid.shape, resources, terms, costs, brick=brick, itemsize=4)
 
 
 def select_structures(

@@ -1,6 +1,10 @@
 """A score volume several times as large as all workers together: does measured memory fit the plan?
 
 Run: python -m tests.benchmarks.bench_out_of_core --workers 2 --memory 640 --shape 1024,2048,2560
+
+``--only-scores`` stops after the votes; then ``gups`` says whether a large volume is as quick as a
+small one. ``idle`` is the part of the workers' time in which no task ran: scheduling, and waiting
+for the last task.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import psutil
+from distributed import get_task_stream
 
 from tomodist.cli.console import Bars
 from tomodist.cluster import open_session
@@ -80,8 +85,26 @@ def beads(geometry: TiltGeometry, grid: VolumeGrid, n: int) -> da.Array:
     )
 
 
+def busy_seconds(stream: Any) -> float:
+    """Seconds that tasks took, of a task stream of distributed."""
+    return float(
+        sum(
+            part["stop"] - part["start"]
+            for task in stream.data
+            for part in task["startstops"]
+            if part["action"] == "compute"
+        )
+    )
+
+
 def run(
-    folder: Path, shape: tuple[int, int, int], n_tilts: int, workers: int, memory: int
+    folder: Path,
+    shape: tuple[int, int, int],
+    n_tilts: int,
+    workers: int,
+    memory: int,
+    *,
+    only_scores: bool = False,
 ) -> dict[str, Any]:
     """Vote, threshold, label and export; time and largest worker of every step."""
     geometry = TiltGeometry(np.linspace(-60, 60, n_tilts).tolist(), shape[1:], 10.0)
@@ -99,14 +122,22 @@ def run(
             plan_labels(grid, session.resources).worker_memory,
         )
         for name, step in _steps(session, tomogram, votes, folder).items():
+            if only_scores and name != "backproject":
+                continue
             started = time.perf_counter()
-            with peak_memory() as peaks:
+            with peak_memory() as peaks, get_task_stream(session.client) as stream:
                 step()
+            seconds = time.perf_counter() - started
             report[name] = {
-                "seconds": round(time.perf_counter() - started, 1),
+                "seconds": round(seconds, 1),
                 "largest_worker_bytes": max(peaks.values(), default=0),
+                "tasks": len(stream.data),
+                "idle": round(1 - busy_seconds(stream) / seconds / workers, 3),
             }
-        report["structures"] = tomogram.dataset("structures/beads").sizes["structure"]
+        updates = grid.n_voxels * n_tilts
+        report["gups"] = round(updates / report["backproject"]["seconds"] / 1e9, 2)
+        if not only_scores:
+            report["structures"] = tomogram.dataset("structures/beads").sizes["structure"]
     return report
 
 
@@ -133,11 +164,17 @@ def main() -> None:
     parser.add_argument("--tilts", type=int, default=21)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=int, default=640, help="MiB per worker")
+    parser.add_argument("--only-scores", action="store_true")
     options = parser.parse_args()
     nz, ny, nx = (int(n) for n in options.shape.split(","))
     with tempfile.TemporaryDirectory() as folder:
         report = run(
-            Path(folder), (nz, ny, nx), options.tilts, options.workers, options.memory * MiB
+            Path(folder),
+            (nz, ny, nx),
+            options.tilts,
+            options.workers,
+            options.memory * MiB,
+            only_scores=options.only_scores,
         )
     print(json.dumps(report, indent=1))  # noqa: T201 -- this is a program
 

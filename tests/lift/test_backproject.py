@@ -113,12 +113,12 @@ def test_tilt_groups(n: int, size: int | None, expected: list[range]) -> None:
     assert tilt_groups(n, size) == expected
 
 
-@pytest.mark.parametrize("turned", [(), (33.0, 4.0)], ids=["aligned", "general"])
-def test_means_are_bitwise_the_same_in_whatever_brick(turned: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("turned", [0.0, 33.0], ids=["aligned", "general"])
+def test_means_are_bitwise_the_same_in_whatever_brick(turned: float) -> None:
     """The planner cuts by the number of workers, so a voxel's sum must not depend on its brick."""
     shape = (19, 70, 45)
     angles = np.linspace(-60, 60, 21).tolist()
-    geometry = TiltGeometry(angles, shape[1:], 10.0, *turned)
+    geometry = TiltGeometry(angles, shape[1:], 10.0, tilt_axis_angle=turned, x_tilt=turned / 8)
     images = np.random.default_rng(5).random((21, *shape[1:])).astype(np.float32)
     mean = WeightedMean(geometry, VolumeGrid(shape, 10.0))
     whole = lift_brick(mean, reader(images), (0, 0, 0), shape)

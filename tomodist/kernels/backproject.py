@@ -138,20 +138,22 @@ def linear_any(
     """
     # Element k is pixel k and the next one; numba reads such unaligned pairs as they are.
     pairs = np.ndarray((images.size - 1,), np.uint64, np.ascontiguousarray(images), strides=(4,))
-    fetched = aligned_zeros((2, total.shape[2]), np.uint64)
+    ny = total.shape[2]
+    fetched, index = aligned_zeros((2, ny), np.uint64), aligned_zeros((ny,), np.int32)
+    fraction = aligned_zeros((2, ny), np.float32)
     _linear_any(
-        pairs, images.shape[1:], origin, matrices, weights, start, fetched,
+        pairs, images.shape[1:], origin, matrices, weights, start, index, fraction, fetched,
         fetched[0].view(np.float32), fetched[1].view(np.float32), total,
     )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
 def _linear_any(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    pairs, shape, origin, matrices, weights, start, fetched, left, right, total  # noqa: ANN001
+    pairs, shape, origin, matrices, weights, start, index, fraction, fetched,  # noqa: ANN001
+    left, right, total,  # noqa: ANN001
 ):  # fmt: skip
     n_columns, n_rows = shape
     nz, nx, ny = total.shape
-    index, fraction = np.empty(ny, np.int32), np.empty((2, ny), np.float32)
     for i0 in range(0, nx, COLUMNS):
         for t in range(matrices.shape[0]):
             image = pairs[t * n_columns * n_rows :]

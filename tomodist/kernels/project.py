@@ -23,7 +23,7 @@ Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 AnyArray = npt.NDArray[np.generic]
 
-LAYERS, COLUMNS = 16, 32  # of a tile
+LAYERS, COLUMNS = 8, 64  # of a tile
 
 
 @njit(nogil=True, cache=True)
@@ -56,7 +56,7 @@ def max_rows(
     rows = brick.reshape(nz * nx, ny)
     n_columns = images.shape[1]
     low, high = np.zeros((LAYERS, COLUMNS), np.int64), np.zeros((LAYERS, COLUMNS), np.int64)
-    counts = np.zeros((2, n_columns + 1, LAYERS), np.int64)
+    counts = np.zeros((2, n_columns + 1, LAYERS), np.int32)
     voxels = np.zeros(LAYERS * COLUMNS + 8, np.uint64)
     index = np.zeros_like(voxels)
     for i0 in range(0, nx, COLUMNS):
@@ -70,7 +70,7 @@ def max_rows(
                         matrices[t, 1], half[t, 1], z, x, origin[t, 1], n_columns, low[k], high[k]
                     )
                 first, last = _count(low, high, tile, counts)
-                here = np.zeros((2, LAYERS), np.int64)
+                here = np.zeros((2, LAYERS), np.int32)
                 for c in range(first, last):
                     n = _touching(
                         counts[:, c], here, tile, reverse, k0 * nx + i0, nx, voxels, index
@@ -190,7 +190,7 @@ def sum_rows(
     below = np.zeros((LAYERS, COLUMNS), np.int64)
     low, high = np.zeros_like(below), np.zeros_like(below)
     near, far = np.zeros(low.shape, np.float32), np.zeros(low.shape, np.float32)
-    counts = np.zeros((2, n_columns + 1, LAYERS), np.int64)
+    counts = np.zeros((2, n_columns + 1, LAYERS), np.int32)
     voxels = np.zeros(LAYERS * COLUMNS + 8, np.uint64)
     index = np.zeros_like(voxels)
     factor = np.zeros(LAYERS * COLUMNS + 8, np.float32)
@@ -206,7 +206,7 @@ def sum_rows(
                         below[k], low[k], high[k], near[k], far[k],
                     )  # fmt: skip
                 first, last = _count(low, high, tile, counts)
-                here = np.zeros((2, LAYERS), np.int64)
+                here = np.zeros((2, LAYERS), np.int32)
                 for c in range(first, last):
                     n = _touching(
                         counts[:, c], here, tile, reverse, k0 * nx + i0, nx, voxels, index

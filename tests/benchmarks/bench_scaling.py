@@ -65,7 +65,7 @@ def real_runs(folder: Path, shape: tuple[int, int, int], runs: int) -> list[dict
             plan = plan_scores(votes, 1, session.resources, brick=(256, 256, 256))
             scores_of(session, folder / "scores", maps, votes, plan)
             times = [
-                scores_of(session, folder / "scores", maps, votes, plan)[1] for _ in range(runs)
+                scores_of(session, folder / "scores", maps, votes, plan)[1][0] for _ in range(runs)
             ]
         cores = min(n, os.cpu_count() or 1)
         modelled = plan_scores(votes, 1, Resources(cores, 1, 2**30), brick=(256, 256, 256)).seconds
@@ -176,6 +176,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     real, simulated = results["real"], results["simulated"]
@@ -183,12 +184,15 @@ def draw(results: dict[str, Any], path: Path) -> None:
         n = [run["workers"] for run in runs]
         axes.loglog(n, [run["modelled"] for run in runs], "k-", label="model")
         axes.loglog(n, [run["seconds"] for run in runs], "o", label=measured)
-        axes.set(xlabel="workers of one thread", ylabel="seconds", xticks=n, xticklabels=n)
-        axes.minorticks_off()
+        axes.set(xlabel="workers of one thread", ylabel="seconds")
+        axes.xaxis.set_major_locator(FixedLocator(n))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
     left.set_title(
         f"votes of {' x '.join(map(str, results['shape']))}, on {results['cores']} cores"
     )
     right.set_title("one tomogram of 2000 x 4092 x 5760, 121 tilts")
+    left.set_ylim(0.3, 5)
     limit = [run["tasks"] * run["scheduler_ms_per_task"] / 1e3 for run in simulated]
     right.loglog([run["workers"] for run in simulated], limit, "r--", label="scheduler alone")
     for axes in (left, right):

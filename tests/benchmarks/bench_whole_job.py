@@ -1,7 +1,8 @@
 """The whole job beside its bound: stored maps to stored scores, and merely writing the same array.
 
-Both run on the same cluster with the same bricks and codecs, one after the other, several times;
-ratios are taken pair by pair, because the disk's speed drifts.
+Both run on the same cluster with the same bricks and codecs, in turn, several times, each from a
+clean page cache (nothing waiting to be written). ``seconds`` ends when the last task does,
+``on_disk`` when the bytes are on the disk (sync). Ratios are taken pair by pair.
 
 Run: python -m tests.benchmarks.bench_whole_job --kind linear --workers 2
 """
@@ -9,7 +10,9 @@ Run: python -m tests.benchmarks.bench_whole_job --kind linear --workers 2
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -18,6 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import distributed
 import numpy as np
 
 from tomodist.cluster import open_session
@@ -29,6 +33,8 @@ from tomodist.stages.backproject import fill_scores, plan_scores
 from tomodist.stages.execute import task_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tomodist.io.arrays import ArrayHandle, Index
     from tomodist.plan import Plan
     from tomodist.stages.execute import Session
@@ -50,30 +56,48 @@ def write_maps(folder: Path, geometry: TiltGeometry, *, binary: bool) -> ArrayHa
     return stack
 
 
-def copy_brick(source: ArrayHandle, target: ArrayHandle, brick: Index) -> float:
-    """Write a brick that is in memory; the seconds that writing took."""
-    data = source.read(*source.window(brick))
+def hold_brick(source: ArrayHandle, brick: Index, dask_worker: Any) -> None:
+    """Read a brick into the worker's memory."""
+    dask_worker.held = source.read(*source.window(brick))
+
+
+def write_held(target: ArrayHandle, brick: Index) -> None:
+    """Write the brick that is held."""
+    held = distributed.get_worker().held
+    target.write(brick, held[tuple(slice(b - a) for a, b in target.window(brick))])
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds until a function returns, and until what it wrote is on the disk."""
+    os.sync()
     start = time.perf_counter()
-    target.write(brick, data)
-    return time.perf_counter() - start
+    function()
+    done = time.perf_counter() - start
+    os.sync()
+    return done, time.perf_counter() - start
 
 
-def merely_write(session: Session, source: ArrayHandle, target: ArrayHandle) -> float:
-    """Seconds that writing takes the workers, shared evenly; reading the data is not counted."""
-    bricks = source.bricks()
-    tasks = (task_of(copy_brick, source, target, brick) for brick in bricks)
-    return float(sum(session.run("write", tasks, len(bricks)))) / session.resources.n_slots
+def merely_write(session: Session, target: ArrayHandle) -> None:
+    """Write an array, of which every worker holds a brick already."""
+    bricks = target.bricks()
+    tasks = (task_of(write_held, target, brick) for brick in bricks)
+    for _ in session.run("write", tasks, len(bricks)):
+        pass
 
 
 def scores_of(
     session: Session, folder: Path, maps: ArrayHandle, lifting: Lifting, plan: Plan
-) -> tuple[ArrayHandle, float]:
+) -> tuple[ArrayHandle, tuple[float, float]]:
     """Scores, and the seconds that they took."""
     shutil.rmtree(folder, ignore_errors=True)
     scores = create_volume(folder, lifting.grid, plan.brick, lifting.dtype)
-    start = time.perf_counter()
-    fill_scores(session, maps, scores, lifting, plan)
-    return scores, time.perf_counter() - start
+    return scores, timed(lambda: fill_scores(session, maps, scores, lifting, plan))
+
+
+def ratio(jobs: list[tuple[float, float]], writes: list[tuple[float, float]], k: int) -> float:
+    """Median of job over writing."""
+    pairs = zip(jobs, writes, strict=True)
+    return round(statistics.median(job[k] / write[k] for job, write in pairs), 2)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -87,14 +111,16 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     memory = options.memory * MiB if options.memory else None
     jobs, writes = [], []
     with open_session(options.cluster, n_workers=options.workers, memory_limit=memory) as session:
-        plan = plan_scores(lifting, maps.dtype.itemsize, session.resources)
+        brick = [int(n) for n in options.brick.split(",")] if options.brick else None
+        plan = plan_scores(lifting, maps.dtype.itemsize, session.resources, brick=brick)
         scores, _ = scores_of(session, folder / "scores", maps, lifting, plan)
         for _ in range(options.runs):
             scores, seconds = scores_of(session, folder / "scores", maps, lifting, plan)
             jobs.append(seconds)
+            session.client.run(hold_brick, scores, scores.bricks()[0])
             shutil.rmtree(folder / "copy", ignore_errors=True)
             copy = create_volume(folder / "copy", grid, plan.brick, lifting.dtype)
-            writes.append(merely_write(session, scores, copy))
+            writes.append(timed(functools.partial(merely_write, session, copy)))
     stored = sum(p.stat().st_size for p in (folder / "scores").rglob("*") if p.is_file())
     updates = grid.n_voxels * geometry.n_tilts
     return {
@@ -104,12 +130,13 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "brick": plan.brick,
         "tilts_per_task": plan.tilts_per_task,
         "workers": session.resources.n_slots,
-        "seconds": [round(s, 2) for s in jobs],
-        "write_seconds": [round(s, 2) for s in writes],
-        "gups": round(updates / statistics.median(jobs) / 1e9, 2),
-        "ratio_to_writing": round(
-            statistics.median(a / b for a, b in zip(jobs, writes, strict=True)), 2
-        ),
+        "seconds": [round(job[0], 2) for job in jobs],
+        "write_seconds": [round(write[0], 2) for write in writes],
+        "on_disk": [round(job[1], 2) for job in jobs],
+        "write_on_disk": [round(write[1], 2) for write in writes],
+        "gups": round(updates / statistics.median(job[0] for job in jobs) / 1e9, 2),
+        "ratio_to_writing": ratio(jobs, writes, 0),
+        "ratio_on_disk": ratio(jobs, writes, 1),
         "smaller_on_disk": round(grid.n_voxels * lifting.dtype.itemsize / stored, 1),
     }
 
@@ -122,6 +149,7 @@ def main() -> None:
     parser.add_argument("--tilts", type=int, default=61)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=int, help="MiB per worker")
+    parser.add_argument("--brick", help="instead of the planned one")
     parser.add_argument("--cluster", default="local")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()

@@ -8,7 +8,7 @@ What lies in between is kept in the unit's staging folder until the volume is co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import InputError, StoreError
@@ -80,8 +80,33 @@ class Reconstruction:
             method.lifting, 4, resources, brick=self.brick, tilts_per_task=self.tilts_per_task
         )
         if isinstance(method, Sirt):
-            return [plan_projection(method, resources), volume]
+            return [plan_projection(method, resources), _repeated(volume, method.iterations)]
         return [plan_filter(method, resources), volume]
+
+
+def _repeated(plan: Plan, n: int) -> Plan:
+    """A plan of a step that runs n times."""
+    return replace(
+        plan,
+        step=f"{plan.step}, {n} times",
+        bytes_read=n * plan.bytes_read,
+        bytes_written=n * plan.bytes_written,
+        seconds=n * plan.seconds,
+    )
+
+
+def is_done(tomogram: Tomogram, wanted: Reconstruction, *, overwrite: bool = False) -> bool:
+    """Whether a reconstruction is there already, made just so.
+
+    Raises
+    ------
+    ExistsError
+        If it was made differently, and `overwrite` is false.
+    StoreError
+    """
+    return tomogram.is_current(
+        wanted.unit, _fingerprint(tomogram, wanted.method), overwrite=overwrite
+    )
 
 
 def reconstruct(
@@ -111,12 +136,7 @@ def reconstruct(
     """
     plans, method = wanted.plans(session.resources), wanted.method
     session.check_sees(tomogram.path)
-    fingerprint = {
-        "step": "reconstruct",
-        "version": VERSION,
-        "tilt_series": tomogram.digest("tilt_series"),
-        **method.parameters(),
-    }
+    fingerprint = _fingerprint(tomogram, method)
     if tomogram.is_current(wanted.unit, fingerprint, overwrite=overwrite):
         return list(tomogram.attributes(wanted.unit).get("residuals", []))
     images = tomogram.array("tilt_series", "images")
@@ -130,6 +150,16 @@ def reconstruct(
         ome = multiscales(wanted.name, VARIABLE, len(levels), method.grid.voxel_size)
         staging.describe(ome=ome, **method.parameters(), **described)
     return list(described.get("residuals", []))
+
+
+def _fingerprint(tomogram: Tomogram, method: Method) -> dict[str, Any]:
+    """What determines a reconstruction."""
+    return {
+        "step": "reconstruct",
+        "version": VERSION,
+        "tilt_series": tomogram.digest("tilt_series"),
+        **method.parameters(),
+    }
 
 
 def _fill(

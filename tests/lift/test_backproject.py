@@ -120,7 +120,9 @@ def test_means_are_bitwise_the_same_in_whatever_brick(turned: float) -> None:
     angles = np.linspace(-60, 60, 21).tolist()
     geometry = TiltGeometry(angles, shape[1:], 10.0, tilt_axis_angle=turned, x_tilt=turned / 8)
     images = np.random.default_rng(5).random((21, *shape[1:])).astype(np.float32)
-    mean = WeightedMean(geometry, VolumeGrid(shape, 10.0))
+    images[3, 60:] = np.nan  # one brick has unmeasured rows, another has none
+    weights = tuple(np.random.default_rng(6).random(21).tolist())
+    mean = WeightedMean(geometry, VolumeGrid(shape, 10.0), weights)
     whole = lift_brick(mean, reader(images), (0, 0, 0), shape)
     for start, stop in (((0, 0, 0), (8, 64, 32)), ((3, 17, 5), (19, 70, 45)), ((9, 69, 44), shape)):
         part = lift_brick(mean, reader(images), start, stop)

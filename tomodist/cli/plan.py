@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("store", type=STORE)
 @click.option(
     "--task",
-    type=click.Choice(["segment", "locate", "edges"]),
+    type=click.Choice(["segment", "locate", "edges", "reconstruct"]),
     default="segment",
     show_default=True,
 )
@@ -37,12 +37,17 @@ def command(
     from tomodist.cluster import local_resources
     from tomodist.lift.backproject import Votes
     from tomodist.lift.edges import RefinedEdges
+    from tomodist.reconstruction import Reconstruction, method_of
     from tomodist.stages.backproject import plan_scores
     from tomodist.stages.select import plan_labels
 
     tomogram = open_tomogram(store)
+    resources = local_resources(workers, memory)
+    if task == "reconstruct":
+        method = method_of(tomogram, "wbp")
+        print_plans(Reconstruction("wbp", method, brick, tilts_per_task).plans(resources))
+        return
     geometry, grid = tomogram.geometry, tomogram.grid
     lifting = RefinedEdges(geometry, grid) if task == "edges" else Votes(geometry, grid)
-    resources = local_resources(workers, memory)
     scores = plan_scores(lifting, 1, resources, brick=brick, tilts_per_task=tilts_per_task)
     print_plans([scores, plan_labels(grid, resources)])

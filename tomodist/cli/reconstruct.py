@@ -105,14 +105,21 @@ class Options:
 @work_options
 @functools.partial(gathered, Options, "given")
 def command(store: Path, given: Options) -> None:
-    """Reconstruct the grey values; what is dark in the images stays dark."""
+    """Reconstruct the grey values; what is dark in the images stays dark.
+
+    Voxels that no tilt sees are NaN in the store and in OME-Zarr, and 0 in MRC.
+    """
     from tomodist.cluster import resources_of
     from tomodist.pictures import draw_reconstruction
-    from tomodist.reconstruction import reconstruct
+    from tomodist.reconstruction import is_done, reconstruct
 
     tomogram = open_tomogram(store)
     wanted = given.wanted(tomogram)
     where = (given.cluster, given.workers, given.memory)
+    if is_done(tomogram, wanted, overwrite=given.overwrite):
+        print_line(f"nothing to do: {wanted.unit} is there already, made just so")
+        print_line(f"picture: {draw_reconstruction(tomogram, wanted.name)}")
+        return
     if given.dry_run and "://" not in given.cluster:
         print_plans(wanted.plans(resources_of(*where)))
         return

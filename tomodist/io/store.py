@@ -294,6 +294,11 @@ class Staging:
                 shutil.rmtree(path)
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder is a tomogram store."""
+    return "format" in group_attributes(path).get("tomodist", {})
+
+
 def group_attributes(path: Path) -> dict[str, Any]:
     """Attributes of a Zarr group, or nothing if there is no readable group."""
     try:

@@ -85,7 +85,10 @@ def coverage_rows(
     start: Int64Array,
     coverage: Float32Array,
 ) -> None:
-    """Add the weights that reach each row of voxels: `linear_rows` of images of 0 and 1.
+    """Add the weights that reach each row of voxels: `linear_rows` of images of 0 and 1, bitwise.
+
+    Rows whose windows hold unmeasured pixels take `linear_rows` itself, their neighbours in another
+    brick may take this; so sums are made in the same order, four tilts at a time.
 
     Parameters
     ----------
@@ -96,16 +99,19 @@ def coverage_rows(
     coverage : ndarray, shape (nz, nx), float32
         Added to in place.
     """
-    n_columns = measured.shape[1]
-    for t in range(measured.shape[0]):
-        matrix, first_column, weight, seen = matrices[t, 1], origin[t, 1], weights[t], measured[t]
+    n_tilts, n_columns = measured.shape
+    share = np.zeros(4, np.float32)
+    for t0 in range(0, n_tilts, 4):
+        share[:] = 0
         for k in range(coverage.shape[0]):
             for i in range(coverage.shape[1]):
-                u = position(matrix, start[0] + k, 0.0, start[2] + i)
-                c, near, far = neighbours(u, first_column, n_columns)
-                left, right = min(max(c, 0), n_columns - 1), min(max(c + 1, 0), n_columns - 1)
-                share = near * seen[left] + far * seen[right]
-                coverage[k, i] += np.float32(share) * weight
+                for t in range(t0, min(t0 + 4, n_tilts)):
+                    u = position(matrices[t, 1], start[0] + k, 0.0, start[2] + i)
+                    c, near, far = neighbours(u, origin[t, 1], n_columns)
+                    left, right = min(max(c, 0), n_columns - 1), min(max(c + 1, 0), n_columns - 1)
+                    near, far = near * measured[t, left], far * measured[t, right]
+                    share[t - t0] = np.float32(near) * weights[t] + np.float32(far) * weights[t]
+                coverage[k, i] += (share[0] + share[1]) + (share[2] + share[3])
 
 
 @njit(nogil=True, cache=True)

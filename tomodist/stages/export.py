@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.io.mrc import create_mrc
 from tomodist.io.particles import write_csv, write_star
-from tomodist.io.store import check_label
+from tomodist.io.store import check_label, group_attributes, is_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,8 +133,7 @@ def _export_zarr(
         raise InputError(f"--volume {volume} is not written as zarr; use mrc, or --volume scores")
     unit, _ = _stored(label, volume)
     tomogram.attributes(unit)
-    if path.exists() and not (path / "zarr.json").is_file():
-        raise InputError(f"{path} exists and is no Zarr group; give another --output")
+    _check_replaceable(path)
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
     draft, old = (path.with_name(f".{path.name}.{word}") for word in ("draft", "replaced"))
@@ -148,6 +147,16 @@ def _export_zarr(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse a folder that is not an exported volume: a store, a place in one, or anything else."""
+    for folder in (path.absolute(), *path.absolute().parents):
+        if is_store(folder):
+            where = "is" if folder == path.absolute() else "lies in"
+            raise InputError(f"{path} {where} a tomogram store; give another --output")
+    if path.exists() and "ome" not in group_attributes(path):
+        raise InputError(f"{path} exists and is no exported volume; give another --output")
 
 
 def _stored(label: str, volume: VolumeName) -> tuple[str, str]:

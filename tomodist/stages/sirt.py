@@ -109,8 +109,9 @@ def plan_projection(method: Sirt, resources: Resources) -> Plan:
         tilts_per_task=1,
         terms={"tile and window": _memory(tilts, rows, width)},
         resources=resources,
-        bytes_read=4 * method.grid.n_voxels * -(-n_tilts // tilts) + 2 * n_bytes,
-        bytes_written=n_bytes,
+        bytes_read=method.iterations
+        * (4 * method.grid.n_voxels * -(-n_tilts // tilts) + 2 * n_bytes),
+        bytes_written=method.iterations * n_bytes,
     )
     check_fit(plan)
     return plan

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,12 +9,10 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import general, grey_images, single_axis
 from tests.kernels.calls import linear_by, project_by, sum_by, votes_by
+from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.backproject import linear_any, linear_rows
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.kernels.votes import votes_any, votes_rows
-
-if TYPE_CHECKING:
-    from tomodist.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=15)
@@ -121,3 +117,15 @@ def test_binary_projection_is_the_transpose_of_binary_backprojection(seed: int, 
     forward = [project_by(down, v, geometry, grid, 0, np.int8).ravel() for v in single_voxels]
     np.testing.assert_array_equal(np.array(back), np.array(forward).T)
     assert np.array(back).any()
+
+
+def test_a_row_of_nan_reaches_only_the_pixels_that_it_shares() -> None:
+    geometry = TiltGeometry([-30.0, 0.0, 30.0], (4, 24), 10.0)
+    grid = VolumeGrid((3, 4, 24), 10.0)
+    volume = np.ones(grid.shape, np.float32)
+    volume[0, :, 0] = np.nan
+    weights = np.ones(3, np.float32)
+    by_rows = sum_by(sum_rows, volume, geometry, grid, weights)
+    by_any = sum_by(sum_any, volume, geometry, grid, weights)
+    assert 0 < np.isnan(by_any).sum() <= 3 * 4 * 2
+    np.testing.assert_array_equal(np.isnan(by_rows), np.isnan(by_any))

@@ -76,3 +76,10 @@ def test_some_of_the_tilts_are_refused() -> None:
     maps = binary_maps(0, geometry)
     with pytest.raises(InputError, match=r"got 2 of 4 tilts; .* leave out tilts_per_task"):
         lift_brick(RefinedEdges(geometry, grid), reader(maps), (0, 0, 0), grid.shape, 2)
+
+
+def test_a_brick_of_more_rows_than_the_kernel_takes_is_refused() -> None:
+    geometry, grid = TiltGeometry([0.0], (40000, 3), 10.0), VolumeGrid((1, 40000, 2), 10.0)
+    edges = RefinedEdges(geometry, grid, 1, 2, 1)
+    with pytest.raises(InputError, match="brick of 40000 rows; it takes 32768 at most"):
+        edges.contribution(lambda *_: np.zeros((1, 1), np.uint8), [0], (0, 0, 0), grid.shape)

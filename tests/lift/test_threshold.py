@@ -86,3 +86,10 @@ def test_no_marked_pixel_is_refused() -> None:
     maps = np.zeros((3, *geometry.image_shape), np.int64)
     with pytest.raises(InputError, match="no map marks any pixel that sees the volume"):
         curve_by_tiles(maps, geometry, grid, 100)
+
+
+@pytest.mark.parametrize("votes", [[-2, 0], [0, 4]], ids=["negative", "more than tilts"])
+def test_votes_of_other_tilts_are_refused(votes: list[int]) -> None:
+    largest, maps = np.array([[votes]], np.int16), np.zeros((1, 1, 2), np.uint8)
+    with pytest.raises(InputError, match=f"there are 3 tilts, but votes from {votes[0]} to"):
+        count_agreement(largest, maps, 3)

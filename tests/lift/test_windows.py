@@ -103,3 +103,19 @@ def test_what_lies_beyond_the_image_is_not_measured(
     whole = lift_brick(Votes(GEOMETRY, grid), reader(ones.astype(bool)), (0, 0, 0), grid.shape)
     part = lift_brick(Votes(GEOMETRY, grid), reader(ones.astype(bool)), start, stop)
     np.testing.assert_array_equal(part, whole[tuple(map(slice, start, stop))])
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f4", ">i2", "u1", "f8"])
+def test_grey_values_of_any_type_and_byte_order_are_backprojected(dtype: str) -> None:
+    images = np.arange(2 * 6 * 10).reshape(2, 6, 10)
+    mean = WeightedMean(GEOMETRY, GRID)
+    expected = lift_brick(mean, reader(images.astype(np.float32)), (0, 0, 0), GRID.shape)
+    found = lift_brick(mean, reader(images.astype(dtype)), (0, 0, 0), GRID.shape)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_values_that_float32_cannot_hold_are_not_measured() -> None:
+    images = np.ones((2, 6, 10))
+    images[0, 0, 4] = 1e39
+    found = lift_brick(WeightedMean(GEOMETRY, GRID), reader(images), (0, 0, 0), GRID.shape)
+    np.testing.assert_allclose(found, 1.0, rtol=1e-6)

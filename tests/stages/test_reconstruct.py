@@ -178,9 +178,9 @@ def dense_sirt(
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("make", [single_axis, general], ids=lambda f: f.__name__)
-def test_sirt_is_the_dense_sirt(tmp_path: Path, make: Any, seed: int) -> None:
-    geometry, grid = make(seed, 5)
+@pytest.mark.parametrize("turned", [False, True], ids=["single axis", "general"])
+def test_sirt_is_the_dense_sirt(tmp_path: Path, seed: int, *, turned: bool) -> None:
+    geometry, grid = general(seed, 5, ratio=1.0) if turned else single_axis(seed, 5)
     images = grey_images(seed, geometry)
     images[1, :2] = np.nan
     tomogram = store(tmp_path, images, geometry, grid)
@@ -188,6 +188,12 @@ def test_sirt_is_the_dense_sirt(tmp_path: Path, make: Any, seed: int) -> None:
     found = made(tomogram, "sirt", iterations=6, background="none")
     np.testing.assert_allclose(found, expected, atol=2e-5)
     np.testing.assert_allclose(residuals(tomogram), sizes, rtol=1e-4)
+
+
+def test_voxels_wider_than_the_interpolation_reaches_are_refused() -> None:
+    geometry = TiltGeometry([-30.0, 0.0, 30.0], (15, 15), 10.0)
+    with pytest.raises(InputError, match=r"voxels are 2 pixels wide, but SIRT takes 1\.5 at most"):
+        Sirt(geometry, VolumeGrid((8, 8, 8), 20.0))
 
 
 def test_the_residual_falls_and_the_phantom_rises(series: Tomogram) -> None:

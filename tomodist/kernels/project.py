@@ -211,11 +211,15 @@ def sum_rows(
                     n = _touching(
                         counts[:, c], here, tile, reverse, k0 * nx + i0, nx, voxels, index
                     )
-                    for q in range(n):
+                    m = n
+                    n = 0
+                    for q in range(m):  # a weight of 0 drops out, lest it meets a NaN
                         k, i = voxels[q] // COLUMNS, voxels[q] % COLUMNS
-                        factor[q] = far[k, i] if below[k, i] < c else near[k, i]
+                        share = far[k, i] if below[k, i] < c else near[k, i]
+                        index[n], factor[n] = index[q], share
+                        n += share != 0
                     factor[n : n + 8] = 0
-                    index[n : n + 8] = 0
+                    index[n : n + 8] = index[0]
                     for q in range(0, n, 8):
                         add_rows(images[t, c], rows, index[q : q + 8], factor[q : q + 8])
                 counts[:, last] = 0

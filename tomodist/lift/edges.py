@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tomodist.costs import PER_ROUND, VOTES_ANY, VOTES_ROWS, RowCost
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths
-from tomodist.kernels.edges import refinement
+from tomodist.kernels.bits import words_of
+from tomodist.kernels.edges import TILE_WORDS, refinement
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.votes import votes_any, votes_rows
 from tomodist.lift.backproject import Contribution, as_index, kernel_shape, votes_dtype
@@ -104,12 +105,17 @@ class RefinedEdges:
         Raises
         ------
         InputError
-            If `tilts` is not all tilts.
+            If `tilts` is not all tilts, or the brick has more than 32768 rows.
         """
         if len(tilts) != self.geometry.n_tilts:
             raise InputError(
                 f"edge refinement got {len(tilts)} of {self.geometry.n_tilts} tilts; "
                 "it needs all of them in one task: leave out tilts_per_task"
+            )
+        if words_of(stop[1] - start[1]) > TILE_WORDS:
+            raise InputError(
+                f"edge refinement got a brick of {stop[1] - start[1]} rows; it takes "
+                f"{64 * TILE_WORDS} at most: use a smaller --brick"
             )
         order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
         matrices = self.geometry.select(order).matrices(self.grid)

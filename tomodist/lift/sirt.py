@@ -25,6 +25,7 @@ improvement of SIRT, IEEE Trans. Med. Imaging 27, 918-924 (2008), doi:10.1109/TM
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.float32]
 Background = Literal["mean", "none"]
 MOST = 1000  # iterations
+_LARGEST_VOXEL = 1.5  # pixels
 _CROSSED = 0.5  # voxels: a ray that crosses less says nothing
 
 
@@ -69,8 +71,8 @@ class Sirt:
     Raises
     ------
     InputError
-        If there is not at least one iteration, the background is unknown, or negative densities
-        are forbidden although the mean is subtracted.
+        If there is not at least one iteration, the background is unknown, negative densities are
+        forbidden although the mean is subtracted, or voxels are larger than 1.5 pixels.
     """
 
     geometry: TiltGeometry
@@ -88,6 +90,13 @@ class Sirt:
             raise InputError(
                 "--non-negative would cut off all below the mean, because --background is mean; "
                 "give --background none (if 0 in the images means no specimen)"
+            )
+
+        if self._voxel_area.max() > _LARGEST_VOXEL**2:
+            raise InputError(
+                f"voxels are {math.sqrt(self._voxel_area.max()):.3g} pixels wide, but SIRT takes "
+                f"{_LARGEST_VOXEL} at most, because a larger one does not reach all the pixels "
+                "that it covers; bin the images first"
             )
 
     @property

@@ -80,7 +80,17 @@ def count_agreement(
     -------
     ndarray, shape (n_tilts, 2, n_thresholds + 1), int64
         Of map value 0 and of map value 1.
+
+    Raises
+    ------
+    InputError
+        If there are more votes than tilts, or negative ones.
     """
+    if largest.size and not -1 <= largest.min() <= largest.max() <= n_thresholds:
+        raise InputError(
+            f"there are {n_thresholds} tilts, but votes from {largest.min()} to {largest.max()}; "
+            "give the votes of these tilts"
+        )
     counts = np.zeros((len(maps), 2, n_thresholds + 1), np.int64)
     for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
         count_values(vote, as_map(image, t), counts[t])

@@ -89,26 +89,23 @@ def angular_density(angle: FloatArray) -> FloatArray:
     -------
     ndarray, shape (n_tilts,), float64
         In radians. Tilts beside the missing wedge take the step on their other side twice; without
-        a wedge the sum is pi.
+        a wedge the sum is pi. Tilts of the same angle share what it stands for.
 
     Examples
     --------
     >>> np.rad2deg(angular_density(np.deg2rad([-40, -30, -20, 0, 20]))).round(6)
     array([10., 10., 15., 20., 20.])
     """
-    order = np.argsort(np.round(np.mod(angle, np.pi), 9), kind="stable")
-    ordered = np.mod(angle, np.pi)[order]
-    gap = np.diff(ordered, append=ordered[0] + np.pi)  # gap k: from tilt k to the next, around
-    if len(angle) == 1:
-        return np.array([np.pi])
+    different, place, n = np.unique(
+        np.round(np.mod(angle, np.pi), 9), return_inverse=True, return_counts=True
+    )
+    gap = np.diff(different, append=different[0] + np.pi)  # gap k: from one to the next, around
     before, after = np.roll(gap, 1), gap.copy()
-    steps = gap[gap > 1e-6]
     wedge = int(np.argmax(gap))
-    if gap[wedge] > _WEDGE * np.median(steps) + 1e-6:
+    if len(gap) > 1 and gap[wedge] > _WEDGE * np.median(gap) + 1e-6:
         first = (wedge + 1) % len(gap)
         after[wedge], before[first] = before[wedge], after[first]
-    density = np.empty_like(gap)
-    density[order] = (before + after) / 2
+    density: FloatArray = ((before + after) / 2 / n)[place]
     return density
 
 

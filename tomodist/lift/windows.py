@@ -127,7 +127,9 @@ def linear_windows(
         part, place = _read_inside(read, tilt, bounds[k], image_shape)
         down, along = (slice(s.start + border, s.stop + border) for s in place)
         at = (k, along, down)
-        swap_into(np.ascontiguousarray(part)[None], images[at][None])
+        with np.errstate(over="ignore"):  # then it is infinite, and counts as not measured
+            part = np.ascontiguousarray(part, np.float32)
+        swap_into(part[None], images[at][None])
         alike = rows_only and part.shape[0] in (0, rows) and math.isfinite(part.sum())
         if alike and measured.shape[2] == 1:
             measured[at[:2]] = part.shape[0] > 0

@@ -120,9 +120,11 @@ def command(store: Path, given: Options) -> None:
         print_line(f"nothing to do: {wanted.unit} is there already, made just so")
         print_line(f"picture: {draw_reconstruction(tomogram, wanted.name)}")
         return
-    if given.dry_run and "://" not in given.cluster:
-        print_plans(wanted.plans(resources_of(*where)))
-        return
+    if "://" not in given.cluster:
+        plans = wanted.plans(resources_of(*where))  # what cannot fit is refused before any start
+        if given.dry_run:
+            print_plans(plans)
+            return
     with session_of(*where) as session:
         if given.dry_run:
             print_plans(wanted.plans(session.resources))

@@ -77,9 +77,11 @@ def run_or_plan(tomogram: Tomogram, task: Task, run: RunOptions) -> None:
     from tomodist.pipeline import run_task
 
     where = (run.cluster, run.workers, run.memory)
-    if run.dry_run and "://" not in run.cluster:
-        print_plans(task.plans(resources_of(*where)))
-        return
+    if "://" not in run.cluster:
+        plans = task.plans(resources_of(*where))  # what cannot fit is refused before any start
+        if run.dry_run:
+            print_plans(plans)
+            return
     with session_of(*where) as session:
         if run.dry_run:
             print_plans(task.plans(session.resources))

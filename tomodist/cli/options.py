@@ -75,11 +75,9 @@ def cluster_options(command: Command) -> Command:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What the options of `lifting_options` say, but store and label."""
+class WorkOptions:
+    """What the options of `work_options` say."""
 
-    threshold: float | None
-    min_voxels: int
     brick: tuple[int, ...] | None
     tilts_per_task: int | None
     overwrite: bool
@@ -87,6 +85,19 @@ class RunOptions:
     cluster: str
     workers: int | None
     memory: int | None
+
+    @property
+    def where(self) -> tuple[str, int | None, int | None]:
+        """Arguments of `session_of`."""
+        return self.cluster, self.workers, self.memory
+
+
+@dataclass(frozen=True)
+class RunOptions(WorkOptions):
+    """What the options of `lifting_options` say, but store and label."""
+
+    threshold: float | None
+    min_voxels: int
 
     def of_task(self) -> dict[str, Any]:
         """Those that are fields of `tomodist.pipeline.Task`."""

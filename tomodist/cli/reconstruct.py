@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tomodist.cli.console import print_line
-from tomodist.cli.options import STORE, gathered, session_of, work_options
-from tomodist.cli.tasks import open_tomogram, print_plans
+from tomodist.cli.options import STORE, WorkOptions, gathered, work_options
+from tomodist.cli.tasks import open_tomogram, session_or_plan
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WorkOptions):
     """What the options of the command say."""
 
     method: str
@@ -31,13 +31,6 @@ class Options:
     iterations: int | None
     non_negative: bool
     background: str | None
-    brick: tuple[int, ...] | None
-    tilts_per_task: int | None
-    overwrite: bool
-    dry_run: bool
-    cluster: str
-    workers: int | None
-    memory: int | None
 
     def wanted(self, tomogram: Tomogram) -> Reconstruction:
         """What is to be made; everything about it is checked here."""
@@ -109,25 +102,17 @@ def command(store: Path, given: Options) -> None:
 
     Voxels that no tilt sees are NaN in the store and in OME-Zarr, and 0 in MRC.
     """
-    from tomodist.cluster import resources_of
     from tomodist.pictures import draw_reconstruction
     from tomodist.reconstruction import is_done, reconstruct
 
     tomogram = open_tomogram(store)
     wanted = given.wanted(tomogram)
-    where = (given.cluster, given.workers, given.memory)
     if is_done(tomogram, wanted, overwrite=given.overwrite):
         print_line(f"nothing to do: {wanted.unit} is there already, made just so")
         print_line(f"picture: {draw_reconstruction(tomogram, wanted.name)}")
         return
-    if "://" not in given.cluster:
-        plans = wanted.plans(resources_of(*where))  # what cannot fit is refused before any start
-        if given.dry_run:
-            print_plans(plans)
-            return
-    with session_of(*where) as session:
-        if given.dry_run:
-            print_plans(wanted.plans(session.resources))
+    with session_or_plan(wanted.plans, given) as session:
+        if session is None:
             return
         residuals = reconstruct(session, tomogram, wanted, overwrite=given.overwrite)
     if residuals:

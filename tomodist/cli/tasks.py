@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from tomodist.cli.console import print_line, print_table
-from tomodist.cli.options import Command, RunOptions, gathered, session_of
+from tomodist.cli.options import Command, RunOptions, WorkOptions, gathered, session_of
 from tomodist.errors import InputError
 from tomodist.plan import Plan, format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import xarray as xr
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from tomodist.detect.base import BoxDetector, MapDetector
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import Task
+    from tomodist.plan import Resources
     from tomodist.stages.detect import MapSource
+    from tomodist.stages.execute import Session
 
 
 @dataclass(frozen=True)
@@ -72,25 +76,40 @@ class MapOptions:
 
 def run_or_plan(tomogram: Tomogram, task: Task, run: RunOptions) -> None:
     """Run a task and print its summary, or only print its plan."""
-    from tomodist.cluster import resources_of
     from tomodist.pictures import draw_all
     from tomodist.pipeline import run_task
 
-    where = (run.cluster, run.workers, run.memory)
-    if "://" not in run.cluster:
-        plans = task.plans(resources_of(*where))  # what cannot fit is refused before any start
-        if run.dry_run:
-            print_plans(plans)
-            return
-    with session_of(*where) as session:
-        if run.dry_run:
-            print_plans(task.plans(session.resources))
+    with session_or_plan(task.plans, run) as session:
+        if session is None:
             return
         threshold = run_task(session, tomogram, task, overwrite=run.overwrite)
     pictures = draw_all(tomogram, task.label)
     print_structures(tomogram, task.label, threshold)
     for picture in pictures:
         print_line(f"picture: {picture}")
+
+
+@contextmanager
+def session_or_plan(
+    plans_on: Callable[[Resources], list[Plan]], run: WorkOptions
+) -> Iterator[Session | None]:
+    """Where to run; or None, and only the plan is printed.
+
+    What cannot fit is refused before workers are started; only a cluster that runs already has to
+    be asked what it has.
+    """
+    from tomodist.cluster import resources_of
+
+    if "://" not in run.cluster:
+        plans = plans_on(resources_of(*run.where))
+        if run.dry_run:
+            print_plans(plans)
+            yield None
+            return
+    with session_of(*run.where) as session:
+        if run.dry_run:
+            print_plans(plans_on(session.resources))
+        yield None if run.dry_run else session
 
 
 def print_plans(plans: list[Plan]) -> None:

@@ -4,13 +4,13 @@
 update bound it, from the L2 cache. It goes through tiles of `COLUMNS` columns by `TILTS` tilts,
 layer by layer: what a tile reads of the images in one layer it reads again, moved by less than a
 column, in the next. Per tile and layer the places and weights are computed first (vectorised), then
-rows are added eight at a time. Measured on one core (Zen 5; 512 rows, 61 tilts): 16 G updates/s;
+rows are added eight at a time. Measured on one core (Zen 5; 512 rows, 61 tilts): 15 G updates/s;
 untiled 3.
 
 *General form.* Four pixels per voxel lie at unrelated places, so loads bound it, and vector gathers
 are no quicker than scalar ones. It goes in three passes over a row of voxels, of which only the
 middle one is not vectorised: places and fractions in fixed point; fetching pixels in pairs (two
-loads of 64 bits instead of four of 32); blending. Measured: 1.0 G updates/s; in one pass 0.12.
+loads of 64 bits instead of four of 32); blending. Measured: 1.3 G updates/s; in one pass 0.12.
 
 Each voxel gets its tilts in an order that depends on nothing but the number of tilts.
 """

@@ -1,8 +1,9 @@
 """The two inner loops of the single-axis kernels: eight rows at a time into one.
 
 With eight rows per pass, an update costs little more than the loads that it cannot do without: two
-rows per voxel and tilt (linear), or one to two (maximum). In the L1 cache they reach 26 and 100 G
-updates/s on one core; what the kernels lose of that, they lose waiting for the L2 cache.
+rows per voxel and tilt (linear), or one to two (maximum). In the L1 cache `add_rows` reaches 41 G
+updates/s on one core, of which the linear kernel, waiting for the L2 cache, keeps 15;
+`raise_to_rows` takes 20 ns for eight rows of 512 bytes.
 """
 
 from numba import njit

@@ -6,8 +6,8 @@ being one layer of some columns:
     maps --mark--> marks (tilt, column, word) --refine, m times--> marks --count--> planes --> votes
 
 Cost per voxel and tilt, in the single-axis case: copying one bit and half a dozen logic operations
-on one bit. Measured on one core (Zen 5; 256 x 512 x 512 voxels, 61 tilts): gathering 260, counting
-300, widening to bytes 280, together 90 G updates/s; adding bytes reached 28 to 40. In any other
+on one bit. Measured on one core (Zen 5; 64 x 512 x 512 voxels, 61 tilts): gathering 260, counting
+300, widening to bytes 280, together 82 G updates/s; adding bytes reached 28 to 40. In any other
 geometry four loads per voxel and tilt bound it.
 """
 
@@ -140,7 +140,7 @@ def _count_tile(words, other, radius, rounds, needed, allowed, columns):  # type
     """Refine the marks of a tile, count them, and write its columns."""
     n_words, n_tilts = words_of(columns.shape[1]), needed[0].size
     sums = np.empty(len(needed) * TILE_WORDS, np.uint64)
-    planes = np.zeros((8 * columns.itemsize, words.shape[1]), np.uint64)
+    planes = np.empty((8 * columns.itemsize, words.shape[1]), np.uint64)
     carry = np.empty(words.shape[1], np.uint64)
     before, after = words, other
     for _ in range(rounds):

@@ -78,8 +78,12 @@ def plan_scores(
     binary, aligned = itemsize < 4, row_offset(matrices) is not None
     sums = itemsize if binary else 2 * itemsize  # a weighted mean holds sums and weights
 
+    @functools.cache
+    def window(size: Shape3) -> tuple[int, int]:
+        return _window_size(matrices, size, geometry.image_shape)
+
     def terms(size: Shape3, tilts: int) -> Terms:
-        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        rows, columns = window(size)
         voxels = size[0] * size[1] * size[2]
         partial_sums = 1 if tilts >= geometry.n_tilts else FAN_IN + 1
         pixel = 4.0 + 5  # as float32; whether measured, and that as float32
@@ -93,7 +97,7 @@ def plan_scores(
         }
 
     def costs(size: Shape3, tilts: int) -> TaskCosts:
-        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        rows, columns = window(size)
         voxels = size[0] * size[1] * size[2]
         leaf = reading(tilts, tilts * rows * columns * maps_itemsize)
         leaf += lifting.row_cost(aligned=aligned).of(tilts * size[0] * size[2], size[1])
@@ -103,7 +107,7 @@ def plan_scores(
         return TaskCosts(leaf, FAN_IN * moving(voxels * sums) + write)
 
     def bytes_read(size: Shape3) -> int:
-        rows, columns = _window_size(matrices, size, geometry.image_shape)
+        rows, columns = window(size)
         return geometry.n_tilts * rows * columns * maps_itemsize
 
     return plan_step(

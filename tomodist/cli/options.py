@@ -119,9 +119,19 @@ def gathered(kind: type, name: str, command: Command) -> Command:
 
 def lifting_options(command: Command) -> Command:
     """What every 3D task takes: ``store``, ``label`` and, as one value, ``run``."""
-    options = [
+    return _lifting(command, click.option("--label", required=True, help="Name of the structures."))
+
+
+def labels_options(command: Command) -> Command:
+    """The same for tasks whose sources may name several labels: ``label`` may be None."""
+    words = "Name of the structures; with --boxes, one of its classes. [default: every class]"
+    return _lifting(command, click.option("--label", help=words))
+
+
+def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
+    options: list[Callable[[Command], Command]] = [
         click.argument("store", type=STORE),
-        click.option("--label", required=True, help="Name of the structures."),
+        label,
         click.option(
             "--threshold",
             type=float,

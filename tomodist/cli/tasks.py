@@ -15,7 +15,7 @@ from tomodist.errors import InputError
 from tomodist.plan import Plan, format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -34,6 +34,10 @@ class MapOptions:
 
     maps: str | None
     maps_frame: Literal["aligned", "raw"]
+    boxes: str | None
+    boxes_frame: Literal["aligned", "raw"]
+    flip_y: bool
+    min_score: float | None
     detector: str | None
     diameter: float | None
     dark: bool
@@ -41,16 +45,51 @@ class MapOptions:
     smooth: float
     min_size: float
 
-    def source(self, tomogram: Tomogram, form: Literal["mask", "box"]) -> MapSource:
-        """Where the maps come from; everything about it is checked here."""
+    def sources(
+        self, tomogram: Tomogram, label: str | None, form: Literal["mask", "box"]
+    ) -> dict[str, MapSource]:
+        """Where the maps of every label come from; everything about it is checked here."""
         from tomodist.stages.detect import DetectorMaps, import_maps
 
-        if (self.maps is None) == (self.detector is None):
-            raise InputError("give either --maps (made elsewhere) or --detector")
+        given = [name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError("give either --maps or --boxes (made elsewhere), or --detector")
+        if self.boxes is not None:
+            return self._boxes(tomogram, self.boxes, label, form)
+        if self.flip_y or self.min_score is not None:
+            raise InputError("--flip-y and --min-score are of --boxes; leave them out")
+        if label is None:
+            raise click.UsageError("Missing option '--label'.")
         if self.maps is not None:
             size = self.min_size
-            return import_maps(tomogram, self.maps, self.maps_frame, form=form, min_size=size)
-        return DetectorMaps(self._detector(tomogram), form, self.min_size)
+            maps = import_maps(tomogram, self.maps, self.maps_frame, form=form, min_size=size)
+            return {label: maps}
+        return {label: DetectorMaps(self._detector(tomogram), form, self.min_size)}
+
+    def _boxes(
+        self, tomogram: Tomogram, path: str, label: str | None, form: Literal["mask", "box"]
+    ) -> dict[str, MapSource]:
+        """Every class of the file, or that of the label."""
+        from tomodist.io.annotations.placed import Wanted
+        from tomodist.stages.boxes import import_boxes
+
+        wanted = Wanted(self.diameter, self.min_score, self.flip_y)
+        found = import_boxes(
+            tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, wanted=wanted
+        )
+        if "" in found:
+            if label is None:
+                raise InputError(f"{path} names no classes; give a --label")
+            found = {label: found[""]}
+        if label is not None and label not in found:
+            there = ", ".join(sorted(found))
+            raise InputError(f"{path} has no class {label!r} (there: {there}); give one of them")
+        chosen = {label: found[label]} if label is not None else dict(sorted(found.items()))
+        for name, boxes in chosen.items():
+            left_out = f", {boxes.n_left_out} more on sections left out" if boxes.n_left_out else ""
+            n_tilts = sum(map(bool, map(len, boxes.boxes)))
+            print_line(f"{name}: {boxes.n_boxes} boxes on {n_tilts} tilts{left_out}")
+        return dict(chosen)
 
     def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
         from tomodist.detect.classical import Blobs, GlobalThreshold
@@ -74,19 +113,21 @@ class MapOptions:
         return blobs
 
 
-def run_or_plan(tomogram: Tomogram, task: Task, run: RunOptions) -> None:
-    """Run a task and print its summary, or only print its plan."""
+def run_or_plan(tomogram: Tomogram, tasks: Task | Sequence[Task], run: RunOptions) -> None:
+    """Run tasks one by one and print their summaries, or only print the plan."""
     from tomodist.pictures import draw_all
-    from tomodist.pipeline import run_task
+    from tomodist.pipeline import Task, run_task
 
-    with session_or_plan(task.plans, run) as session:
+    tasks = [tasks] if isinstance(tasks, Task) else tasks
+    with session_or_plan(tasks[0].plans, run) as session:  # tasks differ in their maps only
         if session is None:
             return
-        threshold = run_task(session, tomogram, task, overwrite=run.overwrite)
-    pictures = draw_all(tomogram, task.label)
-    print_structures(tomogram, task.label, threshold)
-    for picture in pictures:
-        print_line(f"picture: {picture}")
+        thresholds = [run_task(session, tomogram, t, overwrite=run.overwrite) for t in tasks]
+    for task, threshold in zip(tasks, thresholds, strict=True):
+        pictures = draw_all(tomogram, task.label)
+        print_structures(tomogram, task.label, threshold)
+        for picture in pictures:
+            print_line(f"picture: {picture}")
 
 
 @contextmanager
@@ -166,7 +207,7 @@ def _structure_row(structure: xr.Dataset, *, located: bool) -> list[object]:
 
 
 def detector_options(command: Command) -> Command:
-    """--maps or --detector and what detectors take: one value, ``given``."""
+    """--maps, --boxes or --detector and what they take: one value, ``given``."""
     command = gathered(MapOptions, "given", command)
     for option in reversed(
         [
@@ -178,8 +219,23 @@ def detector_options(command: Command) -> Command:
                 show_default=True,
                 help="Whether --maps lie on the stored or on the raw images.",
             ),
+            click.option(
+                "--boxes",
+                type=click.Path(),
+                help="2D boxes or points: COCO JSON, CSV, Pascal VOC (folder), napari CSV, IMOD "
+                ".mod or model2point, STAR.",
+            ),
+            click.option(
+                "--boxes-frame",
+                type=click.Choice(["aligned", "raw"]),
+                default="aligned",
+                show_default=True,
+                help="Whether --boxes lie on the stored or on the raw images.",
+            ),
+            click.option("--flip-y", is_flag=True, help="Rows of --boxes count from the last one."),
+            click.option("--min-score", type=float, help="Drop --boxes of lower scores."),
             click.option("--detector", type=click.Choice(["blobs", "threshold"])),
-            click.option("--diameter", type=float, help="Of blobs, in Å."),
+            click.option("--diameter", type=float, help="Of blobs, or of points in --boxes, in Å."),
             click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
             click.option(
                 "--sensitivity",

@@ -10,7 +10,7 @@ in index coordinates in which an integer is the middle of a pixel. A box of 4 pi
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from scipy import ndimage
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
     IntArray = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.uint8]
+
+Form = Literal["mask", "box"]
 
 _EIGHT = np.ones((3, 3), np.uint8)  # pixels that touch at a corner belong together
 
@@ -139,6 +141,11 @@ def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Mask:
         window[y**2 + x**2 <= 1] = STRUCTURE
     _mark(mask, _nearest(boxes.center))
     return mask
+
+
+def draw(boxes: Boxes, shape: tuple[int, int], form: Form) -> Mask:
+    """Mask of boxes: filled ones (``"box"``), or the ellipses inside (``"mask"``)."""
+    return fill(boxes, shape) if form == "box" else fill_disks(boxes, shape)
 
 
 def boxes_of(mask: npt.NDArray[np.generic]) -> Boxes:

@@ -6,13 +6,13 @@ Per tilt the boxes are written first and the map last: the map's shard is the co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.base import STRUCTURE
-from tomodist.detect.boxes import Boxes, boxes_of, fill, fill_disks
+from tomodist.detect.boxes import Boxes, Form, boxes_of, draw, fill
 from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
@@ -31,8 +31,28 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
 
 VERSION = 1
-Form = Literal["mask", "box"]
 Frame = Literal["aligned", "raw"]
+Found = tuple[npt.NDArray[np.uint8], Boxes]  # map and boxes of one image
+
+
+class TiltSource(Protocol):
+    """Gives the map of one tilt; travels to the task that writes it."""
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+        """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
+        ...
+
+
+class MapSource(Protocol):
+    """Where the maps of a series come from."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        ...
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """All that the task of one tilt needs, and nothing of the others."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,16 +77,17 @@ class DetectorMaps:
         """What determines the maps."""
         return {"form": self.form, "min_size": self.min_size, **self.detector.parameters()}
 
-    def detect(
-        self, image: npt.NDArray[np.float32], pixel_size: float, _: int
-    ) -> tuple[npt.NDArray[np.uint8], Boxes]:
+    def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
+        """The same for every tilt."""
+        return self
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
         """Map and boxes of one image."""
         found = self.detector(image, pixel_size)
         if not isinstance(found, Boxes):
             return _formed(found == STRUCTURE, self.form, self.min_size / pixel_size)
         large = found.select((found.size >= self.min_size / pixel_size).all(axis=1))
-        draw = fill if self.form == "box" else fill_disks
-        return draw(large, image.shape), large
+        return draw(large, image.shape, self.form), large
 
 
 @dataclass(frozen=True)
@@ -100,23 +121,34 @@ class ImportedMaps:
         stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
         return {"form": self.form, "min_size": self.min_size, **stack}
 
-    def detect(
-        self, image: npt.NDArray[np.float32], pixel_size: float, tilt: int
-    ) -> tuple[npt.NDArray[np.uint8], Boxes]:
-        """Map and boxes of one tilt."""
-        values = np.asarray(self.stack.read(self.sections[tilt]))
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """One section, and how it is resampled."""
+        transform = self.transforms[tilt] if self.transforms else None
+        section = self.sections[tilt]
+        return _ImportedMap(self.stack, section, transform, self.binning, self.form, self.min_size)
+
+
+@dataclass(frozen=True)
+class _ImportedMap:
+    """One tilt of `ImportedMaps`."""
+
+    stack: ImageStack
+    section: int
+    transform: Any
+    binning: int
+    form: Form
+    min_size: float
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+        """Map and boxes of this tilt."""
+        values = np.asarray(self.stack.read(self.section))
         found = ((values != 0) & (values == values)).astype(np.float32)
-        if self.transforms:
-            found = resample(found, np.asarray(self.transforms[tilt]), image.shape, self.binning)
+        if self.transform is not None:
+            found = resample(found, np.asarray(self.transform), image.shape, self.binning)
         return _formed(found > 0.5, self.form, self.min_size / pixel_size)
 
 
-MapSource = DetectorMaps | ImportedMaps
-
-
-def _formed(
-    mask: npt.NDArray[np.bool_], form: Form, min_size_px: float
-) -> tuple[npt.NDArray[np.uint8], Boxes]:
+def _formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Found:
     """The mask or its filled boxes, and its boxes; small components are dropped from both."""
     boxes = boxes_of(mask)
     large = boxes.select((boxes.size >= min_size_px).all(axis=1))
@@ -200,7 +232,7 @@ def detect_maps(
         The store.
     label : str
         What the structures are called.
-    source : DetectorMaps or ImportedMaps
+    source : DetectorMaps, ImportedMaps or ImportedBoxes
         Where maps come from.
     overwrite : bool
         Replace maps that were made differently.
@@ -236,7 +268,8 @@ def detect_maps(
             maps = create_stack(staging.path / "maps", geometry, np.uint8)
 
         def task(brick: Index) -> Task:
-            return task_of(_detect_tilt, images, maps, boxes, source, geometry.pixel_size, brick[0])
+            tilt, size = brick[0], geometry.pixel_size
+            return task_of(_detect_tilt, images, maps, boxes, source.of_tilt(tilt), size, tilt)
 
         session.fill(f"detect {label}", maps, task)
         staging.describe(**source.fingerprint())
@@ -247,12 +280,12 @@ def _detect_tilt(
     images: ArrayHandle,
     maps: ArrayHandle,
     boxes: ArrayHandle,
-    source: MapSource,
+    source: TiltSource,
     pixel_size: float,
     tilt: int,
 ) -> None:
     image = images.read((tilt, tilt + 1))[0]
-    found, places = source.detect(image, pixel_size, tilt)
+    found, places = source.detect(image, pixel_size)
     mask = np.where(np.isfinite(image), found, UNMEASURED).astype(np.uint8)
     write_boxes(boxes, tilt, places.center, places.size, places.score)
     maps.write((tilt, 0, 0), mask[None])

@@ -1,0 +1,181 @@
+"""What every reader of boxes gives, and how it says what is wrong with a file.
+
+One rule: a row is in index coordinates of the image it was drawn on (an integer is the middle of a
+pixel, row 0 is the first row of the array), whatever the file's own convention; and a reader goes
+on after a bad row, so that all problems of a file are told at once.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Counted = Literal["section", "tilt", "tilt_angle", "order"]
+_TOLD = 3  # problems that a message spells out
+_WHOLE = 0.01  # a section that is farther from an integer lies between images
+
+
+class Row(NamedTuple):
+    """One box of a file.
+
+    Parameters
+    ----------
+    where : str
+        Its place in the file, for messages.
+    counted : {"section", "tilt", "tilt_angle", "order"}
+        What `place` is: a section of the stack (0-based), a tilt of the store (0-based), an angle
+        in degrees, or the how manieth of the file's images.
+    place : float
+        Which image.
+    y, x : float
+        Centre.
+    height, width : float
+        Size in pixels; NaN for a point, whose size the caller knows.
+    score : float
+        Larger is surer; 1 if the file says nothing.
+    name : str
+        Class; empty if the file has none.
+    """
+
+    where: str
+    counted: Counted
+    place: float
+    y: float
+    x: float
+    height: float = math.nan
+    width: float = math.nan
+    score: float = 1.0
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Content of a file of boxes.
+
+    Parameters
+    ----------
+    form : str
+        Name of the format.
+    rows : list of Row
+        The boxes, in the order of the file.
+    n_images : int
+        How many images the file knows, where rows are counted by their order.
+    image_shapes : frozenset of (int, int)
+        Height and width of the images, where the file says so.
+    """
+
+    form: str
+    rows: list[Row]
+    n_images: int = 0
+    image_shapes: frozenset[tuple[int, int]] = frozenset()
+
+
+class BadRow(ValueError):
+    """A row that cannot be used; its message ends a sentence that begins with the row's place."""
+
+
+@dataclass
+class Problems:
+    """What is wrong with a file, gathered row by row.
+
+    Parameters
+    ----------
+    found : list of (str, str)
+        What has been found so far, and what to do about it (empty: correct the file).
+    """
+
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, text: str, remedy: str = "") -> None:
+        """Note one."""
+        self.found.append((text, remedy))
+
+    @contextmanager
+    def row(self, where: str) -> Iterator[None]:
+        """Note a `BadRow` that the block raises, and go on."""
+        try:
+            yield
+        except BadRow as error:
+            self.add(f"{where}: {error}")
+
+    def check(self, path: Path) -> None:
+        """Tell the first few, and how many there are.
+
+        Raises
+        ------
+        InputError
+            If there is one.
+        """
+        if not self.found:
+            return
+        more = len(self.found) - _TOLD
+        rest = f"; and {more} more ({len(self.found)} in all)" if more > 0 else ""
+        told = "; ".join(text for text, _ in self.found[:_TOLD])
+        remedies = dict.fromkeys(remedy or "correct the file" for _, remedy in self.found)
+        raise InputError(f"{path}: {told}{rest}; {', and '.join(remedies)}")
+
+
+def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
+    """Read a finite number from text or JSON.
+
+    Raises
+    ------
+    BadRow
+        If it is none.
+
+    Examples
+    --------
+    >>> number(" 2.5", "x")
+    2.5
+    """
+    found = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
+    if not math.isfinite(found):
+        shown = repr(value) if isinstance(value, str) else str(value)
+        raise BadRow(f"{what} is {shown[:40]}, which is no finite number")
+    return found
+
+
+def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
+    """Read a positive number.
+
+    Raises
+    ------
+    BadRow
+        If it is none.
+    """
+    found = number(value, what)
+    if found <= 0:
+        raise BadRow(f"{what} is {found:g}; a box needs a size above 0")
+    return found
+
+
+def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file holds
+    """Read a number that may be written with decimals, but is an integer.
+
+    Raises
+    ------
+    BadRow
+        If it is none.
+
+    Examples
+    --------
+    >>> whole("12.00", "section")
+    12
+    """
+    found = number(value, what)
+    if abs(found - round(found)) > _WHOLE:
+        raise BadRow(f"{what} is {found:g}, between two sections; boxes lie on whole ones")
+    return round(found)

@@ -23,7 +23,7 @@ RANKS = (
     {"detect", "io", "lift"},
     {"stages"},
     {"cluster"},
-    {"pictures", "pipeline", "reconstruction"},
+    {"pictures", "pipeline", "reconstruction", "evaluation"},
     {"demo"},
     {"cli"},
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tomodist.detect.boxes import Boxes
     from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
     from tomodist.errors import TomodistError
+    from tomodist.evaluation import evaluate
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Tomogram
     from tomodist.lift.threshold import ThresholdCurve
@@ -41,6 +42,7 @@ _HOME = {
     "backproject": "tomodist.stages.lazy",
     "choose_threshold": "tomodist.stages.lazy",
     "detect_edges": "tomodist.stages.lazy",
+    "evaluate": "tomodist.evaluation",
     "locate": "tomodist.pipeline",
     "open_session": "tomodist.cluster",
     "open_tilt_series": "tomodist.pipeline",
@@ -62,6 +64,7 @@ __all__ = [
     "backproject",
     "choose_threshold",
     "detect_edges",
+    "evaluate",
     "locate",
     "open_session",
     "open_tilt_series",

@@ -82,3 +82,8 @@ def moving(n_bytes: float) -> float:
 def labelling(n_voxels: float) -> float:
     """Seconds to label a brick, to measure its components and to write it."""
     return 10e-3 + 33e-9 * n_voxels
+
+
+def comparing(n_voxels: float, reach: float) -> float:
+    """Seconds to read two masks and to measure distances up to a reach, in voxels, both ways."""
+    return 10e-3 + (20e-9 + 2e-9 * reach) * n_voxels

@@ -133,9 +133,9 @@ def test_only_what_is_counted_counts_but_all_of_it_may_be_near(tolerance: float)
     )
     mine, theirs = np.asarray(counted[predicted]), np.asarray(counted[truth])
     assert tolerant_f1(predicted, truth, tolerance, counted=counted) == Agreement(
-        int(apart.any(axis=1)[mine].sum()),
+        int(apart[mine].any(axis=1).sum()),
         int(mine.sum()),
-        int(apart.any(axis=0)[theirs].sum()),
+        int(apart[:, theirs].any(axis=0).sum()),
         int(theirs.sum()),
     )
 

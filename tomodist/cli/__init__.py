@@ -22,6 +22,7 @@ COMMANDS = (
     "reconstruct",
     "info",
     "export",
+    "evaluate",
     "plan",
     "simulate",
     "demo",

@@ -58,6 +58,11 @@ class ArrayHandle:
         array = self._open()
         return tuple(array.shards or array.chunks)
 
+    @property
+    def chunk(self) -> Index:
+        """Shape of one chunk: what is unpacked at a time."""
+        return tuple(self._open().chunks)
+
     def read(self, *window: tuple[int, int]) -> AnyArray:
         """Read a window.
 
@@ -113,8 +118,11 @@ class ArrayHandle:
 
     def _open(self) -> zarr.Array[Any]:
         try:
-            changed = Path(self.path, "zarr.json").stat().st_mtime_ns
-            return _opened(self.path, changed)
+            folder = Path(self.path)
+            document = folder / ".zarray"  # of Zarr 2, which others write
+            if not document.is_file():
+                document = folder / "zarr.json"
+            return _opened(self.path, document.stat().st_mtime_ns)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
 

@@ -1,0 +1,61 @@
+"""JSON files: complete or not there at all, and readable by every program."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from tomodist.errors import ExistsError, InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before the work for it starts.
+
+    Raises
+    ------
+    ExistsError
+        If it exists, and `overwrite` is false.
+    InputError
+        If there is no folder for it, or nothing can be written there.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of the file to write")
+    if path.exists() and not overwrite:
+        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission; give another place")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values under a temporary name, then rename; NaN and infinity become null.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(json.dumps(_valid(content), indent=1, allow_nan=False) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; give another place"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _valid(value: Any) -> Any:  # noqa: ANN401 -- any plain value
+    if isinstance(value, dict):
+        return {key: _valid(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tomodist.stages.export import Format, VolumeName
 
-FORMATS = ("star", "csv", "mrc", "zarr")
+FORMATS = ("star", "csv", "mrc", "zarr", "copick", "ndjson")
 
 
 @click.command(
@@ -31,7 +31,11 @@ FORMATS = ("star", "csv", "mrc", "zarr")
     type=click.Choice(["mask", "labels", "scores"]),
     help="Which volume of a label, for mrc and zarr (scores only). [default: mask]",
 )
-@click.option("-o", "--output", type=STORE, required=True, help="The file.")
+@click.option("--user", default="tomodist", show_default=True, help="Of copick's picks.")
+@click.option("--session", default="0", show_default=True, help="Of copick's picks; 0 is a tool's.")
+@click.option(
+    "-o", "--output", type=STORE, required=True, help="The file; for copick the project's folder."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def command(
     store: Path,
@@ -39,11 +43,16 @@ def command(
     reconstruction: str | None,
     file_format: Format,
     volume: VolumeName | None,
+    user: str,
+    session: str,
     output: Path,
     *,
     overwrite: bool,
 ) -> None:
-    """Write structures as STAR (RELION 5) or CSV, or a volume as MRC or OME-Zarr."""
+    """Write structures as STAR (RELION 5), CSV, copick or portal points, or a volume.
+
+    Volumes are MRC or OME-Zarr.
+    """
     from tomodist.cluster import local_resources
     from tomodist.stages.execute import Session
     from tomodist.stages.export import export_result
@@ -51,11 +60,19 @@ def command(
     tomogram = open_tomogram(store)
     name, what = _wanted(label, reconstruction, volume)
     with Bars() as bars:
-        session = Session(local_resources(1, None), None, bars)
-        export_result(
-            session, tomogram, name, output, file_format, volume=what, overwrite=overwrite
+        here = Session(local_resources(1, None), None, bars)
+        written = export_result(
+            here,
+            tomogram,
+            name,
+            output,
+            file_format,
+            volume=what,
+            user=user,
+            pick_session=session,
+            overwrite=overwrite,
         )
-    print_line(f"written: {output}")
+    print_line(f"written: {written}")
 
 
 def _wanted(

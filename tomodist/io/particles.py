@@ -1,13 +1,15 @@
-"""Tables of structures for other programs: RELION 5 STAR and CSV.
+"""Tables of structures for other programs: RELION 5 STAR, CSV, points of the CryoET Data Portal.
 
 STAR holds centred coordinates, Å from the volume centre, which do not depend on binning. (RELION
 puts its own centre at pixel n // 2 of image and volume alike, half a raw pixel off for even sizes.)
-CSV measures from the centre of voxel 0, as OME-Zarr and MRC files of this package do.
+CSV measures from the centre of voxel 0, as OME-Zarr and MRC files of this package do; the portal
+measures from there, too, but in voxels.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -59,6 +61,25 @@ def write_csv(path: Path, table: xr.Dataset) -> None:
         writer = csv.writer(file)
         writer.writerow([f"{name}_{units[name]}" if units[name] else name for name in names])
         writer.writerows(zip(*(_text(table[name].values) for name in names), strict=True))
+
+
+def write_points(path: Path, table: xr.Dataset, grid: VolumeGrid) -> None:
+    """Write centres as the portal's points: one JSON object per line, in voxels.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    table : Dataset
+        Structures, with z, y, x in Å from the centre of voxel 0.
+    grid : VolumeGrid
+        Of the tomogram.
+    """
+    voxels = {axis: table[axis].values / grid.voxel_size for axis in reversed(AXES)}
+    with path.open("w") as file:
+        for position in zip(*(values.tolist() for values in voxels.values()), strict=True):
+            location = dict(zip(voxels, position, strict=True))
+            file.write(json.dumps({"type": "point", "location": location}) + "\n")
 
 
 def _text(values: object) -> list[str]:

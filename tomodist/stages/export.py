@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError, StoreError
+from tomodist.io.copick import CONFIG, Picks, config_json, picks_json
 from tomodist.io.mrc import create_mrc
-from tomodist.io.particles import write_csv, write_star
+from tomodist.io.particles import write_csv, write_points, write_star
 from tomodist.io.store import check_label, group_attributes, is_store
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
     from tomodist.stages.execute import Session
 
-Format = Literal["star", "csv", "mrc", "zarr"]
+Format = Literal["star", "csv", "mrc", "zarr", "copick", "ndjson"]
 VolumeName = Literal["mask", "labels", "scores", "reconstruction"]
 Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
@@ -34,8 +36,10 @@ def export_result(
     file_format: Format,
     *,
     volume: VolumeName = "mask",
+    user: str = "tomodist",
+    pick_session: str = "0",
     overwrite: bool = False,
-) -> None:
+) -> Path:
     """Write the structures or a volume of a label to one file.
 
     Parameters
@@ -47,14 +51,22 @@ def export_result(
     label : str
         Which result; the name of a reconstruction.
     path : Path
-        The file, or for ``"zarr"`` the folder.
-    file_format : {"star", "csv", "mrc", "zarr"}
-        Table of structures for RELION 5, or as text; or a volume, as MRC or OME-Zarr.
+        The file, for ``"zarr"`` the folder, or for ``"copick"`` the root of the project.
+    file_format : {"star", "csv", "mrc", "zarr", "copick", "ndjson"}
+        Table of structures for RELION 5, or as text; a volume, as MRC or OME-Zarr; or points, in a
+        copick project, or as the CryoET Data Portal has them.
     volume : {"mask", "labels", "scores", "reconstruction"}
         0 and 1; the number of the structure; the scores; or grey values. As OME-Zarr the latter
         two only.
+    user, pick_session : str
+        Whose picks they are in copick.
     overwrite : bool
         Replace the file.
+
+    Returns
+    -------
+    Path
+        The file or folder that was written.
 
     Raises
     ------
@@ -75,21 +87,34 @@ def export_result(
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     if file_format == "zarr":
         _export_zarr(tomogram, label, path, volume, overwrite=overwrite)
-        return
+        return path
+    if file_format == "copick":
+        picks = Picks(tomogram.path.stem, label, user, pick_session)
+        return _export_picks(session, tomogram, label, path, picks, overwrite=overwrite)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
     if file_format == "mrc":
         _export_volume(session, tomogram, label, path, volume, overwrite=overwrite)
-        return
+        return path
     table = tomogram.dataset(f"structures/{label}").load()
-    draft = path.with_name(f".{path.name}.draft{path.suffix}")
-    try:
+    with _draft_of(path) as draft:
         if file_format == "star":
             write_star(draft, table, tomogram.grid, tomogram.path.stem)
+        elif file_format == "ndjson":
+            write_points(draft, table, tomogram.grid)
         else:
             write_csv(draft, table)
+    return path
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Write a file under a temporary name beside its own, and rename it when it is complete."""
+    draft = path.with_name(f".{path.name}.draft{path.suffix}")
+    try:
+        yield draft
         draft.replace(path)
     except OSError as error:
         raise InputError(
@@ -97,6 +122,38 @@ def export_result(
         ) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _export_picks(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    root: Path,
+    picks: Picks,
+    *,
+    overwrite: bool,
+) -> Path:
+    _check_outside_stores(root)
+    path = root / picks.place
+    if path.exists() and not overwrite:
+        raise ExistsError(
+            f"{path} exists; use --overwrite to replace it, or another --user or --session"
+        )
+    table = tomogram.dataset(f"structures/{label}").load()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path.parent} cannot be made: {error.strerror or error}; give another --output"
+        ) from error
+    with _draft_of(path) as draft:
+        draft.write_text(picks_json(picks, table, tomogram.grid.voxel_size))
+    config = config_json(root, picks, table)
+    if config is not None:
+        with _draft_of(root / CONFIG) as draft:
+            draft.write_text(config)
+    session.progress.message(f"configuration: {root / CONFIG}")
+    return path
 
 
 def _export_volume(
@@ -151,12 +208,16 @@ def _export_zarr(
 
 def _check_replaceable(path: Path) -> None:
     """Refuse a folder that is not an exported volume: a store, a place in one, or anything else."""
+    _check_outside_stores(path)
+    if path.exists() and "ome" not in group_attributes(path):
+        raise InputError(f"{path} exists and is no exported volume; give another --output")
+
+
+def _check_outside_stores(path: Path) -> None:
     for folder in (path.absolute(), *path.absolute().parents):
         if is_store(folder):
             where = "is" if folder == path.absolute() else "lies in"
             raise InputError(f"{path} {where} a tomogram store; give another --output")
-    if path.exists() and "ome" not in group_attributes(path):
-        raise InputError(f"{path} exists and is no exported volume; give another --output")
 
 
 def _stored(label: str, volume: VolumeName) -> tuple[str, str]:

@@ -245,10 +245,11 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
     tilts = []
     for row in rows:
         counted = by_order if row.counted == "order" else row.counted
+        n = n_tilts if counted == "tilt" else frame.n_sections
         tilt = -1
         if counted == "tilt_angle":
             tilt = _tilt_at(row, frame, problems)
-        elif not 0 <= row.place < (n := n_tilts if counted == "tilt" else frame.n_sections):
+        elif not 0 <= row.place < n:
             problems.add(f"{row.where}: {counted} is {row.place:g}; there are 0 to {n - 1}")
         else:
             tilt = int(row.place) if counted == "tilt" else of_section.get(int(row.place), -1)

@@ -257,7 +257,7 @@ def _columns(
             row = int(np.flatnonzero(bad)[0])
             what = "positive " * positive
             raise InputError(
-                f"{path}, {counted} {lines[row]}: {name} is {column.iloc[row]!r}, which is no "
+                f"{path}, {counted} {lines[row]}: {name} is {str(column.iloc[row])!r}, which is no "
                 f"finite {what}number; correct or remove it"
             )
     return table

@@ -99,11 +99,10 @@ def plan_comparison(
     volumes = [v for v in (pair.found, pair.truth, pair.within) if v is not None]
     stored = max(v.itemsize for v in volumes)
     squared = np.min_scalar_type(2 * pair.reach**2 + 2).itemsize
+    measuring = 4 + squared + 1  # both surfaces, those asked for, distances, and one mask more
     per_voxel = {
         "masks": 4,  # found, truth, within, counted
-        "surfaces": 6,  # both, those asked for, and what they are made of
-        "distances": squared + 1,
-        "reading": stored + 1,
+        "working": max(stored + 2, measuring),  # one after the other
     }
 
     def with_halo(size: Shape3) -> int:

@@ -182,14 +182,23 @@ def surface_distances(
 
 
 def _histogram(asked: BoolArray, surface: BoolArray, reach: int) -> Histogram:
-    """Distances of the voxels that are asked for; only what can matter to them is looked at."""
+    """Distances of the voxels that are asked for.
+
+    A good result lies near the truth: so first a quarter of the reach is looked at, which takes a
+    quarter of the time, and then the whole of it around those that have found nothing yet.
+    """
     counts = np.zeros(reach**2 + 2, np.int64)
-    if not asked.any():
-        return Histogram(counts)
-    place = _grown(ndimage.find_objects(asked.view(np.int8))[0], reach, asked.shape)
-    squared = squared_distances(surface[place], reach)
-    for plane, here in zip(squared, asked[place], strict=True):
-        counts += np.bincount(plane[here], minlength=len(counts))
+    missing = asked.copy()
+    for near in sorted({-(-reach // 4), reach}):
+        if not missing.any():
+            break
+        place = _grown(ndimage.find_objects(missing.view(np.int8))[0], near, missing.shape)
+        squared, left = squared_distances(surface[place], near), missing[place]
+        for k in range(len(squared)):
+            found = left[k] & (squared[k] <= near**2)
+            counts[: near**2 + 1] += np.bincount(squared[k][found], minlength=near**2 + 1)
+            left[k] &= ~found
+    counts[-1] = np.count_nonzero(missing)
     return Histogram(counts)
 
 

@@ -2,6 +2,7 @@
 
     detect --> maps --> backproject --> scores --> choose threshold --> curve --> select --> labels,
                                                                                  structures
+    detect --> boxes --> link --> structures                          (locating without a volume)
 
 Each step is skipped where its result is there already, made from the same input and parameters.
 """
@@ -13,22 +14,24 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from tomodist.cluster import open_session
 from tomodist.detect.boxes import Boxes, fill
-from tomodist.errors import InputError
+from tomodist.errors import ExistsError, InputError
 from tomodist.io.store import Tomogram, check_label
 from tomodist.lift.backproject import Lifting, Votes
 from tomodist.lift.edges import RefinedEdges
+from tomodist.lift.seen import LinkRule
 from tomodist.stages.adopt import adopt_maps
 from tomodist.stages.backproject import backproject_maps, plan_scores
 from tomodist.stages.detect import MapSource, detect_maps
 from tomodist.stages.ingest import describe_series, lazy_images
 from tomodist.stages.lazy import as_dask
+from tomodist.stages.link import link_structures
 from tomodist.stages.select import Selection, plan_labels, select_structures
 from tomodist.stages.threshold import choose_threshold_of, keep_curve, stored_threshold
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.plan import Plan, Resources
     from tomodist.stages.execute import Session
+
+LocateMethod = Literal["tracks", "votes"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,29 @@ class Task:
             self.lifting, 1, resources, brick=self.brick, tilts_per_task=self.tilts_per_task
         )
         return [scores, plan_labels(self.lifting.grid, resources)]
+
+
+@dataclass(frozen=True)
+class LinkTask:
+    """Locating objects by tracks: no volume is made.
+
+    Parameters
+    ----------
+    label : str
+        Name of the structures.
+    source : MapSource
+        Where the 2D boxes come from.
+    rule : LinkRule
+        Which of them belong together.
+    """
+
+    label: str
+    source: MapSource
+    rule: LinkRule
+
+    def plans(self, _: Resources) -> list[Plan]:
+        """No step over a volume."""
+        return []
 
 
 def open_tilt_series(path: str | Path, **options: Any) -> xr.DataArray:  # noqa: ANN401
@@ -206,20 +234,52 @@ def localisation(
     Task
     """
     lifting = Votes(tomogram.geometry, tomogram.grid)
-    if min_tilts is None:
-        min_tilts = max(3, -(-tomogram.geometry.n_tilts // 4))
     return Task(
         check_label(label),
         source,
         lifting,
         {"lifting": "votes"},
-        min_tilts=min_tilts,
+        min_tilts=_enough(tomogram, min_tilts),
         triangulate=True,
         **options,
     )
 
 
-def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool = False) -> float:
+def tracking(
+    tomogram: Tomogram,
+    label: str,
+    source: MapSource,
+    *,
+    min_tilts: int | None = None,
+    tolerance: float = LinkRule.tolerance,
+) -> LinkTask:
+    """Algorithm 3 without a volume: 2D boxes linked across tilts, each track one object.
+
+    Parameters
+    ----------
+    tomogram, label, source
+        See `LinkTask`.
+    min_tilts : int, optional
+        Objects seen in fewer tilts are dropped; by default a quarter of the tilts.
+    tolerance : float
+        In pixels; see `LinkRule`.
+
+    Returns
+    -------
+    LinkTask
+    """
+    rule = LinkRule(_enough(tomogram, min_tilts), tolerance)
+    return LinkTask(check_label(label), source, rule)
+
+
+def _enough(tomogram: Tomogram, min_tilts: int | None) -> int:
+    """Tilts that have to support an object: as given, or a quarter."""
+    return max(3, -(-tomogram.geometry.n_tilts // 4)) if min_tilts is None else min_tilts
+
+
+def run_task(
+    session: Session, tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool = False
+) -> float | None:
     """Do everything that is not done yet.
 
     Parameters
@@ -228,15 +288,15 @@ def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: boo
         Where tasks run.
     tomogram : Tomogram
         The store.
-    task : Task
+    task : Task or LinkTask
         What to do.
     overwrite : bool
         Replace results that were made differently.
 
     Returns
     -------
-    float
-        The threshold that was used.
+    float or None
+        The threshold that was used; tracks have none.
 
     Raises
     ------
@@ -245,7 +305,11 @@ def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: boo
     """
     task.plans(session.resources)
     session.check_sees(tomogram.path)
+    _check_method(tomogram, task, overwrite=overwrite)
     detect_maps(session, tomogram, task.label, task.source, overwrite=overwrite)
+    if isinstance(task, LinkTask):
+        link_structures(session, tomogram, task.label, task.rule, overwrite=overwrite)
+        return None
     backproject_maps(
         session,
         tomogram,
@@ -264,6 +328,20 @@ def run_task(session: Session, tomogram: Tomogram, task: Task, *, overwrite: boo
     return threshold
 
 
+def _check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool) -> None:
+    """Refuse, before anything is done, to replace structures that another method found."""
+    unit = f"structures/{task.label}"
+    if overwrite or not tomogram.has(unit):
+        return
+    linked = tomogram.attributes(unit)["fingerprint"]["step"] == "link"
+    if linked != isinstance(task, LinkTask):
+        method = "tracks" if linked else "votes"
+        raise ExistsError(
+            f"{tomogram.path}: {unit} exists and was found by {method}; use --overwrite to replace "
+            "it, or another --label"
+        )
+
+
 def _best_threshold(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool) -> float:
     found = stored_threshold(tomogram, task.label, overwrite=overwrite)
     if found is not None:
@@ -279,6 +357,7 @@ def locate(
     maps: Any,  # noqa: ANN401 -- NumPy, Dask, xarray, or a sequence of Boxes
     geometry: TiltGeometry,
     grid: VolumeGrid,
+    method: LocateMethod = "tracks",
     *,
     threshold: float | None = None,
     min_voxels: int = 1,
@@ -293,18 +372,23 @@ def locate(
         Filled boxes as binary maps, or the boxes of every tilt.
     geometry, grid
         Of the maps and of the volume.
+    method : {"tracks", "votes"}
+        Link boxes across tilts, or find the components of the votes of filled boxes.
     threshold : float, optional
-        On the votes; by default the one whose reprojection agrees best.
-    min_voxels, min_tilts : int
-        Smaller or less supported structures are dropped.
+        On the votes; by default the one whose reprojection agrees best. Of ``"votes"``.
+    min_voxels : int
+        Smaller structures are dropped. Of ``"votes"``.
+    min_tilts : int
+        Less supported structures are dropped.
     session : Session, optional
         Where tasks run; by default threads of this process.
 
     Returns
     -------
     Dataset
-        One row per structure: id, centre z, y, x and sizes in Å (from the first voxel), votes,
-        number of supporting tilts, and residual in pixels.
+        One row per structure: id, centre z, y, x and sizes in Å (from the first voxel), number of
+        supporting tilts, and residual in pixels; of tracks the standard errors of the centre, of
+        votes their mean and maximum.
 
     Raises
     ------
@@ -316,11 +400,16 @@ def locate(
                 maps,
                 geometry,
                 grid,
+                method,
                 threshold=threshold,
                 min_voxels=min_voxels,
                 min_tilts=min_tilts,
                 session=threads,
             )
+    if method not in ("tracks", "votes"):
+        raise InputError(f"method is {method!r}; it must be 'tracks' or 'votes'")
+    if method == "tracks" and (threshold is not None or min_voxels > 1):
+        raise InputError("threshold and min_voxels are of method 'votes'; tracks have no voxels")
     boxes = None
     if isinstance(maps, Sequence) and all(isinstance(b, Boxes) for b in maps):
         if len(maps) != geometry.n_tilts:
@@ -330,6 +419,9 @@ def locate(
     with tempfile.TemporaryDirectory(prefix="tomodist-") as folder:
         tomogram = Tomogram.create(Path(folder) / "located.zarr")
         adopt_maps(tomogram, "located", data, geometry, grid, boxes)
+        if method == "tracks":
+            link_structures(session, tomogram, "located", LinkRule(min_tilts))
+            return tomogram.dataset("structures/located").load()
         backproject_maps(session, tomogram, "located", Votes(geometry, grid), {})
         if threshold is None:
             scores = tomogram.array("scores/located", "scale0/scores")

@@ -21,9 +21,10 @@ Points = npt.NDArray[np.float64]
 
 
 def locate(store: Path, diameter: float = GOLD_DIAMETER, *more: object) -> list[object]:
-    """Arguments of ``tomodist locate`` for gold."""
+    """Arguments of ``tomodist locate --method votes`` for gold."""
     detector = ("--detector", "blobs", "--diameter", diameter)
-    return ["locate", store, "--label", "gold", *detector, *THREADS, *more]
+    label = ("--label", "gold", "--method", "votes")
+    return ["locate", store, *label, *detector, *THREADS, *more]
 
 
 def found_centers(store: Path, label: str = "gold") -> Points:

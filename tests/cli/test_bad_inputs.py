@@ -99,7 +99,7 @@ def place(good: tuple[Path, Path], tmp_path: Path) -> Place:
 
 def locate(store: Path, label: str = "new", *more: object) -> Arguments:
     detector = ("--detector", "blobs", "--diameter", 60)
-    return ["locate", store, "--label", label, *detector, *THREADS, *more]
+    return ["locate", store, "--label", label, "--method", "votes", *detector, *THREADS, *more]
 
 
 def segment(store: Path, maps: Path, *more: object) -> Arguments:

@@ -111,7 +111,8 @@ def test_results_of_another_tilt_series_are_not_exported(
     angles = ["--tilt-angles", stack.with_suffix(".tlt"), "-o", store, "--cluster", "threads"]
     assert tomodist("ingest", stack, *angles, "--thickness", 40) == 0
     blobs = ["--detector", "blobs", "--diameter", 100, "--cluster", "threads"]
-    assert tomodist("locate", store, "--label", "gold", "--threshold", 5, *blobs) == 0
+    votes = ["--method", "votes", "--threshold", 5]
+    assert tomodist("locate", store, "--label", "gold", *votes, *blobs) == 0
     assert tomodist("ingest", stack, *angles, "--thickness", 48, "--overwrite") == 0
     capsys.readouterr()
     out = story.folder / "outdated.csv"
@@ -198,8 +199,8 @@ def test_edges_lie_on_the_shell(tmp_path: Path) -> None:
 def test_pictures_are_not_blank(story: Story) -> None:
     pictures = sorted(story.folder.glob("TS_01_*.png"))
     # with a threshold that was chosen there is the curve, too; edges have a fixed one
-    expected = {"gold_slices", "gold_tilts", "gold_threshold", "granule_slices", "granule_tilts",
-                "granule_threshold", "edge_slices", "edge_tilts"}  # fmt: skip
+    expected = {"gold_slices", "gold_tilts", "gold_contact", "gold_threshold", "granule_slices",
+                "granule_tilts", "granule_threshold", "edge_slices", "edge_tilts"}  # fmt: skip
     assert expected <= {path.stem.removeprefix("TS_01_") for path in pictures}
     for path in pictures:
         values = matplotlib.image.imread(path)

@@ -20,7 +20,7 @@ def turned(seed: int) -> Ellipsoid:
     return Ellipsoid((30.0, -50.0, 80.0), (40.0, 70.0, 110.0), rows)  # type: ignore[arg-type]
 
 
-def seen(ellipsoid: Ellipsoid, geometry: TiltGeometry) -> list[np.ndarray]:  # type: ignore[type-arg]
+def seen(ellipsoid: Ellipsoid, geometry: TiltGeometry) -> list[np.ndarray]:
     scene = Scene((ellipsoid,))
     found = [boxes(scene, "object", geometry, t) for t in range(geometry.n_tilts)]
     return [np.concatenate([b.centers, b.sizes], axis=1) for b in found]

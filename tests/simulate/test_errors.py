@@ -23,7 +23,7 @@ SCENE = Scene(
 )
 
 
-def masks(**rates: Any) -> np.ndarray:  # type: ignore[type-arg]
+def masks(**rates: Any) -> np.ndarray:
     errors = DetectorErrors(**rates)
     return np.stack([detected_mask(SCENE, "object", GEOMETRY, t, errors) for t in range(N)])
 

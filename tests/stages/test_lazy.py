@@ -353,14 +353,14 @@ def test_locate_takes_filled_boxes_and_drops_what_few_tilts_see() -> None:
     boxes = boxes_on_tilts(geometry, grid, points, 7.0)
     some = [b if 8 <= t < 17 else b.select([0]) for t, b in enumerate(boxes)]
     maps = np.stack([_filled(b, geometry.image_shape) for b in some])
-    seen = tomodist.locate(maps, geometry, grid, threshold=6)
+    seen = tomodist.locate(maps, geometry, grid, "votes", threshold=6)
     assert sorted(seen["n_tilts"].values.tolist()) == [9, 25]
     strict = tomodist.locate(
-        da.from_array(maps, chunks=5), geometry, grid, threshold=6, min_tilts=10
+        da.from_array(maps, chunks=5), geometry, grid, "votes", threshold=6, min_tilts=10
     )
     assert strict["n_tilts"].values.tolist() == [25]
     np.testing.assert_allclose(centers(strict, grid), points[:1], atol=0.35)
-    large = tomodist.locate(some, geometry, grid, threshold=6, min_voxels=10**6)
+    large = tomodist.locate(some, geometry, grid, "votes", threshold=6, min_voxels=10**6)
     assert large.sizes["structure"] == 0
 
 

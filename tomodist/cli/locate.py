@@ -8,9 +8,12 @@ import click
 
 from tomodist.cli.options import RunOptions, labels_options
 from tomodist.cli.tasks import MapOptions, detector_options, open_tomogram, run_or_plan
+from tomodist.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tomodist.pipeline import LocateMethod
 
 
 @click.command(
@@ -18,18 +21,60 @@ if TYPE_CHECKING:
     epilog="Example: tomodist locate TS_01.zarr --detector blobs --diameter 100 --dark "
     "--label gold",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["tracks", "votes"]),
+    default="tracks",
+    show_default=True,
+    help="Link boxes across tilts, or find components of the votes of filled boxes.",
+)
 @click.option("--min-tilts", type=int, help="Drop structures seen in fewer. [default: a quarter]")
+@click.option(
+    "--tolerance",
+    type=float,
+    help="Of tracks: how far a 2D box may be off, in pixels, beside 15 % of its size. [default: 2]",
+)
 @detector_options
 @labels_options
 def command(
-    store: Path, label: str | None, min_tilts: int | None, given: MapOptions, run: RunOptions
+    store: Path,
+    label: str | None,
+    method: LocateMethod,
+    min_tilts: int | None,
+    tolerance: float | None,
+    given: MapOptions,
+    run: RunOptions,
 ) -> None:
     """Lift 2D boxes to 3D boxes, with their support and residual in every tilt."""
-    from tomodist.pipeline import localisation
+    from tomodist.pipeline import LinkTask, Task, localisation, tracking
 
+    _check_options(method, tolerance, run)
     tomogram = open_tomogram(store)
-    tasks = [
-        localisation(tomogram, name, source, min_tilts=min_tilts, **run.of_task())
-        for name, source in given.sources(tomogram, label, "box").items()
-    ]
+    tasks: list[Task | LinkTask] = []
+    for name, source in given.sources(tomogram, label, "box").items():
+        if method == "votes":
+            task = localisation(tomogram, name, source, min_tilts=min_tilts, **run.of_task())
+            tasks.append(task)
+            continue
+        some = {} if tolerance is None else {"tolerance": tolerance}
+        tasks.append(tracking(tomogram, name, source, min_tilts=min_tilts, **some))
     run_or_plan(tomogram, tasks, run)
+
+
+def _check_options(method: LocateMethod, tolerance: float | None, run: RunOptions) -> None:
+    """Refuse options of the other method."""
+    given = {
+        "--threshold": run.threshold is not None,
+        "--min-voxels": run.min_voxels != 1,
+        "--brick": run.brick is not None,
+        "--tilts-per-task": run.tilts_per_task is not None,
+    }
+    if method == "votes":
+        given = {"--tolerance": tolerance is not None}
+    wrong = [name for name, there in given.items() if there]
+    if wrong:
+        other = "votes" if method == "tracks" else "tracks"
+        raise InputError(
+            f"{wrong[0]} is of --method {other}, but --method is {method}; leave it out, or give "
+            f"--method {other}"
+        )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import BoxDetector, MapDetector
     from tomodist.io.store import Tomogram
-    from tomodist.pipeline import Task
+    from tomodist.pipeline import LinkTask, Task
     from tomodist.plan import Resources
     from tomodist.stages.detect import MapSource
     from tomodist.stages.execute import Session
@@ -113,7 +113,9 @@ class MapOptions:
         return blobs
 
 
-def run_or_plan(tomogram: Tomogram, tasks: Task | Sequence[Task], run: RunOptions) -> None:
+def run_or_plan(
+    tomogram: Tomogram, tasks: Task | Sequence[Task | LinkTask], run: RunOptions
+) -> None:
     """Run tasks one by one and print their summaries, or only print the plan."""
     from tomodist.pictures import draw_all
     from tomodist.pipeline import Task, run_task
@@ -155,6 +157,9 @@ def session_or_plan(
 
 def print_plans(plans: list[Plan]) -> None:
     """Print what the steps would cost."""
+    if not plans:
+        print_line("plan: one task per tilt that detects, one that links; no volume is made")
+        return
     rows = [
         (
             plan.step,
@@ -177,33 +182,48 @@ def print_plans(plans: list[Plan]) -> None:
     print_table("plan (uncompressed sizes)", head, rows)
 
 
-def print_structures(tomogram: Tomogram, label: str, threshold: float, most: int = 40) -> None:
+def print_structures(
+    tomogram: Tomogram, label: str, threshold: float | None, most: int = 40
+) -> None:
     """Print the table of structures."""
     table = tomogram.dataset(f"structures/{label}").load()
     n = table.sizes["structure"]
-    located = "n_tilts" in table
-    rows = [_structure_row(table.isel(structure=k), located=located) for k in range(min(n, most))]
-    head = ["id", "z (Å)", "y (Å)", "x (Å)", "size z, y, x (Å)", "voxels", "score"]
-    head += ["tilts", "residual (px)"] if located else []
-    print_table(f"{n} structures of {label}, votes > {threshold:g}", head, rows)
+    shown = [(head, value) for head, column, value in _COLUMNS if column is None or column in table]
+    rows = [[value(table.isel(structure=k)) for _, value in shown] for k in range(min(n, most))]
+    how = "linked across tilts" if threshold is None else f"votes > {threshold:g}"
+    print_table(f"{n} structures of {label}, {how}", [head for head, _ in shown], rows)
     if n > most:
         print_line(f"... and {n - most} more; `tomodist export` writes them all")
-    quality = (
-        f", median residual: {table['residual'].median().item():.2f} px" if located and n else ""
-    )
+    located = "residual" in table and n
+    quality = f", median residual: {table['residual'].median().item():.2f} px" if located else ""
     print_line(f"structures: {n}{quality}, store: {tomogram.path}")
 
 
-def _structure_row(structure: xr.Dataset, *, located: bool) -> list[object]:
-    value = {
-        str(name): structure[name].item()
-        for name in structure.data_vars
-        if not structure[name].dims
-    }
-    size = " x ".join(f"{value[f'size_{axis}']:.0f}" for axis in "zyx")
-    row: list[object] = [int(value["id"]), *(round(value[axis]) for axis in "zyx")]
-    row += [size, int(value["n_voxels"]), round(value["mean_score"], 1)]
-    return [*row, int(value["n_tilts"]), round(value["residual"], 2)] if located else row
+def _whole(name: str) -> Callable[[xr.Dataset], object]:
+    return lambda structure: round(structure[name].item())
+
+
+def _real(name: str, digits: int) -> Callable[[xr.Dataset], object]:
+    return lambda structure: round(structure[name].item(), digits)
+
+
+def _triple(*names: str) -> Callable[[xr.Dataset], object]:
+    return lambda structure: " x ".join(f"{structure[name].item():.0f}" for name in names)
+
+
+# Of the table of structures: head, the column that has to be there (None: it always is), the value.
+_COLUMNS: tuple[tuple[str, str | None, Callable[[xr.Dataset], object]], ...] = (
+    ("id", None, _whole("id")),
+    ("z (Å)", None, _whole("z")),
+    ("y (Å)", None, _whole("y")),
+    ("x (Å)", None, _whole("x")),
+    ("± z, y, x (Å)", "sigma_z", _triple("sigma_z", "sigma_y", "sigma_x")),
+    ("size z, y, x (Å)", None, _triple("size_z", "size_y", "size_x")),
+    ("voxels", "n_voxels", _whole("n_voxels")),
+    ("score", "mean_score", _real("mean_score", 1)),
+    ("tilts", "n_tilts", _whole("n_tilts")),
+    ("residual (px)", "residual", _real("residual", 2)),
+)
 
 
 def detector_options(command: Command) -> Command:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.errors import InputError
+from tomodist.io.structures import merit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,7 +96,7 @@ def picks_json(picks: Picks, table: xr.Dataset, voxel_size: float) -> str:
     -------
     str
     """
-    columns = (table[name].values.tolist() for name in ("x", "y", "z", "id", "mean_score"))
+    columns = [table[name].values.tolist() for name in ("x", "y", "z", "id")]
     points = [
         {
             "location": {"x": x, "y": y, "z": z},
@@ -103,7 +104,7 @@ def picks_json(picks: Picks, table: xr.Dataset, voxel_size: float) -> str:
             "instance_id": number,
             "score": score,
         }
-        for x, y, z, number, score in zip(*columns, strict=True)
+        for x, y, z, number, score in zip(*columns, merit(table).tolist(), strict=True)
     ]
     content = {
         "pickable_object_name": picks.name,

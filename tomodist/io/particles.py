@@ -16,6 +16,7 @@ import pandas as pd
 import starfile
 
 from tomodist.io.ome import AXES
+from tomodist.io.structures import merit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("id", "z", "y", "x", "size_z", "size_y", "size_x", "low_z", "low_y", "low_x"),
-    *("n_tilts", "residual", "n_voxels", "mean_score", "highest_score"),
+    *(
+        "sigma_z",
+        "sigma_y",
+        "sigma_x",
+        "n_tilts",
+        "residual",
+        "n_voxels",
+        "mean_score",
+        "highest_score",
+    ),
 )  # of a CSV; low_* is the lower corner of the box
 
 
@@ -49,7 +59,7 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
     for axis in reversed(AXES):
         middle = grid.center[AXES.index(axis)] * grid.voxel_size
         columns[f"rlnCenteredCoordinate{axis.upper()}Angst"] = table[axis].values - middle
-    columns["rlnAutopickFigureOfMerit"] = table["mean_score"].values
+    columns["rlnAutopickFigureOfMerit"] = merit(table)
     starfile.write({"particles": pd.DataFrame(columns)}, path, overwrite=True)
 
 

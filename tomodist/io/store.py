@@ -237,11 +237,28 @@ class Tomogram:
                 raise
             self._publish(folder, unit)
 
+    def remove(self, unit: str) -> None:
+        """Remove a finished unit, if it is there."""
+        folder = self.path / ".staging" / f"{unit.replace('/', '--')}.removed"
+        folder.parent.mkdir(exist_ok=True)
+        with _locked(folder.with_name("publish.lock")):
+            if not self.has(unit):
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+            (self.path / unit).rename(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            self._list_labels(unit)
+
+    def _list_labels(self, unit: str) -> None:
+        """Keep OME-Zarr's list of label images as it is on disk."""
+        if unit.startswith("labels/"):
+            group = zarr.open_group(str((self.path / unit).parent), mode="a")
+            group.attrs["ome"] = {"version": "0.5", "labels": self.labels("labels")}
+
     def _publish(self, folder: Path, unit: str) -> None:
         target = self.path / unit
-        kind, _, label = unit.partition("/")
         with _locked(self.path / ".staging" / "publish.lock"):
-            if label:
+            if "/" in unit:
                 zarr.open_group(str(target.parent), mode="a")
             replaced = folder.with_name(f"{folder.name}.replaced")
             shutil.rmtree(replaced, ignore_errors=True)
@@ -249,9 +266,7 @@ class Tomogram:
                 target.rename(replaced)
             folder.rename(target)
             shutil.rmtree(replaced, ignore_errors=True)
-            if kind == "labels":
-                group = zarr.open_group(str(target.parent), mode="a")
-                group.attrs["ome"] = {"version": "0.5", "labels": self.labels("labels")}
+            self._list_labels(unit)
 
 
 @dataclass(frozen=True)

@@ -94,4 +94,5 @@ def _alike(
 
 def inside(points: FloatArray, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Which points lie in a volume: shape (n,), bool."""
-    return np.logical_and.reduce((points >= -0.5) & (points <= np.asarray(shape) - 0.5), axis=1)
+    within = (points >= -0.5) & (points <= np.asarray(shape) - 0.5)
+    return np.asarray(within.all(axis=1))

@@ -114,7 +114,8 @@ class SeenBoxes:
         for t, gates in enumerate(self.gates):
             has = box[t] >= 0
             apart[t, has] /= gates[box[t, has]]
-        return np.clip(1 - np.nan_to_num((apart**2).max(axis=2), nan=1.0), 0, 1)
+        far: FloatArray = np.nan_to_num((apart**2).max(axis=2), nan=1.0)
+        return np.clip(1 - far, 0, 1)
 
     def nearest(self, points: FloatArray, widening: float = 1.0) -> IntArray:
         """Index of the box nearest to each point's projection, if its gate allows; else -1."""

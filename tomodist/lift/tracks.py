@@ -29,7 +29,8 @@ from tomodist.errors import InputError
 from tomodist.footprint import project_points
 from tomodist.lift.extent import extents
 from tomodist.lift.proposals import inside, proposals
-from tomodist.lift.seen import IntArray, LinkRule, SeenBoxes
+from tomodist.lift.seen import IntArray, SeenBoxes
+from tomodist.lift.seen import LinkRule as LinkRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

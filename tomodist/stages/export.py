@@ -75,14 +75,7 @@ def export_result(
     check_label(label)
     if volume == "reconstruction" and file_format not in ("mrc", "zarr"):
         raise InputError(f"a reconstruction cannot be written as {file_format}; use mrc or zarr")
-    units = (f"structures/{label}", f"labels/{label}")
-    for unit in (f"reconstructions/{label}",) if volume == "reconstruction" else units:
-        outdated = tomogram.outdated(unit)
-        if outdated:
-            raise StoreError(
-                f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
-                "make it again (the same command with --overwrite), then export"
-            )
+    _check_current(tomogram, label, volume, is_volume=file_format in ("mrc", "zarr"))
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
     if file_format == "zarr":
@@ -154,6 +147,26 @@ def _export_picks(
             draft.write_text(config)
     session.progress.message(f"configuration: {root / CONFIG}")
     return path
+
+
+def _check_current(tomogram: Tomogram, label: str, volume: VolumeName, *, is_volume: bool) -> None:
+    """Refuse what is not there, or was made from something that has changed since."""
+    units = [f"structures/{label}"]
+    if is_volume:
+        units = [f"reconstructions/{label}"] if volume == "reconstruction" else [f"labels/{label}"]
+    tracks = tomogram.has(f"structures/{label}") and not tomogram.has(f"labels/{label}")
+    if tracks and units == [f"labels/{label}"]:
+        raise StoreError(
+            f"{tomogram.path}: {label} was located by tracks, which make no volume; export it as "
+            "star, csv, copick or ndjson, or locate it with --method votes"
+        )
+    for unit in units:
+        outdated = tomogram.outdated(unit)
+        if outdated:
+            raise StoreError(
+                f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
+                "make it again (the same command with --overwrite), then export"
+            )
 
 
 def _export_volume(

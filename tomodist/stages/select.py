@@ -19,6 +19,7 @@ from tomodist.costs import TaskCosts, labelling
 from tomodist.io.arrays import ArrayHandle, Index, create_array
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.ome import AXES, image_label, multiscales
+from tomodist.io.structures import place_columns, support_columns
 from tomodist.io.tables import Column, write_table
 from tomodist.io.volumes import create_levels
 from tomodist.lift.components import Measures, label_brick, measure, merge, touching
@@ -30,7 +31,7 @@ from tomodist.stages.pyramid import fill_levels
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.geometry import VolumeGrid
     from tomodist.io.store import Staging, Tomogram
 
 VERSION = 3
@@ -119,7 +120,7 @@ def select_structures(
         **vars(selection),
     }
     units = [f"labels/{label}", f"structures/{label}"]
-    if all(tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units):
+    if all([tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]):  # asks each
         return False
     plan = plan_labels(tomogram.grid, session.resources, brick)
     scores = tomogram.array(f"scores/{label}", "scale0/scores")
@@ -235,39 +236,15 @@ def _table(
     keep = large.copy()
     keep[large] = supported
     columns = _columns(rows.take(supported), centers[supported], grid)
-    return columns | _support_columns(residual[:, supported], geometry), keep
+    return columns | support_columns(residual[:, supported], geometry), keep
 
 
 def _columns(
     rows: Measures, centers: npt.NDArray[np.float64], grid: VolumeGrid
 ) -> dict[str, Column]:
-    n = len(rows)
-    size = (rows.high - rows.low + 1) * grid.voxel_size
-    columns: dict[str, Column] = {"id": (["structure"], np.arange(1, n + 1, dtype=np.uint32), "")}
-    for k, axis in enumerate(AXES):
-        columns[axis] = (["structure"], centers[:, k] * grid.voxel_size, "angstrom")
-    for k, axis in enumerate(AXES):
-        columns[f"size_{axis}"] = (["structure"], size[:, k], "angstrom")
-    for k, axis in enumerate(AXES):
-        columns[f"low_{axis}"] = (["structure"], rows.low[:, k] * grid.voxel_size, "angstrom")
-    return columns | {
+    size = (rows.high - rows.low + 1).astype(np.float64)
+    return place_columns(centers, rows.low.astype(np.float64), size, grid.voxel_size) | {
         "n_voxels": (["structure"], rows.n_voxels, ""),
         "mean_score": (["structure"], rows.weight / np.maximum(rows.n_voxels, 1), ""),
         "highest_score": (["structure"], rows.highest, ""),
-    }
-
-
-def _support_columns(
-    residual: npt.NDArray[np.float64], geometry: TiltGeometry
-) -> dict[str, Column]:
-    """How many tilts support each structure, and how far its box is: (n_tilts, n), in pixels."""
-    seen = np.isfinite(residual)
-    middle = np.full(residual.shape[1], np.nan)
-    for row in np.flatnonzero(seen.any(axis=0)):
-        middle[row] = np.median(residual[seen[:, row], row])
-    return {
-        "n_tilts": (["structure"], seen.sum(axis=0), ""),
-        "residual": (["structure"], middle, "pixel"),
-        "residual_per_tilt": (["structure", "tilt"], residual.T.astype(np.float32), "pixel"),
-        "tilt_angle": (["tilt"], np.array(geometry.tilt_angles), "degree"),
     }

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
+from tomodist.pictures.contact import draw_contact_sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,22 +38,28 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
     tomogram : Tomogram
         The store.
     label : str
-        With finished scores, labels and structures.
+        With finished structures.
 
     Returns
     -------
     list of Path
-        ``<store>_<label>_slices.png``, ``..._tilts.png`` and, where a threshold was chosen,
-        ``..._threshold.png``.
+        ``<store>_<label>_slices.png`` where there is a volume, ``..._tilts.png``; of located
+        structures ``..._contact.png``; where a threshold was chosen, ``..._threshold.png``.
     """
     stem = tomogram.path.with_suffix("")
-    drawn = [draw_slices(tomogram, label, stem.with_name(f"{stem.name}_{label}_slices.png"))]
-    if tomogram.has("tilt_series") and "source" in tomogram.attributes("tilt_series"):
-        drawn.append(draw_tilts(tomogram, label, stem.with_name(f"{stem.name}_{label}_tilts.png")))
-    if tomogram.has(f"curves/{label}"):
-        place = stem.with_name(f"{stem.name}_{label}_threshold.png")
-        drawn.append(draw_threshold(tomogram, label, place))
-    return drawn
+    has_images = "source" in tomogram.attributes("tilt_series")
+    located = "residual_per_tilt" in tomogram.dataset(f"structures/{label}")
+    wanted = {
+        "slices": (draw_slices, tomogram.has(f"labels/{label}")),
+        "tilts": (draw_tilts, has_images),
+        "contact": (draw_contact_sheet, has_images and located),
+        "threshold": (draw_threshold, tomogram.has(f"curves/{label}")),
+    }
+    return [
+        draw(tomogram, label, stem.with_name(f"{stem.name}_{label}_{name}.png"))
+        for name, (draw, there) in wanted.items()
+        if there
+    ]
 
 
 def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:

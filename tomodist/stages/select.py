@@ -120,7 +120,8 @@ def select_structures(
         **vars(selection),
     }
     units = [f"labels/{label}", f"structures/{label}"]
-    if all([tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]):  # asks each
+    current = [tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]
+    if all(current):
         return False
     plan = plan_labels(tomogram.grid, session.resources, brick)
     scores = tomogram.array(f"scores/{label}", "scale0/scores")

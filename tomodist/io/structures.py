@@ -1,0 +1,103 @@
+"""The columns of `structures/<label>`, whatever found the structures.
+
+Lengths are in Å; positions are measured from the centre of voxel 0. ``low_*`` is the lower corner
+of the box: the centre of its first voxel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.io.ome import AXES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.io.tables import Column
+    from tomodist.lift.tracks import Tracks
+
+_EACH = ["structure"]
+
+
+def place_columns(
+    center: FloatArray, low: FloatArray, size: FloatArray, voxel_size: float
+) -> dict[str, Column]:
+    """Number, centre, size and lower corner of every structure.
+
+    Parameters
+    ----------
+    center, low, size : ndarray, shape (n, 3), float64
+        z, y, x in voxels.
+    voxel_size : float
+        In Å.
+
+    Returns
+    -------
+    dict
+        Columns for `tomodist.io.tables.write_table`.
+    """
+    number = np.arange(1, len(center) + 1, dtype=np.uint32)
+    columns: dict[str, Column] = {"id": (_EACH, number, "")}
+    for prefix, values in (("", center), ("size_", size), ("low_", low)):
+        for k, axis in enumerate(AXES):
+            columns[f"{prefix}{axis}"] = (_EACH, values[:, k] * voxel_size, "angstrom")
+    return columns
+
+
+def support_columns(residual: FloatArray, geometry: TiltGeometry) -> dict[str, Column]:
+    """How many tilts support each structure, and how far its 2D boxes are.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (n_tilts, n), float64
+        In pixels; NaN where a tilt does not support a structure.
+    geometry : TiltGeometry
+        Of the tilts.
+
+    Returns
+    -------
+    dict
+        Columns; ``residual`` is the median over the tilts.
+    """
+    seen = np.isfinite(residual)
+    middle = np.full(residual.shape[1], np.nan)
+    for row in np.flatnonzero(seen.any(axis=0)):
+        middle[row] = np.median(residual[seen[:, row], row])
+    return {
+        "n_tilts": (_EACH, seen.sum(axis=0), ""),
+        "residual": (_EACH, middle, "pixel"),
+        "residual_per_tilt": ([*_EACH, "tilt"], residual.T.astype(np.float32), "pixel"),
+        "tilt_angle": (["tilt"], np.array(geometry.tilt_angles), "degree"),
+    }
+
+
+def track_columns(tracks: Tracks, geometry: TiltGeometry, grid: VolumeGrid) -> dict[str, Column]:
+    """Columns of tracks: as of other located structures, and how sure their centres are.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Objects.
+    geometry, grid
+        Of the tilts and of the volume.
+
+    Returns
+    -------
+    dict
+        Columns; ``box`` is the index of the 2D box on every tilt, -1 where there is none.
+    """
+    low = tracks.center - (tracks.size - 1) / 2
+    columns = place_columns(tracks.center, low, tracks.size, grid.voxel_size)
+    for k, axis in enumerate(AXES):
+        columns[f"sigma_{axis}"] = (_EACH, tracks.sigma[:, k] * grid.voxel_size, "angstrom")
+    columns |= support_columns(tracks.residual, geometry)
+    return columns | {"box": ([*_EACH, "tilt"], tracks.box.T.astype(np.int32), "")}
+
+
+def merit(table: xr.Dataset) -> npt.NDArray[Any]:
+    """How well structures are supported, for programs that ask: mean score, or number of tilts."""
+    return np.asarray(table["mean_score" if "mean_score" in table else "n_tilts"].values)

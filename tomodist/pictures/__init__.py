@@ -1,0 +1,5 @@
+"""Pictures of results as PNG files; row 0 of an image is at the bottom, as in IMOD."""
+
+from tomodist.pictures.results import draw_all, draw_reconstruction
+
+__all__ = ["draw_all", "draw_reconstruction"]

@@ -327,3 +327,13 @@ def test_a_model_of_a_tomogram_is_refused(data_dir: Path) -> None:
     )
     with pytest.raises(InputError, match=r"point 1: z is 32\.8754, between two sections"):
         problems.check(path)
+
+
+def test_a_model_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    """imodmodel looks for the end for ever if a file ends between two chunks."""
+    content = write_mod(tmp_path / "whole.mod").read_bytes()
+    path = tmp_path / "cut.mod"
+    for n in range(4, len(content)):
+        path.write_bytes(content[:n])
+        with pytest.raises(InputError, match=r"cut\.mod is no complete IMOD model"):
+            read_annotations(path, Problems())

@@ -167,6 +167,8 @@ def test_a_task_gets_the_boxes_of_its_tilt_only(whole: Tomogram, tmp_path: Path)
     one, all_of_them = len(pickle.dumps(source.of_tilt(0))), len(pickle.dumps(source))
     assert 1000 * 5 * 8 <= one < 1000 * 5 * 8 + 2000
     assert all_of_them > N_TILTS * 1000 * 5 * 8
+    again = pickle.loads(pickle.dumps(source.of_tilt(0)))
+    np.testing.assert_array_equal(again.boxes.size, source.boxes[0].size)
 
 
 def test_the_fingerprint_is_of_the_numbers_not_of_the_file(whole: Tomogram, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ class ImportedBoxes:
         for boxes in self.boxes:
             for array in (np.array(len(boxes)), boxes.center, boxes.size, boxes.score):
                 content.update(array.tobytes())
-        return {"form": self.form, **self.made, "boxes": content.hexdigest()}
+        boxes_made = {"n": self.n_boxes, "sha256": content.hexdigest()}
+        return {"form": self.form, **self.made, "boxes": boxes_made}
 
     def of_tilt(self, tilt: int) -> _BoxesOfTilt:
         """The boxes of one tilt."""

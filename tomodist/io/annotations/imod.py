@@ -15,6 +15,7 @@ https://bio3d.colorado.edu/imod/doc/binspec.html, asciispec.html, man/model2poin
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
 
 _HAS_ORIGIN = 1 << 14
 _CORNER = 0.5
+
+
+class _Strict(io.BytesIO):
+    """A file that does not end unnoticed: imodmodel would look for the last chunk for ever."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read all bytes that are asked for."""
+        content = super().read(size)
+        if size is not None and len(content) < size:
+            raise EOFError(f"it ends after {self.tell()} bytes, in the middle")
+        return content
 
 
 def read_mod(path: Path, problems: Problems) -> Annotations:
@@ -53,11 +65,11 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
     InputError
         If it is no such model, or cut short.
     """
-    from imodmodel import ImodModel  # 0.2 s, and most runs do without
+    from imodmodel.parsers import parse_model  # 0.2 s, and most runs do without
 
     try:
-        model = ImodModel.from_file(path)
-    except (struct.error, ValueError, OSError, MemoryError, OverflowError) as error:
+        model = parse_model(_Strict(path.read_bytes()))
+    except (EOFError, struct.error, ValueError, LookupError, OSError, MemoryError) as error:
         raise InputError(
             f"{path} is no complete IMOD model ({error}); copy it again, or convert it with "
             "model2point -object"

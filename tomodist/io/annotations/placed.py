@@ -128,7 +128,7 @@ def place_boxes(
         Tells all problems of the file.
     """
     _check_shapes(content, frame, problems)
-    if not content.rows:
+    if not content.rows and not problems.found:
         problems.add(f"holds no box ({content.form})", "give another file")
     rows = [row for row in content.rows if _scores(row, wanted)]
     if content.rows and not rows:

@@ -33,6 +33,8 @@ HOMES = {
     "dask": {"stages", "cluster"},
     "distributed": {"stages", "cluster"},
     "mrcfile": {"io"},
+    "starfile": {"io"},
+    "imodmodel": {"io"},
     "click": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"pictures"},

@@ -21,8 +21,10 @@ from tests.cli.materials import (
     tree,
     write_series,
 )
-from tests.cli.simulated import found_centers
+from tests.cli.simulated import VOXEL, farthest, found_centers
+from tests.cli.test_frames import Frame, raw_series
 from tests.io.test_annotations import imod_object, write_mod
+from tomodist.footprint import project_points
 from tomodist.io.store import Tomogram
 
 if TYPE_CHECKING:
@@ -172,6 +174,51 @@ def test_every_class_is_located_where_it_is(
         table = Tomogram.open(store).dataset(f"structures/{label}").load()
         assert table["n_tilts"].values.tolist() == [N_TILTS]
         assert float(table["residual"].max()) < worst
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("method", ["tracks", "votes"])
+def test_classes_that_overlap_stay_apart(store: Path, tmp_path: Path, method: str) -> None:
+    """A small bead inside of a large vesicle: both are there, each under its own name."""
+    lines = [f"{s.section},{s.y},{s.x},{size},{name}"
+             for s in seen() if s.name == "gold" for size, name in ((4, "bead"), (14, "vesicle"))]  # fmt: skip
+    path = tmp_path / "nested.csv"
+    path.write_text("\n".join(["section,y,x,diameter,class", *lines]) + "\n")
+    command = ("locate", store, "--boxes", path, "--method", method, "--overwrite", *THREADS)
+    assert tomodist(*command) == 0
+    for label, size in (("bead", 4), ("vesicle", 14)):
+        assert nearest(found_centers(store, label), 0) < 0.05
+        table = Tomogram.open(store).dataset(f"structures/{label}").load()
+        np.testing.assert_allclose(table["size_y"] / PIXEL, size, atol=0.01)
+        np.testing.assert_allclose(table["size_x"] / PIXEL, size, atol=2)
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("binning", [1, 2])
+def test_points_on_raw_images_of_a_lying_axis(tmp_path: Path, binning: int) -> None:
+    """Where the geometry of the raw images projects the true centres: nothing is resampled here."""
+    frame = Frame((88, 101), 84.0, shifted=True)
+    stack, truth = raw_series(tmp_path, frame)
+    raw = tmp_path / "raw.zarr"
+    alignment = ("--alignment", stack.with_suffix(".xf"))
+    assert ingest(stack, raw, 40, *alignment, "--no-resample") == 0
+    geometry, grid = Tomogram.open(raw).geometry, Tomogram.open(raw).grid
+    places = project_points(geometry.matrices(grid), truth / VOXEL)
+    lines = [f"1 {x + 0.5:.3f} {y + 0.5:.3f} {t}" for t, p in enumerate(places) for y, x in p]
+    points = tmp_path / "points.txt"
+    points.write_text("\n".join(lines) + "\n")
+    store = tmp_path / "aligned.zarr"
+    assert ingest(stack, store, 40 // binning, *alignment, "--bin", binning) == 0
+    size = ("--boxes-frame", "raw", "--diameter", 4 * VOXEL, "--label", "gold")
+    assert tomodist("locate", store, "--boxes", points, *size, *THREADS) == 0
+    found = found_centers(store)
+    assert len(found) == len(truth)
+    middles = [
+        np.array(Tomogram.open(s).grid.center) * VOXEL * b for s, b in ((raw, 1), (store, binning))
+    ]
+    assert farthest(truth - middles[0], found - middles[1]) < 0.05
+    mirrored = (truth - middles[0]) * (1, 1, -1)
+    assert farthest(mirrored, found - middles[1]) > 2
 
 
 @pytest.mark.usefixtures("without_pictures")

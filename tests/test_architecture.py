@@ -24,7 +24,7 @@ RANKS = (
     {"stages"},
     {"cluster"},
     {"pictures", "pipeline", "reconstruction", "evaluation"},
-    {"demo"},
+    {"demo", "experiments"},
     {"cli"},
 )
 HOMES = {

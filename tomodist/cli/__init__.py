@@ -26,6 +26,7 @@ COMMANDS = (
     "plan",
     "simulate",
     "demo",
+    "experiment",
 )
 
 _OF_THE_USER = (

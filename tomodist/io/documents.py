@@ -53,6 +53,23 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         draft.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    InputError
+        If the file holds none.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it, or give another") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, but must hold a JSON object")
+    return content
+
+
 def _valid(value: Any) -> Any:  # noqa: ANN401 -- any plain value
     if isinstance(value, dict):
         return {key: _valid(one) for key, one in value.items()}

@@ -1,0 +1,1 @@
+"""The experiments' commands: one small file for each, loaded only when it is called."""

@@ -21,7 +21,7 @@ RANKS = (
     {"geometry", "footprint", "metrics"},
     {"plan", "kernels", "simulate"},
     {"detect", "io", "lift"},
-    {"stages"},
+    {"stages", "agreement"},
     {"cluster"},
     {"pictures", "pipeline", "reconstruction", "evaluation"},
     {"demo", "experiments"},

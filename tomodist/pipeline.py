@@ -9,6 +9,7 @@ Each step is skipped where its result is there already, made from the same input
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tempfile
 from collections.abc import Sequence
@@ -19,28 +20,32 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from tomodist.agreement import stored_consistency
 from tomodist.cluster import open_session
 from tomodist.detect.boxes import Boxes, fill
 from tomodist.errors import ExistsError, InputError
 from tomodist.io.store import Tomogram, check_label
 from tomodist.lift.backproject import Lifting, Votes
+from tomodist.lift.balanced import BalancedVotes
 from tomodist.lift.edges import RefinedEdges
 from tomodist.lift.seen import LinkRule
 from tomodist.stages.adopt import adopt_maps
-from tomodist.stages.backproject import backproject_maps, plan_scores
+from tomodist.stages.backproject import backproject_maps, plan_scores, scores_are
 from tomodist.stages.detect import MapSource, detect_maps
 from tomodist.stages.ingest import describe_series, lazy_images
 from tomodist.stages.lazy import as_dask
 from tomodist.stages.link import link_structures
-from tomodist.stages.select import Selection, plan_labels, select_structures
-from tomodist.stages.threshold import choose_threshold_of, keep_curve, stored_threshold
+from tomodist.stages.select import Evidence, Selection, plan_labels, select_structures
+from tomodist.stages.threshold import choose_threshold_of, keep_curve, stored_curve
 
 if TYPE_CHECKING:
     from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.lift.threshold import ThresholdCurve
     from tomodist.plan import Plan, Resources
     from tomodist.stages.execute import Session
 
 LocateMethod = Literal["tracks", "votes"]
+VotesKind = Literal["balanced", "plain"]
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,23 @@ class Task:
     parameters : dict
         The lifting's parameters as plain values.
     threshold : float, optional
-        On the scores; by default the one whose reprojection agrees best.
+        On the scores; by default the one whose reprojection agrees best. On balanced votes it is a
+        share, 0 to 1.
     min_voxels, min_tilts : int
         Smaller or less supported structures are dropped.
     triangulate : bool
         Centres from the 2D boxes rather than from the centre of mass.
+    own_thresholds : bool
+        Every structure gets a threshold of its own, not below the common one.
+    exclude : tuple of int, or "auto"
+        Tilts that take no part; or those that disagree with the rest.
     brick, tilts_per_task : optional
         Fixed instead of planned.
 
     Raises
     ------
     InputError
-        If the threshold is negative or no number.
+        If the threshold is negative or no number, or there is no such tilt.
     """
 
     label: str
@@ -80,12 +90,34 @@ class Task:
     min_voxels: int = 1
     min_tilts: int = 0
     triangulate: bool = False
+    own_thresholds: bool = False
+    exclude: tuple[int, ...] | Literal["auto"] = ()
     brick: Sequence[int] | None = None
     tilts_per_task: int | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold < math.inf:
             raise InputError(f"--threshold is {self.threshold}; it must be a number, 0 or more")
+        if self.shares and self.threshold is not None and self.threshold >= 1:
+            raise InputError(
+                f"--threshold is {self.threshold:g}, but balanced votes are shares: give a number "
+                "below 1, or --votes plain"
+            )
+        if self.exclude != "auto":
+            _check_excluded(self.exclude, self.lifting.geometry.n_tilts)
+
+    @property
+    def shares(self) -> bool:
+        """Whether scores are shares of the tilts rather than numbers of them."""
+        return isinstance(self.lifting, BalancedVotes)
+
+    def without(self, excluded: Sequence[int]) -> tuple[tuple[int, ...], Lifting]:
+        """The tilts that are left, and the lifting of these."""
+        n_tilts = self.lifting.geometry.n_tilts
+        tilts = tuple(t for t in range(n_tilts) if t not in set(excluded))
+        lifting: Any = self.lifting  # a dataclass, whichever it is
+        geometry = lifting.geometry.select(tilts)
+        return tilts, dataclasses.replace(lifting, geometry=geometry) if excluded else lifting
 
     def plans(self, resources: Resources) -> list[Plan]:
         """What the steps over volumes would cost.
@@ -101,6 +133,14 @@ class Task:
         return [scores, plan_labels(self.lifting.grid, resources)]
 
 
+def _check_excluded(exclude: Sequence[int], n_tilts: int) -> None:
+    wrong = [t for t in exclude if not 0 <= t < n_tilts]
+    if wrong:
+        raise InputError(f"--exclude-tilts {wrong[0]}: the series has tilts 0 to {n_tilts - 1}")
+    if len(set(exclude)) >= n_tilts:
+        raise InputError(f"--exclude-tilts leaves none of the {n_tilts} tilts; name fewer")
+
+
 @dataclass(frozen=True)
 class LinkTask:
     """Locating objects by tracks: no volume is made.
@@ -113,11 +153,14 @@ class LinkTask:
         Where the 2D boxes come from.
     rule : LinkRule
         Which of them belong together.
+    exclude : tuple of int
+        Tilts that take no part.
     """
 
     label: str
     source: MapSource
     rule: LinkRule
+    exclude: tuple[int, ...] = ()
 
     def plans(self, _: Resources) -> list[Plan]:
         """No step over a volume."""
@@ -157,13 +200,29 @@ def open_tilt_series(path: str | Path, **options: Any) -> xr.DataArray:  # noqa:
     return images.assign_attrs(geometry=geometry.to_dict(), grid=grid.to_dict())
 
 
-def segmentation(tomogram: Tomogram, label: str, source: MapSource, **options: Any) -> Task:  # noqa: ANN401
+def segmentation(
+    tomogram: Tomogram,
+    label: str,
+    source: MapSource,
+    votes: VotesKind = "balanced",
+    *,
+    sectors: int = BalancedVotes.sectors,
+    coverage: bool = False,
+    own_thresholds: bool = True,
+    **options: Any,  # noqa: ANN401
+) -> Task:
     """Algorithm 1: votes, and the threshold whose reprojection agrees best.
 
     Parameters
     ----------
     tomogram, label, source
         See `Task`.
+    votes : {"balanced", "plain"}
+        As in `tomodist.lift.balanced`, or as in the paper.
+    sectors, coverage
+        Of balanced votes.
+    own_thresholds : bool
+        Whether every structure gets a threshold of its own.
     **options
         The other fields of `Task`.
 
@@ -171,8 +230,15 @@ def segmentation(tomogram: Tomogram, label: str, source: MapSource, **options: A
     -------
     Task
     """
-    lifting = Votes(tomogram.geometry, tomogram.grid)
-    return Task(check_label(label), source, lifting, {"lifting": "votes"}, **options)
+    geometry, grid = tomogram.geometry, tomogram.grid
+    lifting: Lifting = Votes(geometry, grid)
+    parameters: dict[str, Any] = {"lifting": "votes"}
+    if votes == "balanced":
+        lifting = BalancedVotes(geometry, grid, sectors, coverage)
+        parameters = {"lifting": "balanced votes", "sectors": sectors, "coverage": coverage}
+    return Task(
+        check_label(label), source, lifting, parameters, own_thresholds=own_thresholds, **options
+    )
 
 
 def edge_detection(
@@ -252,6 +318,7 @@ def tracking(
     *,
     min_tilts: int | None = None,
     tolerance: float = LinkRule.tolerance,
+    exclude: Sequence[int] = (),
 ) -> LinkTask:
     """Algorithm 3 without a volume: 2D boxes linked across tilts, each track one object.
 
@@ -263,13 +330,16 @@ def tracking(
         Objects seen in fewer tilts are dropped; by default a quarter of the tilts.
     tolerance : float
         In pixels; see `LinkRule`.
+    exclude : sequence of int
+        Tilts that take no part.
 
     Returns
     -------
     LinkTask
     """
     rule = LinkRule(_enough(tomogram, min_tilts), tolerance)
-    return LinkTask(check_label(label), source, rule)
+    _check_excluded(exclude, tomogram.geometry.n_tilts)
+    return LinkTask(check_label(label), source, rule, tuple(sorted(set(exclude))))
 
 
 def _enough(tomogram: Tomogram, min_tilts: int | None) -> int:
@@ -308,24 +378,94 @@ def run_task(
     _check_method(tomogram, task, overwrite=overwrite)
     detect_maps(session, tomogram, task.label, task.source, overwrite=overwrite)
     if isinstance(task, LinkTask):
-        link_structures(session, tomogram, task.label, task.rule, overwrite=overwrite)
+        link_structures(
+            session, tomogram, task.label, task.rule, exclude=task.exclude, overwrite=overwrite
+        )
         return None
+    _make_scores(session, tomogram, task, overwrite=overwrite)
+    evidence = Evidence.of(tomogram, task.label)
+    threshold = task.threshold
+    if threshold is None:
+        threshold = float(_curve(session, tomogram, task, evidence, overwrite=overwrite).best)
+    elif task.shares:
+        threshold *= evidence.levels
+    selection = Selection(
+        threshold, task.min_voxels, task.min_tilts, task.triangulate, task.own_thresholds
+    )
+    select_structures(session, tomogram, task.label, selection, overwrite=overwrite)
+    return threshold * evidence.scale
+
+
+def _make_scores(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool) -> None:
+    """Backproject the tilts that take part.
+
+    Those that disagree are known only after all have been lifted together; then the rest is lifted
+    again. The scores say of which tilts they are, so an interrupted run goes on at either time.
+    """
+    if task.exclude != "auto":
+        excluded = tuple(sorted(set(task.exclude)))
+        _backproject(session, tomogram, task, excluded, overwrite=overwrite)
+        return
+    unit = f"scores/{task.label}"
+    if tomogram.has(unit):
+        excluded = tuple(tomogram.attributes(unit).get("excluded", ()))
+        if excluded and scores_are(tomogram, task.label, *_scored(task, excluded)):
+            return
+    _backproject(session, tomogram, task, (), overwrite=overwrite)
+    _curve(session, tomogram, task, Evidence.of(tomogram, task.label), overwrite=True)
+    agreement = stored_consistency(tomogram, task.label)
+    excluded = tuple(np.flatnonzero(agreement[2].disagrees).tolist()) if agreement else ()
+    if excluded:
+        words = ", ".join(map(str, excluded))
+        session.progress.message(f"tilts that disagree with the rest are left out: {words}")
+        _backproject(session, tomogram, task, excluded, overwrite=True)
+
+
+def _scored(task: Task, excluded: tuple[int, ...]) -> tuple[Lifting, dict[str, Any]]:
+    """The lifting of the tilts that are left, and what determines the scores."""
+    parameters = dict(task.parameters)
+    if excluded or task.exclude:
+        how = "auto" if task.exclude == "auto" else "given"
+        parameters |= {"exclude": how, "excluded": list(excluded)}
+    return task.without(excluded)[1], parameters
+
+
+def _backproject(
+    session: Session,
+    tomogram: Tomogram,
+    task: Task,
+    excluded: tuple[int, ...],
+    *,
+    overwrite: bool,
+) -> None:
+    lifting, parameters = _scored(task, excluded)
     backproject_maps(
         session,
         tomogram,
         task.label,
-        task.lifting,
-        task.parameters,
+        lifting,
+        parameters,
+        tilts=task.without(excluded)[0] if excluded else None,
         brick=task.brick,
         tilts_per_task=task.tilts_per_task,
         overwrite=overwrite,
     )
-    threshold = task.threshold
-    if threshold is None:
-        threshold = _best_threshold(session, tomogram, task, overwrite=overwrite)
-    selection = Selection(threshold, task.min_voxels, task.min_tilts, task.triangulate)
-    select_structures(session, tomogram, task.label, selection, overwrite=overwrite)
-    return threshold
+
+
+def _curve(
+    session: Session, tomogram: Tomogram, task: Task, evidence: Evidence, *, overwrite: bool
+) -> ThresholdCurve:
+    """The threshold curve, from an earlier run or now."""
+    found = stored_curve(tomogram, task.label, overwrite=overwrite)
+    if found is not None:
+        return found
+    scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
+    grid = task.lifting.grid
+    curve = choose_threshold_of(
+        session, scores, evidence.maps, evidence.geometry, grid, evidence.levels
+    )
+    keep_curve(tomogram, task.label, curve, evidence.tilts, evidence.scale)
+    return curve
 
 
 def _check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool) -> None:
@@ -340,17 +480,6 @@ def _check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool)
             f"{tomogram.path}: {unit} exists and was found by {method}; use --overwrite to replace "
             "it, or another --label"
         )
-
-
-def _best_threshold(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool) -> float:
-    found = stored_threshold(tomogram, task.label, overwrite=overwrite)
-    if found is not None:
-        return found
-    scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
-    maps = tomogram.array(f"maps/{task.label}", "maps")
-    curve = choose_threshold_of(session, scores, maps, task.lifting.geometry, task.lifting.grid)
-    keep_curve(tomogram, task.label, curve)
-    return curve.best
 
 
 def locate(
@@ -426,7 +555,8 @@ def locate(
         if threshold is None:
             scores = tomogram.array("scores/located", "scale0/scores")
             stored = tomogram.array("maps/located", "maps")
-            threshold = choose_threshold_of(session, scores, stored, geometry, grid).best
+            levels = geometry.n_tilts
+            threshold = choose_threshold_of(session, scores, stored, geometry, grid, levels).best
         selection = Selection(threshold, min_voxels, min_tilts, triangulate=True)
         select_structures(session, tomogram, "located", selection)
         return tomogram.dataset("structures/located").load()

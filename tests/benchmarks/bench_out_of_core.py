@@ -147,7 +147,8 @@ def _steps(session: Session, tomogram: Tomogram, votes: Votes, folder: Path) -> 
     def threshold() -> None:
         scores = tomogram.array("scores/beads", "scale0/scores")
         maps = tomogram.array("maps/beads", "maps")
-        found["T"] = choose_threshold_of(session, scores, maps, votes.geometry, votes.grid).best
+        of_votes = (votes.geometry, votes.grid, votes.geometry.n_tilts)
+        found["T"] = choose_threshold_of(session, scores, maps, *of_votes).best
 
     return {
         "backproject": lambda: backproject_maps(session, tomogram, "beads", votes, {}),

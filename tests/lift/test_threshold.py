@@ -70,12 +70,15 @@ def test_a_tilt_without_marks_agrees_only_with_an_empty_reprojection() -> None:
     counts[1, 0] = (9, 0, 5)  # nothing is marked
     curve = curve_of(counts)
     assert curve.iou.tolist() == [[5 / 10, 3 / 6], [0.0, 0.0]]
+    assert curve.precision.tolist() == [[5 / 9, 1.0], [0.0, 0.0]]
+    assert curve.recall.tolist() == [[5 / 6, 3 / 6], [1.0, 1.0]]
     counts[1, 0] = (9, 5, 0)
     assert curve_of(counts).iou[1].tolist() == [0.0, 1.0]
 
 
 def test_the_lowest_of_equal_thresholds_is_taken() -> None:
-    curve = ThresholdCurve(np.array([[0.2, 0.6, 0.6], [0.4, 0.6, 0.6]]))
+    iou = np.array([[0.2, 0.6, 0.6], [0.4, 0.6, 0.6]])
+    curve = ThresholdCurve(iou, iou, iou)
     assert curve.best == 1
     assert curve.score.tolist() == pytest.approx([0.3, 0.6, 0.6])
     assert curve.thresholds.tolist() == [0, 1, 2]
@@ -91,5 +94,7 @@ def test_no_marked_pixel_is_refused() -> None:
 @pytest.mark.parametrize("votes", [[-2, 0], [0, 4]], ids=["negative", "more than tilts"])
 def test_votes_of_other_tilts_are_refused(votes: list[int]) -> None:
     largest, maps = np.array([[votes]], np.int16), np.zeros((1, 1, 2), np.uint8)
-    with pytest.raises(InputError, match=f"there are 3 tilts, but votes from {votes[0]} to"):
+    with pytest.raises(
+        InputError, match=f"scores go up to 3, but there are some from {votes[0]} to"
+    ):
         count_agreement(largest, maps, 3)

@@ -250,7 +250,9 @@ def test_the_threshold_is_the_same_for_any_tiles(tmp_path: Path) -> None:
         maps = tomogram.array("maps/blobs", "maps")
         for n, memory in ((1, 4096), (7, 4096), (1, 500)):
             limited = Session(Resources(1, n, memory * MiB))
-            curves.append(choose_threshold_of(limited, scores, maps, geometry, grid).iou)
+            curves.append(
+                choose_threshold_of(limited, scores, maps, geometry, grid, geometry.n_tilts).iou
+            )
     assert np.array_equal(curves[0], curves[1])
     assert np.array_equal(curves[0], curves[2])
 

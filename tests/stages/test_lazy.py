@@ -212,7 +212,9 @@ def test_volumes_have_dims_coordinates_and_their_place(case: Case) -> None:
     assert volume.shape == grid.shape
     for axis in volume.dims:
         np.testing.assert_array_equal(volume[axis].values, grid.axis(str(axis)))
-    assert volume.attrs == {"voxel_size": grid.voxel_size, "center": list(grid.center)}
+    noted = {"voxel_size": grid.voxel_size, "center": list(grid.center)}
+    assert {name: volume.attrs[name] for name in noted} == noted
+    assert volume.attrs["levels"] == geometry.n_tilts
     images = tomodist.project(volume, geometry)  # finds its grid on the volume
     assert images["tilt_angle"].values.tolist() == list(geometry.tilt_angles)
     expected = tomodist.project(volume.values, geometry, grid=grid)

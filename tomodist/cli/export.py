@@ -28,7 +28,7 @@ FORMATS = ("star", "csv", "mrc", "zarr", "copick", "ndjson")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), required=True)
 @click.option(
     "--volume",
-    type=click.Choice(["mask", "labels", "scores"]),
+    type=click.Choice(["mask", "labels", "scores", "shares"]),
     help="Which volume of a label, for mrc and zarr (scores only). [default: mask]",
 )
 @click.option("--user", default="tomodist", show_default=True, help="Of copick's picks.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -53,11 +54,12 @@ def command(
     tasks: list[Task | LinkTask] = []
     for name, source in given.sources(tomogram, label, "box").items():
         if method == "votes":
-            task = localisation(tomogram, name, source, min_tilts=min_tilts, **run.of_task())
-            tasks.append(task)
+            options = run.of_task()
+            tasks.append(localisation(tomogram, name, source, min_tilts=min_tilts, **options))
             continue
-        some = {} if tolerance is None else {"tolerance": tolerance}
-        tasks.append(tracking(tomogram, name, source, min_tilts=min_tilts, **some))
+        task = tracking(tomogram, name, source, min_tilts=min_tilts, exclude=run.excluded)
+        rule = task.rule if tolerance is None else replace(task.rule, tolerance=tolerance)
+        tasks.append(replace(task, rule=rule))
     run_or_plan(tomogram, tasks, run)
 
 
@@ -66,6 +68,7 @@ def _check_options(method: LocateMethod, tolerance: float | None, run: RunOption
     given = {
         "--threshold": run.threshold is not None,
         "--min-voxels": run.min_voxels != 1,
+        "--exclude-tilts auto": run.exclude == "auto",
         "--brick": run.brick is not None,
         "--tilts-per-task": run.tilts_per_task is not None,
     }

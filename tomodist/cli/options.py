@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -59,6 +59,28 @@ class Brick(click.ParamType):  # type: ignore[type-arg]
         return parts
 
 
+class Tilts(click.ParamType):  # type: ignore[type-arg]
+    """Numbers of tilts such as ``0,7,38``, or ``auto``."""
+
+    name = "tilts"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, ...] | Literal["auto"]:
+        """Parse it."""
+        if isinstance(value, tuple):
+            return value
+        words = [word for word in str(value).replace(" ", "").split(",") if word]
+        if words == ["auto"]:
+            return "auto"
+        if not all(word.isdecimal() for word in words):
+            self.fail(f"{value!r} is not numbers of tilts like 0,7,38, or auto", param, ctx)
+        return tuple(map(int, words))
+
+
 def cluster_options(command: Command) -> Command:
     """Where the work runs: --cluster, --workers, --memory."""
     options = [
@@ -98,10 +120,16 @@ class RunOptions(WorkOptions):
 
     threshold: float | None
     min_voxels: int
+    exclude: tuple[int, ...] | Literal["auto"]
+
+    @property
+    def excluded(self) -> tuple[int, ...]:
+        """Tilts that are named."""
+        return () if self.exclude == "auto" else self.exclude
 
     def of_task(self) -> dict[str, Any]:
         """Those that are fields of `tomodist.pipeline.Task`."""
-        names = ("threshold", "min_voxels", "brick", "tilts_per_task")
+        names = ("threshold", "min_voxels", "exclude", "brick", "tilts_per_task")
         return {name: getattr(self, name) for name in names}
 
 
@@ -135,9 +163,17 @@ def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
         click.option(
             "--threshold",
             type=float,
-            help="On the votes. [default: where reprojection fits best; for edges, tilts / 5]",
+            help="On the votes; of balanced votes a share, 0 to 1. [default: where reprojection "
+            "fits best; for edges, tilts / 5]",
         ),
         click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
+        click.option(
+            "--exclude-tilts",
+            "exclude",
+            type=Tilts(),
+            default="",
+            help="Tilts that take no part, such as 0,7,38 (from 0); or auto: those that disagree.",
+        ),
     ]
     return _apply(options, work_options(gathered(RunOptions, "run", command)))
 

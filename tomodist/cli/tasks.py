@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
+import numpy as np
 
 from tomodist.cli.console import print_line, print_table
 from tomodist.cli.options import Command, RunOptions, WorkOptions, gathered, session_of
@@ -128,6 +129,7 @@ def run_or_plan(
     for task, threshold in zip(tasks, thresholds, strict=True):
         pictures = draw_all(tomogram, task.label)
         print_structures(tomogram, task.label, threshold)
+        print_disagreeing(tomogram, task.label)
         for picture in pictures:
             print_line(f"picture: {picture}")
 
@@ -190,13 +192,36 @@ def print_structures(
     n = table.sizes["structure"]
     shown = [(head, value) for head, column, value in _COLUMNS if column is None or column in table]
     rows = [[value(table.isel(structure=k)) for _, value in shown] for k in range(min(n, most))]
-    how = "linked across tilts" if threshold is None else f"votes > {threshold:g}"
+    how = "linked across tilts" if threshold is None else f"score > {threshold:.3g}"
     print_table(f"{n} structures of {label}, {how}", [head for head, _ in shown], rows)
     if n > most:
         print_line(f"... and {n - most} more; `tomodist export` writes them all")
     located = "residual" in table and n
     quality = f", median residual: {table['residual'].median().item():.2f} px" if located else ""
     print_line(f"structures: {n}{quality}, store: {tomogram.path}")
+
+
+def print_disagreeing(tomogram: Tomogram, label: str) -> None:
+    """Name the tilts that disagree with the rest, where a threshold was chosen."""
+    from tomodist.agreement import stored_consistency
+
+    found = stored_consistency(tomogram, label)
+    if found is None:
+        return
+    tilts, angles, consistency = found
+    rows = [
+        (
+            tilts[k],
+            f"{angles[k]:.1f}°",
+            consistency.iou[k],
+            consistency.expected[k],
+            consistency.reason(k),
+        )
+        for k in np.flatnonzero(consistency.disagrees).tolist()
+    ]
+    if rows:
+        head = ("tilt", "angle", "IoU", "of its neighbours", "because")
+        print_table("tilts that disagree with the rest (--exclude-tilts)", head, rows)
 
 
 def _whole(name: str) -> Callable[[xr.Dataset], object]:
@@ -220,7 +245,9 @@ _COLUMNS: tuple[tuple[str, str | None, Callable[[xr.Dataset], object]], ...] = (
     ("± z, y, x (Å)", "sigma_z", _triple("sigma_z", "sigma_y", "sigma_x")),
     ("size z, y, x (Å)", None, _triple("size_z", "size_y", "size_x")),
     ("voxels", "n_voxels", _whole("n_voxels")),
-    ("score", "mean_score", _real("mean_score", 1)),
+    ("score", "mean_score", _real("mean_score", 2)),
+    ("threshold", "threshold", _real("threshold", 2)),
+    ("stability", "stability", _real("stability", 2)),
     ("tilts", "n_tilts", _whole("n_tilts")),
     ("residual (px)", "residual", _real("residual", 2)),
 )

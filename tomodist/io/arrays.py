@@ -127,6 +127,38 @@ class ArrayHandle:
             raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
 
 
+@dataclass(frozen=True)
+class SomeTilts:
+    """Some images of a stored stack (tilt, y, x), numbered anew from 0.
+
+    A series without some of its tilts is lifted like any other: its geometry is
+    `TiltGeometry.select(tilts)`, its images are these.
+
+    Parameters
+    ----------
+    stack : ArrayHandle
+        All images.
+    tilts : tuple of int
+        Which of them, in this order.
+    """
+
+    stack: ArrayHandle
+    tilts: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self.stack.dtype
+
+    def read(self, *window: tuple[int, int]) -> AnyArray:
+        """Read a window, as `ArrayHandle.read` does."""
+        chosen = self.tilts[slice(*window[0])] if window else self.tilts
+        return np.concatenate([self.stack.read((t, t + 1), *window[1:]) for t in chosen])
+
+
+Stack = ArrayHandle | SomeTilts
+
+
 def create_array(
     path: Path,
     shape: Sequence[int],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.arrays import Stack
 
 Range = tuple[int, int]
 TILT_CHUNK = (1, 512, 512)  # rows of a brick, and half to all of the columns that it sees
@@ -106,7 +107,7 @@ def create_volume(
     return create_array(path, grid.shape, dtype, dims=AXES, brick=fitting)
 
 
-def image_reader(stack: ArrayHandle) -> Callable[[int, Range, Range], npt.NDArray[Any]]:
+def image_reader(stack: Stack) -> Callable[[int, Range, Range], npt.NDArray[Any]]:
     """A way to read windows of stored images, as `tomodist.lift.windows` wants it."""
 
     def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:

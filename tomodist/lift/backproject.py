@@ -48,6 +48,18 @@ class Lifting(Protocol):
         """Type of the scores."""
 
     @property
+    def levels(self) -> int | None:
+        """The highest score, of whole-number scores."""
+
+    @property
+    def scale(self) -> float:
+        """From stored scores to what people are told."""
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+
+    @property
     def may_group(self) -> bool:
         """Whether contributions of groups of tilts can be added up."""
 
@@ -82,6 +94,21 @@ class Votes:
     def dtype(self) -> np.dtype[Any]:
         """uint8 up to 255 tilts, else uint16."""
         return votes_dtype(self.geometry.n_tilts)
+
+    @property
+    def levels(self) -> int:
+        """The highest score: all tilts."""
+        return self.geometry.n_tilts
+
+    @property
+    def scale(self) -> float:
+        """They are told as they are."""
+        return 1.0
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+        return self.dtype.itemsize
 
     @property
     def may_group(self) -> bool:
@@ -163,6 +190,20 @@ class WeightedMean:
     def dtype(self) -> np.dtype[Any]:
         """float32."""
         return np.dtype(np.float32)
+
+    @property
+    def levels(self) -> None:
+        """Scores are no whole numbers."""
+
+    @property
+    def scale(self) -> float:
+        """They are told as they are."""
+        return 1.0
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution: sums and weights."""
+        return 2 * self.dtype.itemsize
 
     @property
     def may_group(self) -> bool:

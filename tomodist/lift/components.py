@@ -46,6 +46,8 @@ class Measures:
         Sum of score times index (z, y, x).
     highest : ndarray, shape (n,), float64
         Largest score.
+    n_sure : ndarray, shape (n,), int64
+        Voxels that would stay at a threshold higher by some margin.
     """
 
     first: npt.NDArray[np.int64]
@@ -55,6 +57,7 @@ class Measures:
     weight: FloatArray
     moment: FloatArray
     highest: FloatArray
+    n_sure: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.first)
@@ -89,7 +92,12 @@ def label_brick(scores: AnyArray, threshold: float) -> LabelArray:
 
 
 def measure(
-    labels: LabelArray, scores: AnyArray, start: Sequence[int], shape: Sequence[int]
+    labels: LabelArray,
+    scores: AnyArray,
+    start: Sequence[int],
+    shape: Sequence[int],
+    sure: npt.ArrayLike = np.inf,
+    n: int | None = None,
 ) -> Measures:
     """Measure the local components of a brick.
 
@@ -101,13 +109,18 @@ def measure(
         The scores.
     start, shape : sequence of int
         First voxel of the brick, and shape of the whole volume.
+    sure : float or ndarray, shape (n,)
+        Scores above which voxels count as sure; of every component its own.
+    n : int, optional
+        Number of rows; by default the largest label.
 
     Returns
     -------
     Measures
         Row k is label k + 1.
     """
-    rows = _no_rows(int(labels.max()))
+    rows = _no_rows(int(labels.max()) if n is None else n)
+    limit = np.broadcast_to(np.asarray(sure, np.float64), len(rows))
     for k, (layer, values) in enumerate(zip(labels, scores, strict=True)):
         y, x = np.nonzero(layer)
         index = np.stack([np.full_like(y, k), y, x], axis=1) + np.asarray(start)
@@ -116,7 +129,9 @@ def measure(
         flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
         ones = np.ones(len(group), np.int64)
         moment = score[:, None] * index
-        _accumulate(rows, group, Measures(flat, ones, index, index, score, moment, score))
+        n_sure = (score > limit[group]).astype(np.int64)
+        parts = Measures(flat, ones, index, index, score, moment, score, n_sure)
+        _accumulate(rows, group, parts)
     return rows
 
 
@@ -175,6 +190,29 @@ def merge(
     return structures, numbers
 
 
+def combine(
+    measures: Mapping[Index, Measures], numbers: Mapping[Index, LabelArray], n: int
+) -> Measures:
+    """Sum up the components of all bricks by the number of their structure.
+
+    Parameters
+    ----------
+    measures : mapping
+        Of every brick; row k is its local label k + 1.
+    numbers : mapping
+        Of every brick, from `merge`.
+    n : int
+        Number of structures.
+
+    Returns
+    -------
+    Measures
+        Row k is structure k + 1.
+    """
+    group = [numbers[brick][1:].astype(np.int32) - 1 for brick in measures]
+    return _combine(list(measures.values()), np.concatenate([np.zeros(0, np.int32), *group]), n)
+
+
 def _combine(parts: Sequence[Measures], group: npt.NDArray[np.int32], n: int) -> Measures:
     """Sum up the rows of each group."""
     rows = _no_rows(n)
@@ -194,6 +232,7 @@ def _no_rows(n: int) -> Measures:
         np.zeros(n),
         np.zeros((n, 3)),
         np.full(n, -np.inf),
+        np.zeros(n, np.int64),
     )
 
 
@@ -206,6 +245,7 @@ def _accumulate(total: Measures, group: npt.NDArray[Any], rows: Measures) -> Non
     np.add.at(total.weight, group, rows.weight)
     np.add.at(total.moment, group, rows.moment)
     np.maximum.at(total.highest, group, rows.highest)
+    np.add.at(total.n_sure, group, rows.n_sure)
 
 
 def _sort(structures: Measures) -> tuple[Measures, npt.NDArray[np.int64]]:

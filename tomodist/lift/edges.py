@@ -87,6 +87,21 @@ class RefinedEdges:
         return votes_dtype(self.geometry.n_tilts)
 
     @property
+    def levels(self) -> int:
+        """The highest score: all tilts."""
+        return self.geometry.n_tilts
+
+    @property
+    def scale(self) -> float:
+        """They are told as they are."""
+        return 1.0
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+        return self.dtype.itemsize
+
+    @property
     def may_group(self) -> bool:
         """Refinement needs the marks of all tilts at once."""
         return False

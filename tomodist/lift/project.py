@@ -16,10 +16,10 @@ from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset, visible_window
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
-from tomodist.lift.windows import Range
+from tomodist.lift.windows import Range, window_bounds
 
 if TYPE_CHECKING:
-    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
 
 ProjectionKind = Literal["binary", "max", "sum"]
 Window = tuple[Range, ...]
@@ -84,6 +84,46 @@ def project_tile(
         projected = projected.astype(np.int16)
         projected -= 1
     return projected
+
+
+def largest_in_windows(
+    scores: npt.NDArray[Any],
+    start: Sequence[int],
+    matrices: FloatArray,
+    image_shape: Sequence[int],
+    largest: int,
+) -> tuple[npt.NDArray[np.int16], IntArray]:
+    """The largest score along each ray through a brick, where the brick is seen.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx), integer
+        0 to `largest`.
+    start : sequence of int
+        First voxel (z, y, x) of the brick.
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices of the whole volume.
+    image_shape : sequence of int
+        Height and width of the images.
+    largest : int
+        No score is larger.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, n_rows, n_columns), int16
+        Per tilt, from the first pixel of its window; -1 where the ray misses the brick.
+    ndarray, shape (n_tilts, 2, 2), int64
+        Windows: (first, last + 1) along rows and columns. Rows may lie beyond the image.
+    """
+    stop = [a + n for a, n in zip(start, scores.shape, strict=True)]
+    bounds, rows_only = window_bounds(matrices, start, stop, image_shape)
+    n_rows, n_columns = np.maximum(bounds[:, :, 1] - bounds[:, :, 0], 1).max(axis=0).tolist()
+    images = aligned_zeros((len(matrices), n_columns, n_rows), _working_type("max", largest))
+    brick = _as_rows("max", scores, images.dtype)
+    origin = np.ascontiguousarray(bounds[:, :, 0])
+    first = np.asarray(start, np.int64)
+    _call("max", brick, first, matrices, origin, images, rows_only=rows_only)
+    return swapped(images).astype(np.int16) - np.int16(1), bounds
 
 
 def _working_type(kind: ProjectionKind, largest: int) -> npt.DTypeLike:

@@ -31,13 +31,14 @@ class ThresholdCurve:
 
     Parameters
     ----------
-    iou : ndarray, shape (n_tilts, n_thresholds), float64
-        IoU of map and reprojection, per tilt.
+    iou, precision, recall : ndarray, shape (n_tilts, n_thresholds), float64
+        Of map and reprojection, per tilt: their IoU, the share of the reprojection that is marked,
+        and the share of the marks that is reprojected.
 
     Attributes
     ----------
     thresholds : ndarray, shape (n_thresholds,), int64
-        T = 0 .. n_tilts - 1; a voxel is structure if its votes exceed T.
+        T = 0 .. the highest possible score - 1; a voxel is structure if its score exceeds T.
     score : ndarray, shape (n_thresholds,), float64
         Mean IoU over the tilts.
     best : int
@@ -45,6 +46,8 @@ class ThresholdCurve:
     """
 
     iou: FloatArray
+    precision: FloatArray
+    recall: FloatArray
 
     @property
     def thresholds(self) -> CountArray:
@@ -65,16 +68,16 @@ class ThresholdCurve:
 def count_agreement(
     largest: npt.NDArray[Any], maps: npt.NDArray[Any], n_thresholds: int
 ) -> CountArray:
-    """Histograms of the largest vote along each pixel's rays, by map value.
+    """Histograms of the largest score along each pixel's rays, by map value.
 
     Parameters
     ----------
     largest : ndarray, shape (n_tilts, h, w), int16
-        Max-projection of the votes; -1 where the ray misses the volume.
+        Max-projection of the scores; -1 where the ray misses the volume.
     maps : ndarray, shape (n_tilts, h, w), bool or uint8
         0, 1 or 2 (not measured).
     n_thresholds : int
-        Number of tilts of the series: votes are 0 .. n_thresholds.
+        The highest possible score: of votes, the number of tilts.
 
     Returns
     -------
@@ -84,12 +87,12 @@ def count_agreement(
     Raises
     ------
     InputError
-        If there are more votes than tilts, or negative ones.
+        If a score is higher than that, or negative.
     """
     if largest.size and not -1 <= largest.min() <= largest.max() <= n_thresholds:
         raise InputError(
-            f"there are {n_thresholds} tilts, but votes from {largest.min()} to {largest.max()}; "
-            "give the votes of these tilts"
+            f"scores go up to {n_thresholds}, but there are some from {largest.min()} to "
+            f"{largest.max()}; give the scores of these tilts"
         )
     counts = np.zeros((len(maps), 2, n_thresholds + 1), np.int64)
     for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
@@ -121,5 +124,12 @@ def curve_of(counts: CountArray) -> ThresholdCurve:
             "look at the maps (too strict a detector?) or give --threshold"
         )
     above = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # pixels with maxFP > T
-    union = marked + above[:, 0]
-    return ThresholdCurve(np.where(union > 0, above[:, 1] / np.maximum(union, 1), 1.0))
+    both, reprojected = above[:, 1], above.sum(axis=1)
+    return ThresholdCurve(
+        _share(both, marked + above[:, 0]), _share(both, reprojected), _share(both, marked)
+    )
+
+
+def _share(part: CountArray, whole: CountArray) -> FloatArray:
+    """Quotients; 1 where there is nothing."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)

@@ -80,7 +80,7 @@ def binary_windows(
     InputError
         If a map holds another value than 0, 1 or 2.
     """
-    bounds, rows_only = _bounds(matrices, start, stop, image_shape)
+    bounds, rows_only = window_bounds(matrices, start, stop, image_shape)
     columns, rows = _extent(bounds)
     if rows_only:
         rows = rounded(rows, BLOCK_ROWS)
@@ -118,7 +118,7 @@ def linear_windows(
     ndarray, shape (n_tilts, n_columns, n_rows) or (n_tilts, n_columns, 1), bool
         Where there is a value. One row stands for all where they are alike.
     """
-    bounds, rows_only = _bounds(matrices, start, stop, image_shape)
+    bounds, rows_only = window_bounds(matrices, start, stop, image_shape)
     border = 0 if rows_only else 1
     columns, rows = _extent(bounds)
     images = aligned_zeros((len(tilts), columns + 2 * border, rows + 2 * border), np.float32)
@@ -172,7 +172,7 @@ def as_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
     return values.astype(np.uint8, copy=False)
 
 
-def _bounds(
+def window_bounds(
     matrices: FloatArray, start: Sequence[int], stop: Sequence[int], image_shape: Sequence[int]
 ) -> tuple[IntArray, bool]:
     """Visible (first, end) per tilt and axis; in the single-axis case exactly the brick's rows."""

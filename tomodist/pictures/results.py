@@ -14,6 +14,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
+from tomodist.agreement import stored_consistency
+from tomodist.errors import StoreError
 from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
 from tomodist.pictures.contact import draw_contact_sheet
@@ -44,7 +46,8 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
     -------
     list of Path
         ``<store>_<label>_slices.png`` where there is a volume, ``..._tilts.png``; of located
-        structures ``..._contact.png``; where a threshold was chosen, ``..._threshold.png``.
+        structures ``..._contact.png``; where a threshold was chosen, ``..._threshold.png`` and
+        ``..._agreement.png``.
     """
     stem = tomogram.path.with_suffix("")
     has_images = "source" in tomogram.attributes("tilt_series")
@@ -54,6 +57,7 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
         "tilts": (draw_tilts, has_images),
         "contact": (draw_contact_sheet, has_images and located),
         "threshold": (draw_threshold, tomogram.has(f"curves/{label}")),
+        "agreement": (draw_agreement, tomogram.has(f"curves/{label}")),
     }
     return [
         draw(tomogram, label, stem.with_name(f"{stem.name}_{label}_{name}.png"))
@@ -78,7 +82,8 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
         2, 2, width_ratios=(nx, nz), height_ratios=(ny, nz), wspace=0.12, hspace=0.12
     )
     panels = ((0, "y", "x", grid[0, 0]), (2, "y", "z", grid[0, 1]), (1, "z", "x", grid[1, 0]))
-    largest = max(float(np.nanmax(_plane(scores, k, center[k]))) for k in range(3))
+    scale = tomogram.attributes(f"structures/{label}").get("score_scale", 1.0)
+    largest = scale * max(float(np.nanmax(_plane(scores, k, center[k]))) for k in range(3))
     for axis, up, right, place in panels:
         plane, outline = (_plane(a, axis, center[axis]) for a in (scores, labels))
         if right == "z":
@@ -86,7 +91,7 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
         axes = figure.add_subplot(place)
         extent = (0.0, plane.shape[1] * size, 0.0, plane.shape[0] * size)
         shown = axes.imshow(
-            plane, cmap="gray", origin="lower", extent=extent, interpolation="nearest",
+            plane * scale, cmap="gray", origin="lower", extent=extent, interpolation="nearest",
             vmin=0, vmax=max(largest, 1e-6),
         )  # fmt: skip
         _outline(axes, outline > 0, extent, _STRUCTURE)
@@ -187,10 +192,35 @@ def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
     for row, color in zip(iou[np.argsort(curve["tilt_angle"].values)], colors, strict=True):
         axes.plot(thresholds, row, color=color, lw=0.5, alpha=0.6)
     axes.plot(thresholds, iou.mean(axis=0), "k", lw=2, label="mean over tilts")
-    axes.axvline(best, color=_DETECTION, label=f"T = {best}")
-    axes.set(xlabel="threshold T on the votes", ylabel="IoU of map and reprojection", ylim=(0, 1))
+    axes.axvline(best, color=_DETECTION, label=f"T = {best:.3g}")
+    axes.set(xlabel="threshold T on the scores", ylabel="IoU of map and reprojection", ylim=(0, 1))
     axes.set_title(f"{tomogram.path.stem}: {label} (lines: single tilts, blue to red by angle)")
     axes.legend()
+    return _save(figure, path)
+
+
+def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
+    """How well every tilt agrees with the rest, at the chosen threshold; outliers in red."""
+    found = stored_consistency(tomogram, label)
+    if found is None:
+        raise StoreError(f"{tomogram.path}: no threshold was chosen for {label}")
+    tilts, angles, consistency = found
+    order = np.argsort(angles)
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.subplots()
+    angle, expected = np.array(angles)[order], consistency.expected[order]
+    band = (expected - consistency.tolerated, expected)
+    axes.fill_between(angle, *band, color="#00c2ff", alpha=0.15, lw=0, label="tolerated")
+    axes.plot(angle, expected, color="#00c2ff", lw=1, label="median of its neighbours")
+    for name, style in (("precision", ":"), ("recall", "--")):
+        axes.plot(angle, getattr(consistency, name)[order], style, color="gray", lw=1, label=name)
+    axes.plot(angle, consistency.iou[order], ".-", color="black", lw=1, label="IoU")
+    for k in np.flatnonzero(consistency.disagrees):
+        axes.plot(angles[k], consistency.iou[k], "o", color="#ff5050")
+        axes.annotate(f"tilt {tilts[k]}", (angles[k], consistency.iou[k]), fontsize=8)
+    axes.set(xlabel="tilt angle (degrees)", ylabel="map against reprojection", ylim=(0, 1.02))
+    axes.set_title(f"{tomogram.path.stem}: agreement of every tilt with all, {label}", fontsize=10)
+    axes.legend(fontsize=8)
     return _save(figure, path)
 
 

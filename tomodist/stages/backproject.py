@@ -14,6 +14,7 @@ import numpy as np
 from tomodist.costs import TaskCosts, moving, reading, writing
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset
+from tomodist.io.arrays import SomeTilts
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
 from tomodist.io.volumes import create_levels, image_reader
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tomodist.geometry import FloatArray
-    from tomodist.io.arrays import ArrayHandle, Index
+    from tomodist.io.arrays import ArrayHandle, Index, Stack
 
 VERSION = 3  # of the algorithm; raise it when its results change
 
@@ -76,7 +77,7 @@ def plan_scores(
     matrices = geometry.matrices(grid)
     itemsize = lifting.dtype.itemsize
     binary, aligned = itemsize < 4, row_offset(matrices) is not None
-    sums = itemsize if binary else 2 * itemsize  # a weighted mean holds sums and weights
+    sums = lifting.sums_itemsize
 
     @functools.cache
     def window(size: Shape3) -> tuple[int, int]:
@@ -133,6 +134,7 @@ def backproject_maps(
     lifting: Lifting,
     parameters: Mapping[str, Any],
     *,
+    tilts: Sequence[int] | None = None,
     brick: Sequence[int] | None = None,
     tilts_per_task: int | None = None,
     overwrite: bool = False,
@@ -151,6 +153,8 @@ def backproject_maps(
         How maps become scores.
     parameters : mapping
         The lifting's parameters as plain values, for the fingerprint.
+    tilts : sequence of int, optional
+        Tilts that take part, of which the lifting has the geometry; by default all.
     brick, tilts_per_task : optional
         Fix them instead of planning.
     overwrite : bool
@@ -165,18 +169,11 @@ def backproject_maps(
     ------
     ExistsError, PlanError, StoreError
     """
-    unit = f"scores/{label}"
-    fingerprint = {
-        "step": "backproject",
-        "version": VERSION,
-        "maps": tomogram.digest(f"maps/{label}"),
-        "geometry": digest(lifting.geometry.to_dict()),
-        "grid": lifting.grid.to_dict(),
-        **parameters,
-    }
+    unit, fingerprint = f"scores/{label}", _fingerprint(tomogram, label, lifting, parameters)
     if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
         return None
-    maps = tomogram.array(f"maps/{label}", "maps")
+    every = tomogram.array(f"maps/{label}", "maps")
+    maps = every if tilts is None else SomeTilts(every, tuple(tilts))
     plan = plan_scores(
         lifting, maps.dtype.itemsize, session.resources, brick=brick, tilts_per_task=tilts_per_task
     )
@@ -187,12 +184,39 @@ def backproject_maps(
         fill_scores(session, maps, levels[0], lifting, plan)
         fill_levels(session, levels, "mean")
         ome = multiscales(label, "scores", len(levels), lifting.grid.voxel_size)
-        staging.describe(ome=ome, n_tilts=lifting.geometry.n_tilts, **parameters)
+        described = {
+            "n_tilts": lifting.geometry.n_tilts,
+            "levels": lifting.levels,
+            "score_scale": lifting.scale,
+        }
+        staging.describe(ome=ome, **described, **parameters)
     return plan
 
 
+def scores_are(
+    tomogram: Tomogram, label: str, lifting: Lifting, parameters: Mapping[str, Any]
+) -> bool:
+    """Whether `scores/<label>` are there, made just so."""
+    unit, fingerprint = f"scores/{label}", _fingerprint(tomogram, label, lifting, parameters)
+    return tomogram.is_current(unit, fingerprint, overwrite=True)
+
+
+def _fingerprint(
+    tomogram: Tomogram, label: str, lifting: Lifting, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What determines the scores."""
+    return {
+        "step": "backproject",
+        "version": VERSION,
+        "maps": tomogram.digest(f"maps/{label}"),
+        "geometry": digest(lifting.geometry.to_dict()),
+        "grid": lifting.grid.to_dict(),
+        **parameters,
+    }
+
+
 def fill_scores(
-    session: Session, stack: ArrayHandle, volume: ArrayHandle, lifting: Lifting, plan: Plan
+    session: Session, stack: Stack, volume: ArrayHandle, lifting: Lifting, plan: Plan
 ) -> None:
     """Backproject stored images into the missing bricks of a volume.
 
@@ -215,7 +239,7 @@ def fill_scores(
 
 
 def _brick_task(
-    maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting, plan: Plan
+    maps: Stack, scores: ArrayHandle, brick: Index, lifting: Lifting, plan: Plan
 ) -> Task:
     if plan.n_groups == 1 or not lifting.may_group:
         return task_of(_write_brick, maps, scores, brick, lifting)
@@ -224,13 +248,13 @@ def _brick_task(
     return tree_of(leaves, FAN_IN, _add, _WriteSum(scores, brick, lifting))
 
 
-def _write_brick(maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
+def _write_brick(maps: Stack, scores: ArrayHandle, brick: Index, lifting: Lifting) -> None:
     start, stop = zip(*scores.window(brick), strict=True)
     scores.write(brick, lift_brick(lifting, image_reader(maps), start, stop))
 
 
 def _contribute(
-    maps: ArrayHandle, scores: ArrayHandle, brick: Index, lifting: Lifting, tilts: Sequence[int]
+    maps: Stack, scores: ArrayHandle, brick: Index, lifting: Lifting, tilts: Sequence[int]
 ) -> Contribution:
     start, stop = zip(*scores.window(brick), strict=True)
     return lifting.contribution(image_reader(maps), tilts, start, stop)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tomodist.stages.execute import Session
 
 Format = Literal["star", "csv", "mrc", "zarr", "copick", "ndjson"]
-VolumeName = Literal["mask", "labels", "scores", "reconstruction"]
+VolumeName = Literal["mask", "labels", "scores", "shares", "reconstruction"]
 Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
@@ -55,8 +55,9 @@ def export_result(
     file_format : {"star", "csv", "mrc", "zarr", "copick", "ndjson"}
         Table of structures for RELION 5, or as text; a volume, as MRC or OME-Zarr; or points, in a
         copick project, or as the CryoET Data Portal has them.
-    volume : {"mask", "labels", "scores", "reconstruction"}
-        0 and 1; the number of the structure; the scores; or grey values. As OME-Zarr the latter
+    volume : {"mask", "labels", "scores", "shares", "reconstruction"}
+        0 and 1; the number of the structure; the scores, as they are or as shares of the tilts (0
+        to 1: how sure a voxel is); or grey values. As OME-Zarr the latter
         two only.
     user, pick_session : str
         Whose picks they are in copick.
@@ -183,7 +184,11 @@ def _export_volume(
     n_structures = 0
     if volume != "reconstruction":
         n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
-    dtype, convert = _stored_as(source, volume, n_structures, tomogram.geometry.n_tilts)
+    levels = 0
+    if volume in ("scores", "shares"):
+        made = tomogram.attributes(unit)
+        levels = made.get("levels", made["n_tilts"])
+    dtype, convert = _stored_as(source, volume, n_structures, levels)
     bricks = source.bricks()
     session.progress.start(f"export {volume}", len(bricks))
     size = tomogram.grid.voxel_size
@@ -237,19 +242,21 @@ def _stored(label: str, volume: VolumeName) -> tuple[str, str]:
     """Unit of a volume, and name of its arrays."""
     if volume == "reconstruction":
         return f"reconstructions/{label}", volume
-    name = "scores" if volume == "scores" else "labels"
+    name = "scores" if volume in ("scores", "shares") else "labels"
     return f"{name}/{label}", name
 
 
 def _stored_as(
-    source: ArrayHandle, volume: VolumeName, n_structures: int, n_tilts: int
+    source: ArrayHandle, volume: VolumeName, n_structures: int, levels: int
 ) -> tuple[np.dtype[Any], Convert]:
     """Smallest MRC type that holds the values: signed bytes, 16-bit integers or float32."""
     if volume == "mask":
         return np.dtype(np.int8), lambda values: values > 0
     if source.dtype.kind == "f":
         return np.dtype(np.float32), np.nan_to_num
-    largest = n_structures if volume == "labels" else n_tilts
+    if volume == "shares":
+        return np.dtype(np.float32), lambda values: values / np.float32(levels)
+    largest = n_structures if volume == "labels" else levels
     sizes = ((127, np.int8), (32767, np.int16), (2**24, np.float32))
     for limit, dtype in sizes:
         if largest <= limit:

@@ -20,6 +20,7 @@ from tomodist.footprint import row_offset
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.ome import AXES
 from tomodist.lift.backproject import Lifting, Votes, WeightedMean, lift_brick
+from tomodist.lift.balanced import BalancedVotes
 from tomodist.lift.edges import RefinedEdges
 from tomodist.lift.project import PROJECTION_TYPES, ProjectionKind, project_tile
 from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
@@ -38,7 +39,7 @@ def backproject(
     maps: Arrays,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-    kind: Literal["binary", "linear"] = "binary",
+    kind: Literal["binary", "balanced", "linear"] = "binary",
     *,
     weights: Sequence[float] | None = None,
     brick: Sequence[int] = BRICK,
@@ -48,14 +49,15 @@ def backproject(
     Parameters
     ----------
     maps : array, shape (n_tilts, height, width)
-        For ``"binary"``: bool, or uint8 with 0, 1 (structure) and 2 (not measured). For
-        ``"linear"``: float, NaN where nothing is measured.
+        For ``"binary"`` and ``"balanced"``: bool, or uint8 with 0, 1 (structure) and 2 (not
+        measured). For ``"linear"``: float, NaN where nothing is measured.
     geometry : TiltGeometry
         Of the maps.
     grid : VolumeGrid
         Of the volume.
-    kind : {"binary", "linear"}
-        Votes (Eq. 5 of Zeng et al.; exact integers), or the weighted mean of probabilities.
+    kind : {"binary", "balanced", "linear"}
+        Votes (Eq. 5 of Zeng et al.; exact integers), votes balanced between the sides from which
+        tilts look (0..254, see `tomodist.lift.balanced`), or the weighted mean of probabilities.
     weights : sequence of float, optional
         Of the tilts, for ``"linear"``.
     brick : sequence of int
@@ -64,7 +66,7 @@ def backproject(
     Returns
     -------
     DataArray, shape (nz, ny, nx)
-        Lazy; uint8 or uint16 votes, or float32.
+        Lazy; uint8 or uint16 scores, or float32.
 
     Raises
     ------
@@ -80,10 +82,13 @@ def backproject(
     >>> int(tomodist.backproject(maps, geometry, grid).max())
     3
     """
-    if kind not in ("binary", "linear"):
-        raise InputError(f"kind is {kind!r}; backprojection knows 'binary' and 'linear'")
-    if kind == "binary":
-        return _lift(maps, Votes(geometry, grid), brick)
+    if kind not in ("binary", "balanced", "linear"):
+        raise InputError(
+            f"kind is {kind!r}; backprojection knows 'binary', 'balanced' and 'linear'"
+        )
+    if kind != "linear":
+        counted = Votes if kind == "binary" else BalancedVotes
+        return _lift(maps, counted(geometry, grid), brick)
     given = None if weights is None else tuple(float(w) for w in weights)
     return _lift(maps, WeightedMean(geometry, grid, given), brick)
 
@@ -194,7 +199,7 @@ def choose_threshold(
     Parameters
     ----------
     votes : array, shape (nz, ny, nx), integer
-        From `backproject` or `detect_edges`.
+        From `backproject` (binary or balanced) or `detect_edges`.
     maps : array, shape (n_tilts, height, width)
         The maps that they come from.
     geometry : TiltGeometry
@@ -215,8 +220,9 @@ def choose_threshold(
     largest = project(votes, geometry, "max", grid=grid).data
     images = as_dask(maps, largest.shape, "maps").rechunk(largest.chunks)
     count = dask.delayed(count_agreement)
+    levels = getattr(votes, "attrs", {}).get("levels", geometry.n_tilts)
     parts = [
-        count(a, b, geometry.n_tilts)
+        count(a, b, levels)
         for a, b in zip(largest.to_delayed().ravel(), images.to_delayed().ravel(), strict=True)
     ]
     counts = np.sum(dask.compute(*parts), axis=0)
@@ -257,6 +263,8 @@ def _lift(maps: Arrays, lifting: Lifting, brick: Sequence[int]) -> xr.DataArray:
     )
     coordinates = {axis: grid.axis(axis) for axis in AXES}
     attributes = {"voxel_size": grid.voxel_size, "center": list(grid.center)}
+    if lifting.levels:
+        attributes["levels"] = lifting.levels
     return xr.DataArray(volume, dims=AXES, coords=coordinates, name="scores", attrs=attributes)
 
 

@@ -13,6 +13,8 @@ from tomodist.io.tables import write_table
 from tomodist.lift.tracks import LinkRule, link_boxes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tomodist.io.store import Tomogram
     from tomodist.stages.execute import Session
 
@@ -20,14 +22,23 @@ VERSION = 1
 _OF_VOTES = ("scores", "curves", "labels")  # what locating by votes leaves, which would disagree
 
 
-def fingerprint_of(tomogram: Tomogram, label: str, rule: LinkRule) -> dict[str, Any]:
+def fingerprint_of(
+    tomogram: Tomogram, label: str, rule: LinkRule, exclude: Sequence[int] = ()
+) -> dict[str, Any]:
     """What determines the structures."""
     maps = tomogram.digest(f"maps/{label}")
-    return {"step": "link", "version": VERSION, "maps": maps, **vars(rule)}
+    excluded = {"excluded": list(exclude)} if exclude else {}
+    return {"step": "link", "version": VERSION, "maps": maps, **vars(rule), **excluded}
 
 
 def link_structures(
-    session: Session, tomogram: Tomogram, label: str, rule: LinkRule, *, overwrite: bool = False
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    rule: LinkRule,
+    *,
+    exclude: Sequence[int] = (),
+    overwrite: bool = False,
 ) -> bool:
     """Make `structures/<label>` from the boxes in `maps/<label>`.
 
@@ -41,6 +52,8 @@ def link_structures(
         Which boxes.
     rule : LinkRule
         Which of them belong together.
+    exclude : sequence of int
+        Tilts whose boxes are not used.
     overwrite : bool
         Replace structures that were made differently, and the volumes that belong to those.
 
@@ -53,11 +66,12 @@ def link_structures(
     ------
     ExistsError, StoreError
     """
-    unit, fingerprint = f"structures/{label}", fingerprint_of(tomogram, label, rule)
+    unit, fingerprint = f"structures/{label}", fingerprint_of(tomogram, label, rule, exclude)
     if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
         return False
     session.progress.start(f"link {label}", 1)
-    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    every = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    boxes = [b[:0] if t in set(exclude) else b for t, b in enumerate(every)]
     tracks = link_boxes(tomogram.geometry, tomogram.grid, boxes, rule)
     with tomogram.stage(unit, fingerprint) as staging:
         staging.clear()

@@ -3,38 +3,44 @@
 1  label      every brick by itself, stored beside the result          resumable
 2  measure    every brick's components, and pairs that touch across faces
 3  merge      small tables, in this process
-4  number     every brick with the final numbers                       resumable
+4  threshold  of every structure, by its own reprojection; measured again   (where asked for)
+5  number     every brick with the final numbers                       resumable
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.costs import TaskCosts, labelling
-from tomodist.io.arrays import ArrayHandle, Index, create_array
+from tomodist.io.arrays import ArrayHandle, Index, SomeTilts, create_array
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.ome import AXES, image_label, multiscales
 from tomodist.io.structures import place_columns, support_columns
 from tomodist.io.tables import Column, write_table
-from tomodist.io.volumes import create_levels
-from tomodist.lift.components import Measures, label_brick, measure, merge, touching
+from tomodist.io.volumes import create_levels, image_reader
+from tomodist.lift.components import Measures, combine, label_brick, measure, merge, touching
+from tomodist.lift.own import component_at, own_threshold
 from tomodist.lift.support import supporting_boxes, triangulate
-from tomodist.plan import Plan, Resources, Shape3, Terms, plan_step
-from tomodist.stages.execute import Session, task_of
+from tomodist.plan import Plan, Resources, Shape3, Terms, format_bytes, plan_step
+from tomodist.stages.execute import Session, Task, task_of
 from tomodist.stages.pyramid import fill_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.geometry import VolumeGrid
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.arrays import Stack
     from tomodist.io.store import Staging, Tomogram
 
-VERSION = 3
+VERSION = 4
+_MARGIN = 0.1  # of the highest score: by how much a threshold is raised to see what is stable
+_OWN_BYTES = 24  # per voxel of a structure's box: scores, labels (twice), component, transposed
+_TOGETHER = 16  # structures whose own thresholds one task finds
 Pair = tuple[Index, Index]
 Numbers = dict[Index, npt.NDArray[np.uint32]]
 
@@ -55,12 +61,57 @@ class Selection:
         the centre of mass of the scores.
     min_tilts : int
         Objects supported by fewer tilts are dropped.
+    own_thresholds : bool
+        Every structure is cut down to the threshold at which its own reprojection agrees best with
+        the maps: see `tomodist.lift.own`.
     """
 
     threshold: float
     min_voxels: int = 1
     min_tilts: int = 0
     triangulate: bool = False
+    own_thresholds: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What structures are compared with.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the tilts that took part.
+    maps : ArrayHandle or SomeTilts
+        Their maps.
+    tilts : tuple of int
+        Which tilts of the series they are.
+    levels : int
+        The highest possible score, which stands for all of them.
+    scale : float
+        From stored scores to what tables tell: 1 for votes, 1 / levels for shares.
+    """
+
+    geometry: TiltGeometry
+    maps: Stack
+    tilts: tuple[int, ...]
+    levels: int
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, tomogram: Tomogram, label: str) -> Self:
+        """What the stored scores of a label were made from.
+
+        Raises
+        ------
+        StoreError
+            If there are no scores, or no maps.
+        """
+        maps, made = tomogram.array(f"maps/{label}", "maps"), tomogram.attributes(f"scores/{label}")
+        excluded, geometry = set(made.get("excluded", ())), tomogram.geometry
+        tilts = tuple(t for t in range(geometry.n_tilts) if t not in excluded)
+        some = SomeTilts(maps, tilts) if excluded else maps
+        levels, scale = made.get("levels", len(tilts)), made.get("score_scale", 1.0)
+        return cls(geometry.select(tilts), some, tilts, levels, scale)
 
 
 def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | None = None) -> Plan:
@@ -125,12 +176,17 @@ def select_structures(
         return False
     plan = plan_labels(tomogram.grid, session.resources, brick)
     scores = tomogram.array(f"scores/{label}", "scale0/scores")
+    evidence = Evidence.of(tomogram, label)
     with tomogram.stage(units[0], fingerprint) as staging:
         local = _local_labels(session, staging, scores, plan, selection.threshold)
-        measures, numbers = _measure(session, scores, local)
-        table, keep = _table(tomogram, label, measures, selection)
+        measures, numbers = _measure(session, scores, local, _sure(selection.threshold, evidence))
+        cut = np.full(len(measures), selection.threshold)
+        if selection.own_thresholds:
+            cut = _own(session, scores, tomogram.grid, measures, selection, evidence)
+            measures = _measure_again(session, scores, local, numbers, cut, evidence)
+        table, keep = _table(tomogram, label, measures, cut, selection, evidence)
         levels = create_levels(staging.path, "labels", tomogram.grid, np.uint32, plan.brick)
-        _number(session, local, levels[0], _renumber(numbers, keep))
+        _number(session, scores, local, levels[0], numbers, keep, cut)
         fill_levels(session, levels, "max")
         ome = multiscales(label, "labels", len(levels), tomogram.grid.voxel_size)
         ome["image-label"] = image_label(f"../../scores/{label}")
@@ -139,8 +195,13 @@ def select_structures(
         with tomogram.stage(units[1], fingerprint) as structures:
             structures.clear()
             write_table(structures.path, table)
-            structures.describe(**vars(selection))
+            structures.describe(method="votes", score_scale=evidence.scale, **vars(selection))
     return True
+
+
+def _sure(threshold: float, evidence: Evidence) -> float:
+    """A threshold higher by a tenth of the tilts: what stays above it is stable."""
+    return threshold + _MARGIN * evidence.levels
 
 
 def _local_labels(
@@ -162,12 +223,14 @@ def _label(scores: ArrayHandle, local: ArrayHandle, brick: Index, threshold: flo
     local.write(brick, label_brick(scores.read(*local.window(brick)), threshold))
 
 
-def _measure(session: Session, scores: ArrayHandle, local: ArrayHandle) -> tuple[Measures, Numbers]:
+def _measure(
+    session: Session, scores: ArrayHandle, local: ArrayHandle, sure: float
+) -> tuple[Measures, Numbers]:
     """Passes 2 and 3: measure, find what touches, merge."""
     bricks = local.bricks()
     measures: dict[Index, Measures] = {}
     pairs: dict[Pair, npt.NDArray[np.int64]] = {}
-    tasks = (task_of(_measure_brick, scores, local, brick) for brick in bricks)
+    tasks = (task_of(_measure_brick, scores, local, brick, sure) for brick in bricks)
     for brick, rows, touches in session.run("measure", tasks, len(bricks)):
         measures[brick] = rows
         pairs.update(touches)
@@ -176,11 +239,11 @@ def _measure(session: Session, scores: ArrayHandle, local: ArrayHandle) -> tuple
 
 
 def _measure_brick(
-    scores: ArrayHandle, local: ArrayHandle, brick: Index
+    scores: ArrayHandle, local: ArrayHandle, brick: Index, sure: float
 ) -> tuple[Index, Measures, dict[Pair, npt.NDArray[np.int64]]]:
     window, shape = local.window(brick), local.shape
     labels = local.read(*window)
-    rows = measure(labels, scores.read(*window), [a for a, _ in window], shape)
+    rows = measure(labels, scores.read(*window), [a for a, _ in window], shape, sure)
     touches = {}
     for axis, beyond in _neighbours(window, shape):
         neighbour = tuple(b + (k == axis) for k, b in enumerate(brick))
@@ -188,6 +251,102 @@ def _measure_brick(
         if face.any():
             touches[brick, neighbour] = touching(face, local.read(*beyond).take(0, axis=axis))
     return brick, rows, touches
+
+
+def _own(
+    session: Session,
+    scores: ArrayHandle,
+    grid: VolumeGrid,
+    measures: Measures,
+    selection: Selection,
+    evidence: Evidence,
+) -> npt.NDArray[np.float64]:
+    """Pass 4: the threshold of every structure; the common one where one does not fit a task."""
+    cut = np.full(len(measures), selection.threshold)
+    room = session.resources.task_budget // _OWN_BYTES
+    volume = np.prod(measures.high - measures.low + 1, axis=1)
+    # Those that own thresholds could only make smaller still need not be looked at.
+    wanted = np.flatnonzero((volume <= room) & (measures.n_voxels >= selection.min_voxels))
+    if (volume > room).any():
+        session.progress.message(
+            f"{int((volume > room).sum())} structures are too large for one task "
+            f"({format_bytes(session.resources.task_budget)}); they keep the common threshold"
+        )
+    groups = [wanted[k : k + _TOGETHER] for k in range(0, len(wanted), _TOGETHER)]
+    tasks = (
+        task_of(_own_of, scores, grid, measures.take(rows), rows, selection.threshold, evidence)
+        for rows in groups
+    )
+    for rows, found in session.run("own thresholds", tasks, len(groups)):
+        cut[rows] = found
+    return cut
+
+
+def _own_of(
+    scores: ArrayHandle,
+    grid: VolumeGrid,
+    measures: Measures,
+    rows: npt.NDArray[np.int64],
+    threshold: float,
+    evidence: Evidence,
+) -> tuple[npt.NDArray[np.int64], list[float]]:
+    """Own thresholds of some structures; a component lies wholly in its bounding box."""
+    read, common, found = image_reader(evidence.maps), math.floor(threshold), []
+    for first, low, high in zip(measures.first, measures.low, measures.high, strict=True):
+        box = scores.read(*((int(a), int(b) + 1) for a, b in zip(low, high, strict=True)))
+        voxel = np.array(np.unravel_index(int(first), scores.shape)) - low
+        own = component_at(box, threshold, voxel)
+        at = (evidence.geometry, grid, read, evidence.levels)
+        best = own_threshold(own, low.tolist(), common, *at)
+        found.append(max(best, threshold))
+    return rows, found
+
+
+def _measure_again(
+    session: Session,
+    scores: ArrayHandle,
+    local: ArrayHandle,
+    numbers: Numbers,
+    cut: npt.NDArray[np.float64],
+    evidence: Evidence,
+) -> Measures:
+    """Measure what is left of the structures at their own thresholds."""
+    bricks = local.bricks()
+    sure = cut + _MARGIN * evidence.levels
+    tasks = (
+        task_of(
+            _measure_cut,
+            scores,
+            local,
+            brick,
+            cut[numbers[brick][1:] - 1],
+            sure[numbers[brick][1:] - 1],
+        )
+        for brick in bricks
+    )
+    found = dict(session.run("measure again", tasks, len(bricks)))
+    return combine({brick: found[brick] for brick in bricks}, numbers, len(cut))
+
+
+def _measure_cut(
+    scores: ArrayHandle,
+    local: ArrayHandle,
+    brick: Index,
+    cut: npt.NDArray[np.float64],
+    sure: npt.NDArray[np.float64],
+) -> tuple[Index, Measures]:
+    window = local.window(brick)
+    values = scores.read(*window)
+    labels = _above(local.read(*window), values, cut)
+    return brick, measure(labels, values, [a for a, _ in window], local.shape, sure, len(cut))
+
+
+def _above(
+    labels: npt.NDArray[np.uint32], scores: npt.NDArray[Any], cut: npt.NDArray[np.float64]
+) -> npt.NDArray[np.uint32]:
+    """Labels where the score exceeds the threshold of the label; 0 elsewhere."""
+    limits = np.concatenate([[np.inf], cut]).astype(np.float32)
+    return np.where(scores > limits[labels], labels, np.uint32(0))
 
 
 def _neighbours(
@@ -199,19 +358,38 @@ def _neighbours(
             yield axis, [(end, end + 1) if k == axis else w for k, w in enumerate(window)]
 
 
-def _number(session: Session, local: ArrayHandle, labels: ArrayHandle, numbers: Numbers) -> None:
-    """Pass 4: the final numbers."""
-    session.fill(
-        "number structures",
-        labels,
-        lambda brick: task_of(_number_brick, local, labels, brick, numbers[brick]),
-    )
+def _number(
+    session: Session,
+    scores: ArrayHandle,
+    local: ArrayHandle,
+    labels: ArrayHandle,
+    numbers: Numbers,
+    keep: npt.NDArray[np.bool_],
+    cut: npt.NDArray[np.float64],
+) -> None:
+    """Pass 5: the final numbers."""
+    final = _renumber(numbers, keep)
+
+    def task(brick: Index) -> Task:
+        own = cut[numbers[brick][1:] - 1]
+        return task_of(_number_brick, scores, local, labels, brick, final[brick], own)
+
+    session.fill("number structures", labels, task)
 
 
 def _number_brick(
-    local: ArrayHandle, labels: ArrayHandle, brick: Index, numbers: npt.NDArray[np.uint32]
+    scores: ArrayHandle,
+    local: ArrayHandle,
+    labels: ArrayHandle,
+    brick: Index,
+    numbers: npt.NDArray[np.uint32],
+    cut: npt.NDArray[np.float64],
 ) -> None:
-    labels.write(brick, numbers[local.read(*labels.window(brick))])
+    window = labels.window(brick)
+    found = local.read(*window)
+    if len(cut):
+        found = _above(found, scores.read(*window), cut)
+    labels.write(brick, numbers[found])
 
 
 def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
@@ -221,31 +399,46 @@ def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
 
 
 def _table(
-    tomogram: Tomogram, label: str, measures: Measures, selection: Selection
+    tomogram: Tomogram,
+    label: str,
+    measures: Measures,
+    cut: npt.NDArray[np.float64],
+    selection: Selection,
+    evidence: Evidence,
 ) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
     """Columns of the structures that are kept, and which those are."""
-    geometry, grid = tomogram.geometry, tomogram.grid
-    large = measures.n_voxels >= selection.min_voxels
-    rows = measures.take(large)
+    large = measures.n_voxels >= max(selection.min_voxels, 1)
+    rows, grid = measures.take(large), tomogram.grid
     if not selection.triangulate:
-        return _columns(rows, rows.center, grid), large
-    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    matrices = geometry.matrices(grid)
+        return _columns(rows, rows.center, cut[large], grid, evidence.scale), large
+    every = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    boxes = [every[t] for t in evidence.tilts]
+    matrices = evidence.geometry.matrices(grid)
     centers = triangulate(matrices, rows.center, boxes)
     _, residual = supporting_boxes(matrices, centers, boxes, rows.weight)
     supported = np.isfinite(residual).sum(axis=0) >= selection.min_tilts
     keep = large.copy()
     keep[large] = supported
-    columns = _columns(rows.take(supported), centers[supported], grid)
-    return columns | support_columns(residual[:, supported], geometry), keep
+    kept = rows.take(supported)
+    columns = _columns(kept, centers[supported], cut[keep], grid, evidence.scale)
+    per_tilt = np.full((tomogram.geometry.n_tilts, len(kept)), np.nan)
+    per_tilt[list(evidence.tilts)] = residual[:, supported]
+    return columns | support_columns(per_tilt, tomogram.geometry), keep
 
 
 def _columns(
-    rows: Measures, centers: npt.NDArray[np.float64], grid: VolumeGrid
+    rows: Measures,
+    centers: npt.NDArray[np.float64],
+    cut: npt.NDArray[np.float64],
+    grid: VolumeGrid,
+    scale: float,
 ) -> dict[str, Column]:
     size = (rows.high - rows.low + 1).astype(np.float64)
+    n_voxels = np.maximum(rows.n_voxels, 1)
     return place_columns(centers, rows.low.astype(np.float64), size, grid.voxel_size) | {
         "n_voxels": (["structure"], rows.n_voxels, ""),
-        "mean_score": (["structure"], rows.weight / np.maximum(rows.n_voxels, 1), ""),
-        "highest_score": (["structure"], rows.highest, ""),
+        "mean_score": (["structure"], rows.weight / n_voxels * scale, ""),
+        "highest_score": (["structure"], rows.highest * scale, ""),
+        "threshold": (["structure"], cut * scale, ""),
+        "stability": (["structure"], rows.n_sure / n_voxels, ""),
     }

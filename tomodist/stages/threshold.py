@@ -24,29 +24,35 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.arrays import Stack
     from tomodist.io.store import Tomogram
     from tomodist.lift.windows import Range
 
-VERSION = 1
+VERSION = 2
 
 
 def choose_threshold_of(
     session: Session,
     scores: ArrayHandle,
-    maps: ArrayHandle,
+    maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
+    levels: int,
 ) -> ThresholdCurve:
-    """IoU of the maps with the reprojection of the votes, at every threshold.
+    """IoU of the maps with the reprojection of the scores, at every threshold.
 
     Parameters
     ----------
     session : Session
         Where tasks run.
-    scores, maps : ArrayHandle
-        Votes (z, y, x) and maps (tilt, y, x).
+    scores : ArrayHandle
+        Whole-number scores (z, y, x).
+    maps : ArrayHandle or SomeTilts
+        Maps (tilt, y, x).
     geometry, grid
         Of both.
+    levels : int
+        The highest possible score.
 
     Returns
     -------
@@ -57,31 +63,31 @@ def choose_threshold_of(
     PlanError
         If not even a tile of 64 rows of one tilt fits the memory of a task.
     """
-    rows, tilts_per_task = plan_tiles(geometry, session.resources)
+    rows, tilts_per_task = plan_tiles(geometry, session.resources, levels)
     tiles = [
         (tilts, (first, min(first + rows, geometry.image_shape[0])))
         for tilts in tilt_groups(geometry.n_tilts, tilts_per_task)
         for first in range(0, geometry.image_shape[0], rows)
     ]
-    tasks = (task_of(_count_tile, scores, maps, geometry, grid, t, r) for t, r in tiles)
-    counts = np.zeros((geometry.n_tilts, 2, geometry.n_tilts + 1), np.int64)
+    tasks = (task_of(_count_tile, scores, maps, geometry, grid, levels, t, r) for t, r in tiles)
+    counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
     for tilts, part in session.run("choose threshold", tasks, len(tiles)):
         counts[list(tilts)] += part
     return curve_of(counts)
 
 
-def plan_tiles(geometry: TiltGeometry, resources: Resources) -> tuple[int, int]:
+def plan_tiles(geometry: TiltGeometry, resources: Resources, levels: int) -> tuple[int, int]:
     """Rows and tilts of a tile, such that it fits the memory of a task and every slot has work.
 
     Examples
     --------
     >>> from tomodist.geometry import TiltGeometry
     >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
-    >>> plan_tiles(geometry, Resources(2, 1, 2**30))
+    >>> plan_tiles(geometry, Resources(2, 1, 2**30), geometry.n_tilts)
     (320, 11)
     """
     rows, tilts = min(READ[1], rounded(geometry.image_shape[0])), geometry.n_tilts
-    while tile_memory(geometry, rows, tilts) > resources.task_budget:
+    while tile_memory(geometry, rows, tilts, levels) > resources.task_budget:
         if rows > INNER:
             rows = rounded(rows // 2)
         elif tilts > 1:
@@ -89,7 +95,7 @@ def plan_tiles(geometry: TiltGeometry, resources: Resources) -> tuple[int, int]:
         else:
             raise PlanError(
                 f"choose threshold: a tile of {rows} rows of one tilt needs "
-                f"{format_bytes(tile_memory(geometry, rows, 1))}, but a task has "
+                f"{format_bytes(tile_memory(geometry, rows, 1, levels))}, but a task has "
                 f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory)"
             )
     n_tiles = -(-geometry.image_shape[0] // rows)
@@ -97,47 +103,65 @@ def plan_tiles(geometry: TiltGeometry, resources: Resources) -> tuple[int, int]:
     return rows, max(1, -(-geometry.n_tilts // groups))
 
 
-def tile_memory(geometry: TiltGeometry, rows: int, tilts: int) -> int:
+def tile_memory(geometry: TiltGeometry, rows: int, tilts: int, levels: int) -> int:
     """Bytes that the task of a tile holds: the tile (as projected, as counted), a brick, a map."""
-    width, itemsize = geometry.image_shape[1], votes_dtype(geometry.n_tilts + 1).itemsize
+    width, itemsize = geometry.image_shape[1], votes_dtype(levels + 1).itemsize
     held = (2 * itemsize + 2) * tilts * rows * width
     return held + 5 * itemsize * math.prod(READ) + 12 * (rows + INNER) * width
 
 
 def _count_tile(
     scores: ArrayHandle,
-    maps: ArrayHandle,
+    maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
+    levels: int,
     tilts: Sequence[int],
     rows: Range,
 ) -> tuple[Sequence[int], CountArray]:
     bricks = brick_windows(scores.shape, READ)
-    largest = project_tile(
-        "max", geometry, grid, scores.read, bricks, tilts, rows, largest=geometry.n_tilts
-    )
+    largest = project_tile("max", geometry, grid, scores.read, bricks, tilts, rows, largest=levels)
     counts = [
-        count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), geometry.n_tilts)
+        count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), levels)
         for k, t in enumerate(tilts)
     ]
     return tilts, np.concatenate(counts)
 
 
-def keep_curve(tomogram: Tomogram, label: str, curve: ThresholdCurve) -> None:
-    """Store a threshold curve as `curves/<label>`."""
+def keep_curve(
+    tomogram: Tomogram, label: str, curve: ThresholdCurve, tilts: Sequence[int], scale: float = 1.0
+) -> None:
+    """Store a threshold curve as `curves/<label>`.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    label : str
+        Of which scores.
+    curve : ThresholdCurve
+        The curve.
+    tilts : sequence of int
+        The tilts that took part.
+    scale : float
+        From stored scores to what the curve tells: 1 for votes, less for shares.
+    """
     with tomogram.stage(f"curves/{label}", _fingerprint(tomogram, label)) as staging:
         staging.clear()
         columns: dict[str, Column] = {
             "iou": (["tilt", "threshold"], curve.iou, ""),
-            "threshold": (["threshold"], curve.thresholds, ""),
-            "tilt_angle": (["tilt"], tomogram.geometry.tilt_angles, "degree"),
+            "precision": (["tilt", "threshold"], curve.precision, ""),
+            "recall": (["tilt", "threshold"], curve.recall, ""),
+            "threshold": (["threshold"], curve.thresholds * scale, ""),
+            "tilt": (["tilt"], list(tilts), ""),
+            "tilt_angle": (["tilt"], tomogram.geometry.select(tilts).tilt_angles, "degree"),
         }
         write_table(staging.path, columns)
-        staging.describe(best=curve.best)
+        staging.describe(best=curve.best * scale)
 
 
-def stored_threshold(tomogram: Tomogram, label: str, *, overwrite: bool) -> float | None:
-    """The best threshold of an earlier run on the same scores, or None.
+def stored_curve(tomogram: Tomogram, label: str, *, overwrite: bool) -> ThresholdCurve | None:
+    """The curve of an earlier run on the same scores, or None.
 
     Raises
     ------
@@ -146,7 +170,10 @@ def stored_threshold(tomogram: Tomogram, label: str, *, overwrite: bool) -> floa
     """
     unit = f"curves/{label}"
     if tomogram.is_current(unit, _fingerprint(tomogram, label), overwrite=overwrite):
-        return float(tomogram.attributes(unit)["best"])
+        curve = tomogram.dataset(unit).load()
+        return ThresholdCurve(
+            curve["iou"].values, curve["precision"].values, curve["recall"].values
+        )
     return None
 
 

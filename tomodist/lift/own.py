@@ -1,0 +1,99 @@
+"""A threshold for every structure: the one at which its own reprojection agrees best.
+
+The common threshold is the best compromise; structures that few tilts show need a lower one than
+those that nearly all show, whose outlines it leaves too wide. So each component at the common
+threshold T may be cut down further: of the thresholds from T up it takes the one of the highest
+mean IoU, over the tilts, between its reprojection and those marks that lie within its reprojection
+at T (marks beyond it are no business of this component). Measured in docs/lifting.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.detect.base import UNMEASURED
+from tomodist.lift.components import label_brick
+from tomodist.lift.project import largest_in_windows
+from tomodist.lift.threshold import count_agreement, curve_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.lift.windows import ReadImage
+
+FEWEST = 8  # voxels: of fewer, thresholds are chance
+
+
+def component_at(
+    scores: npt.NDArray[Any], threshold: float, voxel: Sequence[int]
+) -> npt.NDArray[Any]:
+    """Scores of the component above a threshold that holds a voxel; 0 elsewhere.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx)
+        The component's bounding box, or more.
+    threshold : float
+        Of the component.
+    voxel : sequence of int
+        One of its voxels, as an index into `scores`.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx)
+    """
+    labels = label_brick(scores, threshold)
+    return np.where(labels == labels[tuple(voxel)], scores, 0)
+
+
+def own_threshold(
+    scores: npt.NDArray[Any],
+    start: Sequence[int],
+    threshold: int,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    read: ReadImage,
+    levels: int,
+) -> int:
+    """The best threshold of one component.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx), integer
+        Of the component, from `component_at`.
+    start : sequence of int
+        First voxel (z, y, x) of `scores` in the volume.
+    threshold : int
+        The common one; the result is no lower.
+    geometry, grid
+        Of maps and volume.
+    read : callable
+        Reads maps; see `tomodist.lift.windows`.
+    levels : int
+        The highest possible score.
+
+    Returns
+    -------
+    int
+        The lowest of equals; `threshold` where no tilt marks the component.
+    """
+    if np.count_nonzero(scores) < FEWEST:
+        return threshold
+    matrices = geometry.matrices(grid)
+    largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, levels)
+    counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
+    for t, ((row, row_end), (column, column_end)) in enumerate(bounds.tolist()):
+        rows = (max(row, 0), max(min(row_end, geometry.image_shape[0]), max(row, 0)))
+        part = read(t, rows, (column, column_end))
+        seen = largest[t, rows[0] - row : rows[0] - row + part.shape[0], : part.shape[1]]
+        shadow = np.where(seen > threshold, part, UNMEASURED)
+        counts[t] = count_agreement(seen[None], shadow[None], levels)[0]
+    if not counts[:, 1].any():
+        return threshold
+    score = curve_of(counts).score[threshold : int(scores.max())]
+    return threshold + int(np.argmax(score))

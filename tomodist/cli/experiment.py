@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tomodist.experiments import Experiment, Report
 
-EXPERIMENTS: tuple[str, ...] = ()
+EXPERIMENTS: tuple[str, ...] = ("edges",)
 
 
 class _Experiments(click.Group):

@@ -10,6 +10,7 @@ from tomodist.metrics.distances import squared_distances
 from tomodist.metrics.objects import Matches, box_iou, match_boxes, match_points
 from tomodist.metrics.scores import EdgeScores, MaskScores, ObjectScores, Scores
 from tomodist.metrics.surfaces import Histogram, SurfaceDistances, surface, surface_distances
+from tomodist.metrics.thresholds import tolerant_curve
 from tomodist.metrics.voxels import iou, tolerant_f1
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "squared_distances",
     "surface",
     "surface_distances",
+    "tolerant_curve",
     "tolerant_f1",
 ]

@@ -1,0 +1,178 @@
+"""From images to 3D edges and their measures, in memory: what the experiments on edges share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.detect.base import STRUCTURE
+from tomodist.lift.backproject import lift_brick
+from tomodist.lift.chords import (
+    ChordCurve,
+    chord_curve,
+    count_chords,
+    first_thresholds,
+    next_thresholds,
+    sampled_tilts,
+)
+from tomodist.lift.edges import RefinedEdges
+from tomodist.lift.project import project_tile
+from tomodist.metrics import Agreement, surface_distances, tolerant_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tomodist.detect.base import MapDetector
+    from tomodist.experiments.shells import Specimen
+    from tomodist.lift.project import ProjectionKind
+    from tomodist.lift.windows import Range
+
+Maps = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+TOLERANCES = (1, 2)  # voxels
+_REACH = 16  # voxels: farther surfaces count as so far
+
+
+class Rule(NamedTuple):
+    """w, k, m, and whether a tilt's own mark must hold."""
+
+    reach: int
+    support: int
+    rounds: int
+    keep_own: bool = True
+
+    @property
+    def name(self) -> str:
+        """Such as "2, 5, 2", "2, 5, 2 fill", or "plain" without a round."""
+        if not self.rounds:
+            return "plain"
+        text = f"{self.reach}, {self.support}, {self.rounds}"
+        return text if self.keep_own else f"{text} fill"
+
+
+PLAIN = Rule(2, 5, 0)
+
+
+def defaults() -> Rule:
+    """What `RefinedEdges` does unless told otherwise."""
+    return Rule(
+        RefinedEdges.reach, RefinedEdges.support, RefinedEdges.rounds, RefinedEdges.keep_own
+    )
+
+
+def detect_all(specimen: Specimen, detector: MapDetector) -> Maps:
+    """The 2D edges of every tilt, shape (n_tilts, height, width)."""
+    size = specimen.geometry.pixel_size
+    return np.stack([detector(image, size) for image in specimen.images])
+
+
+def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> Array:
+    """Refined votes of the whole volume, of all tilts or of some."""
+    chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
+
+    def read(tilt: int, rows: Range, columns: Range) -> Array:
+        return maps[chosen[tilt]][slice(*rows), slice(*columns)]
+
+    geometry = specimen.geometry.select(chosen)
+    lifting = RefinedEdges(geometry, specimen.grid, *rule)
+    return lift_brick(lifting, read, (0, 0, 0), specimen.grid.shape)
+
+
+def projected(
+    kind: ProjectionKind, volume: Array, specimen: Specimen, tilts: Iterable[int] = ()
+) -> Array:
+    """Projection of a whole volume onto all tilts, or some."""
+    chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
+    whole = tuple((0, n) for n in volume.shape)
+
+    def read(*window: Range) -> Array:
+        return volume[tuple(slice(*w) for w in window)]
+
+    rows = (0, specimen.geometry.image_shape[0])
+    return project_tile(kind, specimen.geometry, specimen.grid, read, [whole], chosen, rows)
+
+
+def chord_threshold(votes: Array, maps: Maps, specimen: Specimen) -> ChordCurve:
+    """What `tomodist.stages.chords` does, on a volume in memory."""
+    tilts = list(sampled_tilts(specimen.geometry))
+    counts: dict[int, Array] = {}
+    levels = first_thresholds(specimen.geometry.n_tilts)
+    for _ in range(2):
+        for level in levels:
+            lengths = projected("sum", (votes > level).astype(np.float32), specimen, tilts)
+            counts[level] = count_chords(lengths, maps[tilts])
+        levels = next_thresholds(chord_curve(counts), specimen.geometry.n_tilts)
+    return chord_curve(counts)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Edges at every threshold beside the truth.
+
+    Parameters
+    ----------
+    whole, shown : dict of int to list of Agreement
+        For every tolerance, at every threshold: against the whole truth, and with the recall of
+        the part that the tilts can show.
+    """
+
+    whole: dict[int, list[Agreement]]
+    shown: dict[int, list[Agreement]]
+
+    def best(self, tolerance: int = 2) -> int:
+        """The threshold of the highest F1 on the part that can be shown."""
+        return int(np.argmax([found.f1 for found in self.shown[tolerance]]))
+
+    def measures(self, threshold: int) -> dict[str, float]:
+        """F1, precision and recall at a threshold."""
+        found: dict[str, float] = {}
+        for tolerance in self.shown:
+            shown, whole = self.shown[tolerance][threshold], self.whole[tolerance][threshold]
+            found[f"F1 within {tolerance}, shown part"] = shown.f1
+            found[f"F1 within {tolerance}, whole"] = whole.f1
+            found[f"precision within {tolerance}"] = shown.precision
+            found[f"recall within {tolerance}, shown part"] = shown.recall
+        return found
+
+
+def judge(votes: Array, specimen: Specimen, tolerances: Iterable[int] = TOLERANCES) -> Judged:
+    """Compare edges at all thresholds 0 .. n_tilts - 1 with the truth.
+
+    Precision asks whether there is any shell near, shown or not: what is found of the rest is right
+    as well.
+    """
+    n = specimen.geometry.n_tilts
+    whole, shown = {}, {}
+    for r in tolerances:
+        whole[r] = list(tolerant_curve(votes, specimen.truth, r, n_thresholds=n))
+        recalled = specimen.shown
+        shown[r] = list(tolerant_curve(votes, specimen.truth, r, recalled=recalled, n_thresholds=n))
+    return Judged({r: [_none_is_wrong(a) for a in whole[r]] for r in whole},
+                  {r: [_none_is_wrong(a) for a in shown[r]] for r in shown})  # fmt: skip
+
+
+def _none_is_wrong(found: Agreement) -> Agreement:
+    """Nothing found has precision 0, not 1: here there is always something to find."""
+    return found if found.n_predicted else replace(found, n_predicted=1)
+
+
+def surface_measures(mask: Array, specimen: Specimen) -> dict[str, float]:
+    """Distances between the surfaces in voxels: of all that is found, and of the shown truth."""
+    whole = surface_distances(mask, specimen.truth, _REACH)
+    shown = surface_distances(mask, specimen.truth, _REACH, counted=specimen.shown)
+    both = whole.predicted + shown.truth
+    return {
+        "surface distance, mean": both.mean,
+        "surface distance, 95 %": both.percentile(95),
+        "surface distance, mean, whole": whole.both.mean,
+        "surface distance, 95 %, whole": whole.both.percentile(95),
+    }
+
+
+def edges_of(maps: Maps) -> npt.NDArray[np.bool_]:
+    """Where maps hold edges."""
+    return np.asarray(maps == STRUCTURE)

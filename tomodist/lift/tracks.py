@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
 
 _ROUNDS = 3
+_MAD, _CAUCHY = 1.4826, 2.385  # sigma from median deviation; scale for 95 % efficiency
 _HAS = 0.2  # what a box at its gate counts for a point; one just at it counts 1
 
 
@@ -101,8 +103,9 @@ def link_boxes(
 
     Notes
     -----
-    With r_t the distance of a box from the projection of p and g_t its gate (`LinkRule.gates`),
-    p minimises sum_t w_t r_t² with w_t = 1 / (1 + (2 r_t / g_t)²), found by iteration.
+    With r_t the distance of a box from the projection of p, p minimises sum_t w_t r_t² with
+    Cauchy's weights w_t = 1 / (1 + r_t² / c²), found by iteration: c is half the box's gate
+    (`LinkRule.gates`) while boxes are searched for, and 2.385 robust sigmas of the r_t in the end.
 
     Raises
     ------
@@ -128,17 +131,23 @@ def link_boxes(
     box = seen.assigned(points)
     points = points[(box >= 0).sum(axis=0) >= rule.min_tilts]
     points = points[np.lexsort(points.T[::-1])]
-    return _tracks(seen, points, seen.assigned(points))
+    box = seen.assigned(points)
+    return _tracks(seen, _fitted(seen, points, box, finally_=True), box)
 
 
-def _fitted(seen: SeenBoxes, points: FloatArray, box: IntArray) -> FloatArray:
-    """Points moved to where they fit their boxes best; those with less than two boxes stay."""
+def _fitted(
+    seen: SeenBoxes, points: FloatArray, box: IntArray, *, finally_: bool = False
+) -> FloatArray:
+    """Points moved to where they fit their boxes best; those with less than two boxes stay.
+
+    While boxes are searched for, gates say which are to be trusted; finally their own scatter does.
+    """
     enough = (box >= 0).sum(axis=0) >= 2
     points = points.copy()
     moved, rays = points[enough], seen.matrices[:, :, :3]
-    for _ in range(2):
+    for _ in range(4 if finally_ else 2):
         apart = seen.offset(moved, box[:, enough])
-        weight = _weights(seen, apart, box[:, enough])
+        weight = _own_weights(apart) if finally_ else _weights(seen, apart, box[:, enough])
         system = np.einsum("tn,tki,tkj->nij", weight, rays, rays, optimize=True)
         system += 1e-9 * np.trace(system, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         target = np.einsum("tn,tki,tnk->ni", weight, rays, np.nan_to_num(apart), optimize=True)
@@ -155,6 +164,20 @@ def _weights(seen: SeenBoxes, apart: FloatArray, box: IntArray) -> FloatArray:
         far = (4 * (apart[t, has] / gates[box[t, has]]) ** 2).max(axis=1)
         weight[t, has] = 1 / (1 + far)
     return weight
+
+
+def _own_weights(apart: FloatArray) -> FloatArray:
+    """Cauchy weights on the scale of each point's own scatter; (n_tilts, n).
+
+    On normal errors they are 95 % as good as least squares, and outliers have little say.
+    """
+    has = np.isfinite(apart[:, :, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of points without a box
+        scatter = _MAD * np.nanmedian(np.abs(apart), axis=(0, 2))
+    scale = np.maximum(_CAUCHY * np.nan_to_num(scatter), 1e-6)
+    squared = np.nan_to_num((apart**2).mean(axis=2)) / scale**2
+    return np.where(has, 1 / (1 + squared), 0.0)
 
 
 def _chosen(seen: SeenBoxes, points: FloatArray) -> IntArray:

@@ -1,0 +1,78 @@
+"""Small volumes lifted in memory, for experiments, by the functions that bricks go through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from tomodist.lift.backproject import Lifting, lift_brick
+from tomodist.lift.own import own_threshold
+from tomodist.lift.project import ProjectionKind, project_tile
+from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
+
+if TYPE_CHECKING:
+    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.lift.windows import Range, ReadImage
+
+AnyArray = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+
+def reader(images: AnyArray) -> ReadImage:
+    """A way to read windows of images that are in memory."""
+
+    def read(tilt: int, rows: Range, columns: Range) -> AnyArray:
+        return np.asarray(images[tilt, slice(*rows), slice(*columns)])
+
+    return read
+
+
+def lifted(lifting: Lifting, images: AnyArray) -> AnyArray:
+    """The whole score volume."""
+    return lift_brick(lifting, reader(images), (0, 0, 0), lifting.grid.shape)
+
+
+def projected(
+    kind: ProjectionKind,
+    volume: AnyArray,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    largest: int = 254,
+) -> AnyArray:
+    """All images of a volume."""
+
+    def read(z: Range, y: Range, x: Range) -> AnyArray:
+        return np.asarray(volume[slice(*z), slice(*y), slice(*x)])
+
+    whole = [tuple((0, n) for n in grid.shape)]
+    rows, tilts = (0, geometry.image_shape[0]), range(geometry.n_tilts)
+    return project_tile(kind, geometry, grid, read, whole, tilts, rows, largest=largest)
+
+
+def threshold_curve(
+    scores: AnyArray, maps: AnyArray, geometry: TiltGeometry, grid: VolumeGrid, levels: int
+) -> ThresholdCurve:
+    """Agreement of the reprojection at every threshold."""
+    largest = projected("max", scores, geometry, grid, levels)
+    return curve_of(count_agreement(largest, maps, levels))
+
+
+def cut_each(
+    scores: AnyArray,
+    threshold: int,
+    maps: AnyArray,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    levels: int,
+) -> Mask:
+    """The mask in which every component has a threshold of its own."""
+    labels, _ = ndimage.label(scores > threshold)
+    mask = np.zeros(scores.shape, np.bool_)
+    for k, place in enumerate(ndimage.find_objects(labels), start=1):
+        own = np.where(labels[place] == k, scores[place], 0)
+        at = (geometry, grid, reader(maps), levels)
+        mask[place] |= own > own_threshold(own, [s.start for s in place], threshold, *at)
+    return mask

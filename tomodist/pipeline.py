@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -31,6 +31,11 @@ from tomodist.lift.edges import RefinedEdges
 from tomodist.lift.seen import LinkRule
 from tomodist.stages.adopt import adopt_maps
 from tomodist.stages.backproject import backproject_maps, plan_scores, scores_are
+from tomodist.stages.chords import (
+    choose_edge_threshold,
+    keep_edge_curve,
+    stored_edge_threshold,
+)
 from tomodist.stages.detect import MapSource, detect_maps
 from tomodist.stages.ingest import describe_series, lazy_images
 from tomodist.stages.lazy import as_dask
@@ -46,6 +51,8 @@ if TYPE_CHECKING:
 
 LocateMethod = Literal["tracks", "votes"]
 VotesKind = Literal["balanced", "plain"]
+EdgeThreshold = Literal["chords", "fifth"]
+EDGE_THRESHOLDS: tuple[EdgeThreshold, ...] = get_args(EdgeThreshold)
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,8 @@ def edge_detection(
     label: str,
     source: MapSource,
     refinement: dict[str, Any] | None = None,
+    *,
+    choose: EdgeThreshold = "chords",
     **options: Any,  # noqa: ANN401
 ) -> Task:
     """Algorithm 2: votes of 2D edges that survive refinement between adjacent tilts.
@@ -256,16 +265,26 @@ def edge_detection(
         See `Task`.
     refinement : dict, optional
         ``reach``, ``support``, ``rounds``, ``keep_own`` of `RefinedEdges`.
+    choose : {"chords", "fifth"}
+        How the threshold is chosen if none is given: where rays that stay long in the result agree
+        best with the maps (see `tomodist.lift.chords`), or a fifth of the tilts.
     **options
         The other fields of `Task`.
 
     Returns
     -------
     Task
+
+    Raises
+    ------
+    InputError
+        If numbers contradict each other, or `choose` is unknown.
     """
     lifting = RefinedEdges(tomogram.geometry, tomogram.grid, **(refinement or {}))
-    if options.get("threshold") is None:
-        options["threshold"] = tomogram.geometry.n_tilts // 5  # see tomodist.lift.edges
+    if choose not in EDGE_THRESHOLDS:
+        raise InputError(f"choose is {choose!r}; it must be one of {', '.join(EDGE_THRESHOLDS)}")
+    if options.get("threshold") is None and choose == "fifth":
+        options["threshold"] = tomogram.geometry.n_tilts // 5
     parameters = {
         "lifting": "refined edges",
         "reach": lifting.reach,
@@ -385,7 +404,9 @@ def run_task(
     _make_scores(session, tomogram, task, overwrite=overwrite)
     evidence = Evidence.of(tomogram, task.label)
     threshold = task.threshold
-    if threshold is None:
+    if threshold is None and isinstance(task.lifting, RefinedEdges):
+        threshold = _edge_threshold(session, tomogram, task, evidence, overwrite=overwrite)
+    elif threshold is None:
         threshold = float(_curve(session, tomogram, task, evidence, overwrite=overwrite).best)
     elif task.shares:
         threshold *= evidence.levels
@@ -466,6 +487,20 @@ def _curve(
     )
     keep_curve(tomogram, task.label, curve, evidence.tilts, evidence.scale)
     return curve
+
+
+def _edge_threshold(
+    session: Session, tomogram: Tomogram, task: Task, evidence: Evidence, *, overwrite: bool
+) -> float:
+    """The threshold of edges, from an earlier run or now."""
+    found = stored_edge_threshold(tomogram, task.label, overwrite=overwrite)
+    if found is not None:
+        return found
+    scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
+    grid = task.lifting.grid
+    curve = choose_edge_threshold(session, scores, evidence.maps, evidence.geometry, grid)
+    keep_edge_curve(tomogram, task.label, curve)
+    return float(curve.best)
 
 
 def _check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool) -> None:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from tomodist.cli.options import RunOptions, lifting_options
-from tomodist.cli.tasks import open_tomogram, run_or_plan
+from tomodist.cli.tasks import denoise_option, open_tomogram, run_or_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tomodist.detect.denoise import Method
+    from tomodist.pipeline import EdgeThreshold
 
 
 @click.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
 @click.option("--fraction", type=float, help="2D threshold between minimum and maximum, 0 to 1.")
 @click.option("--clip", type=(float, float), help="Percentiles to clip images to, such as 1 99.")
+@denoise_option
 @click.option("--dark/--bright", default=True, help="Edges are dark lines. [default]")
 @click.option("--reach", default=2, show_default=True, help="w: tilts to either side that support.")
 @click.option(
@@ -28,6 +32,13 @@ if TYPE_CHECKING:
 )
 @click.option("--rounds", default=2, show_default=True, help="m: rounds of refinement.")
 @click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
+@click.option(
+    "--choose",
+    type=click.Choice(["chords", "fifth"]),
+    default="chords",
+    show_default=True,
+    help="Threshold if none is given: where long rays agree with the 2D edges, or tilts / 5.",
+)
 @lifting_options
 def command(
     store: Path,
@@ -40,6 +51,8 @@ def command(
     reach: int,
     support: int,
     rounds: int,
+    denoise: Method,
+    choose: EdgeThreshold,
     run: RunOptions,
     *,
     dark: bool,
@@ -47,6 +60,7 @@ def command(
 ) -> None:
     """Lift 2D edges to 3D; marks that neighbouring tilts do not support are removed."""
     from tomodist.detect.classical import DogEdges
+    from tomodist.detect.denoise import Denoised
     from tomodist.pipeline import edge_detection
     from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
 
@@ -54,9 +68,10 @@ def command(
     source: MapSource
     if maps is None:
         level = DogEdges.threshold if fraction is None else fraction
-        source = DetectorMaps(DogEdges(sigma=sigma, threshold=level, dark=dark, clip=clip))
+        detector = DogEdges(sigma=sigma, threshold=level, dark=dark, clip=clip)
+        source = DetectorMaps(Denoised(detector, denoise))
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
     refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}
-    task = edge_detection(tomogram, label, source, refinement, **run.of_task())
+    task = edge_detection(tomogram, label, source, refinement, choose=choose, **run.of_task())
     run_or_plan(tomogram, task, run)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.detect.denoise import Method
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import LinkTask, Task
     from tomodist.plan import Resources
@@ -44,12 +45,14 @@ class MapOptions:
     dark: bool
     sensitivity: float | None
     smooth: float
+    denoise: Method
     min_size: float
 
     def sources(
         self, tomogram: Tomogram, label: str | None, form: Literal["mask", "box"]
     ) -> dict[str, MapSource]:
         """Where the maps of every label come from; everything about it is checked here."""
+        from tomodist.detect.denoise import Denoised
         from tomodist.stages.detect import DetectorMaps, import_maps
 
         given = [name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None]
@@ -65,7 +68,8 @@ class MapOptions:
             size = self.min_size
             maps = import_maps(tomogram, self.maps, self.maps_frame, form=form, min_size=size)
             return {label: maps}
-        return {label: DetectorMaps(self._detector(tomogram), form, self.min_size)}
+        detector = Denoised(self._detector(tomogram), self.denoise)
+        return {label: DetectorMaps(detector, form, self.min_size)}
 
     def _boxes(
         self, tomogram: Tomogram, path: str, label: str | None, form: Literal["mask", "box"]
@@ -220,7 +224,7 @@ def print_disagreeing(tomogram: Tomogram, label: str) -> None:
         for k in np.flatnonzero(consistency.disagrees).tolist()
     ]
     if rows:
-        head = ("tilt", "angle", "IoU", "of its neighbours", "because")
+        head = ("tilt", "angle", "IoU", "expected", "because")
         print_table("tilts that disagree with the rest (--exclude-tilts)", head, rows)
 
 
@@ -250,6 +254,15 @@ _COLUMNS: tuple[tuple[str, str | None, Callable[[xr.Dataset], object]], ...] = (
     ("stability", "stability", _real("stability", 2)),
     ("tilts", "n_tilts", _whole("n_tilts")),
     ("residual (px)", "residual", _real("residual", 2)),
+)
+
+
+denoise_option = click.option(
+    "--denoise",
+    type=click.Choice(["none", "gaussian", "tv", "nlm", "bilateral", "wavelet"]),
+    default="none",
+    show_default=True,
+    help="Of images before detection; its strength follows their noise.",
 )
 
 
@@ -292,6 +305,7 @@ def detector_options(command: Command) -> Command:
             click.option(
                 "--smooth", default=2.0, show_default=True, help="Of --detector threshold, pixels."
             ),
+            denoise_option,
             click.option(
                 "--min-size", default=0.0, show_default=True, help="Drop smaller 2D boxes (Å)."
             ),

@@ -67,7 +67,8 @@ def defaults() -> Rule:
 def detect_all(specimen: Specimen, detector: MapDetector) -> Maps:
     """The 2D edges of every tilt, shape (n_tilts, height, width)."""
     size = specimen.geometry.pixel_size
-    return np.stack([detector(image, size) for image in specimen.images])
+    maps: Maps = np.stack([detector(image, size) for image in specimen.images])
+    return maps
 
 
 def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> Array:
@@ -75,7 +76,8 @@ def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] 
     chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
 
     def read(tilt: int, rows: Range, columns: Range) -> Array:
-        return maps[chosen[tilt]][slice(*rows), slice(*columns)]
+        part: Array = maps[chosen[tilt]][slice(*rows), slice(*columns)]
+        return part
 
     geometry = specimen.geometry.select(chosen)
     lifting = RefinedEdges(geometry, specimen.grid, *rule)

@@ -12,13 +12,28 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from scipy.ndimage import gaussian_filter
 
 from tomodist.agreement import stored_consistency
 from tomodist.errors import StoreError
 from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
 from tomodist.pictures.contact import draw_contact_sheet
+from tomodist.pictures.overlay import draw_edge_threshold, draw_over
+from tomodist.pictures.planes import (
+    PAGE,
+    SECTION,
+    SMOOTH,
+    STRUCTURE_COLOR,
+    contrast_of,
+    draw_outline,
+    drawn_level,
+    interesting,
+    mean_plane,
+    middle_of,
+    plane_of,
+    save,
+    smoothed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +42,7 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
 
 Array = npt.NDArray[Any]
-_PAGE = 1024  # pixels: the largest side of a level that is drawn
-_SECTION, _SMOOTH = 10, 3  # nm: thickness of a reconstruction's sections, and sigma in them
-_STRUCTURE, _DETECTION, _REPROJECTED = "#00c2ff", "#ffb000", "#00e676"
+_DETECTION, _REPROJECTED = "#ffb000", "#00e676"
 
 
 def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
@@ -47,7 +60,8 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
     list of Path
         ``<store>_<label>_slices.png`` where there is a volume, ``..._tilts.png``; of located
         structures ``..._contact.png``; where a threshold was chosen, ``..._threshold.png`` and
-        ``..._agreement.png``.
+        ``..._agreement.png``, or of edges ``..._edge_threshold.png``; and for every
+        reconstruction ``..._on_<name>.png``.
     """
     stem = tomogram.path.with_suffix("")
     has_images = "source" in tomogram.attributes("tilt_series")
@@ -58,12 +72,19 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
         "contact": (draw_contact_sheet, has_images and located),
         "threshold": (draw_threshold, tomogram.has(f"curves/{label}")),
         "agreement": (draw_agreement, tomogram.has(f"curves/{label}")),
+        "edge_threshold": (draw_edge_threshold, tomogram.has(f"edge_curves/{label}")),
     }
-    return [
+    pictures = [
         draw(tomogram, label, stem.with_name(f"{stem.name}_{label}_{name}.png"))
         for name, (draw, there) in wanted.items()
         if there
     ]
+    if not tomogram.has(f"labels/{label}"):
+        return pictures
+    named = [(name, f"{stem.name}_{label}_on_{name}.png") for name in
+             tomogram.labels("reconstructions")]  # fmt: skip
+    drawn = [draw_over(tomogram, label, name, stem.with_name(file)) for name, file in named]
+    return pictures + drawn
 
 
 def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
@@ -71,10 +92,10 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
 
     Laid out as IMOD's XYZ window: y over x, y over z to its right, z over x below.
     """
-    level = _drawn_level(tomogram.grid.shape)
+    level = drawn_level(tomogram.grid.shape)
     scores = tomogram.array(f"scores/{label}", f"scale{level}/scores")
     labels = tomogram.array(f"labels/{label}", f"scale{level}/labels")
-    center = _interesting(tomogram, label, scores.shape, level)
+    center = interesting(tomogram, label, scores.shape, level)
     size = tomogram.grid.voxel_size * 2**level / 10
     nz, ny, nx = (n * size for n in scores.shape)
     figure = Figure(figsize=(9, 1 + 8 * (ny + nz) / (nx + nz)))
@@ -83,9 +104,9 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
     )
     panels = ((0, "y", "x", grid[0, 0]), (2, "y", "z", grid[0, 1]), (1, "z", "x", grid[1, 0]))
     scale = tomogram.attributes(f"structures/{label}").get("score_scale", 1.0)
-    largest = scale * max(float(np.nanmax(_plane(scores, k, center[k]))) for k in range(3))
+    largest = scale * max(float(np.nanmax(plane_of(scores, k, center[k]))) for k in range(3))
     for axis, up, right, place in panels:
-        plane, outline = (_plane(a, axis, center[axis]) for a in (scores, labels))
+        plane, outline = (plane_of(a, axis, center[axis]) for a in (scores, labels))
         if right == "z":
             plane, outline = plane.T, outline.T
         axes = figure.add_subplot(place)
@@ -94,7 +115,7 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
             plane * scale, cmap="gray", origin="lower", extent=extent, interpolation="nearest",
             vmin=0, vmax=max(largest, 1e-6),
         )  # fmt: skip
-        _outline(axes, outline > 0, extent, _STRUCTURE)
+        draw_outline(axes, outline > 0, extent, STRUCTURE_COLOR)
         axes.set(xlabel=f"{right} (nm)", ylabel=f"{up} (nm)")
         axes.set_title(f"{'zyx'[axis]} = {center[axis] * size:.0f} nm", fontsize=9)
         if axis == 0:  # the panel below has the same x
@@ -105,7 +126,7 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
     corner.axis("off")
     figure.colorbar(shown, ax=corner, orientation="horizontal", label="score", fraction=0.3)
     figure.suptitle(f"{tomogram.path.stem}: scores of {label}, structures outlined", y=0.97)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
@@ -126,7 +147,7 @@ def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
     Path
         ``<store>_<name>_reconstruction.png`` beside the store.
     """
-    level = _drawn_level(tomogram.grid.shape)
+    level = drawn_level(tomogram.grid.shape)
     volume = tomogram.array(f"reconstructions/{name}", f"scale{level}/reconstruction")
     size = tomogram.grid.voxel_size * 2**level / 10
     nz, ny, nx = (n * size for n in volume.shape)
@@ -134,10 +155,12 @@ def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
     panels = figure.subplots(2, 1, sharex=True, height_ratios=(ny, nz))
     for axes, axis, up in zip(panels, (0, 1), "yz", strict=True):
         n = volume.shape[axis]
-        thick = min(n, max(1, round(_SECTION / size)))
+        thick = min(n, max(1, round(SECTION / size)))
         first = (n - thick) // 2
-        section = _smoothed(_mean_plane(volume, axis, first, first + thick), _SMOOTH / size)
-        low, high = _contrast(_middle(section))  # borders are seen by few tilts, and are extreme
+        section = smoothed(mean_plane(volume, axis, first, first + thick), SMOOTH / size)
+        low, high = contrast_of(
+            middle_of(section)
+        )  # borders are seen by few tilts, and are extreme
         extent = (0.0, nx, 0.0, section.shape[0] * size)
         axes.imshow(section, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
         axes.set(xlabel="x (nm)", ylabel=f"{up} (nm)")
@@ -146,7 +169,7 @@ def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
         axes.set_title(depth, fontsize=9)
     figure.suptitle(f"{tomogram.path.stem}: reconstruction {name}")
     stem = tomogram.path.with_suffix("")
-    return _save(figure, stem.with_name(f"{stem.name}_{name}_reconstruction.png"))
+    return save(figure, stem.with_name(f"{stem.name}_{name}_reconstruction.png"))
 
 
 def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
@@ -161,7 +184,7 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
     order = np.argsort(geometry.tilt_angles)
     height, width = geometry.image_shape
     figure = Figure(figsize=(15, 1.2 + 4.6 * height / width), layout="constrained")
-    step = -(-max(geometry.image_shape) // _PAGE)
+    step = -(-max(geometry.image_shape) // PAGE)
     for axes, tilt in zip(
         figure.subplots(1, 3),
         order[[len(order) // 8, len(order) // 2, -1 - len(order) // 8]],
@@ -178,7 +201,7 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
     figure.suptitle(
         f"{tomogram.path.stem}: {label}; 2D detections (orange) and structures reprojected (green)"
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
@@ -196,7 +219,7 @@ def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
     axes.set(xlabel="threshold T on the scores", ylabel="IoU of map and reprojection", ylim=(0, 1))
     axes.set_title(f"{tomogram.path.stem}: {label} (lines: single tilts, blue to red by angle)")
     axes.legend()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
@@ -211,7 +234,7 @@ def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
     angle, expected = np.array(angles)[order], consistency.expected[order]
     band = (expected - consistency.tolerated, expected)
     axes.fill_between(angle, *band, color="#00c2ff", alpha=0.15, lw=0, label="tolerated")
-    axes.plot(angle, expected, color="#00c2ff", lw=1, label="median of its neighbours")
+    axes.plot(angle, expected, color="#00c2ff", lw=1, label="as its neighbours let expect")
     for name, style in (("precision", ":"), ("recall", "--")):
         axes.plot(angle, getattr(consistency, name)[order], style, color="gray", lw=1, label=name)
     axes.plot(angle, consistency.iou[order], ".-", color="black", lw=1, label="IoU")
@@ -221,72 +244,7 @@ def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
     axes.set(xlabel="tilt angle (degrees)", ylabel="map against reprojection", ylim=(0, 1.02))
     axes.set_title(f"{tomogram.path.stem}: agreement of every tilt with all, {label}", fontsize=10)
     axes.legend(fontsize=8)
-    return _save(figure, path)
-
-
-def _drawn_level(shape: tuple[int, ...]) -> int:
-    return max(0, int(np.ceil(np.log2(max(shape) / _PAGE))))
-
-
-def _interesting(tomogram: Tomogram, label: str, shape: tuple[int, ...], level: int) -> list[int]:
-    """Index of the slices: through the best-supported structure, or the middle if there is none."""
-    table = tomogram.dataset(f"structures/{label}")
-    if not table.sizes["structure"]:
-        return [n // 2 for n in shape]
-    best = int(np.argmax((table["mean_score"] * np.cbrt(table["n_voxels"])).values))
-    size = tomogram.grid.voxel_size * 2**level
-    found = [round(float(table[a].values[best]) / size) for a in "zyx"]
-    return [int(np.clip(k, 0, n - 1)) for k, n in zip(found, shape, strict=True)]
-
-
-def _plane(array: ArrayHandle, axis: int, k: int) -> Array:
-    window = [(k, k + 1) if j == axis else (0, n) for j, n in enumerate(array.shape)]
-    return np.asarray(array.read(*window).take(0, axis=axis))
-
-
-def _mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> Array:
-    """Mean of some planes, read one by one; NaN where none of them is measured."""
-    shape = [n for k, n in enumerate(array.shape) if k != axis]
-    total, count = np.zeros(shape), np.zeros(shape)
-    for k in range(first, end):
-        plane = _plane(array, axis, k)
-        total += np.nan_to_num(plane)
-        count += np.isfinite(plane)
-    mean: Array = np.full(shape, np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
-    return mean
-
-
-def _smoothed(plane: Array, sigma: float) -> Array:
-    """Gaussian mean of the measured values; NaN where nothing is measured."""
-    known = np.isfinite(plane)
-    total = gaussian_filter(np.where(known, plane, 0), sigma)
-    weight = gaussian_filter(known.astype(float), sigma)
-    mean: Array = np.full(plane.shape, np.nan)
-    np.divide(total, weight, out=mean, where=known)
-    return mean
-
-
-def _middle(section: Array) -> Array:
-    """The inner half of a section, each way."""
-    rows, columns = (slice(n // 4, n - n // 4) for n in section.shape)
-    return section[rows, columns]
-
-
-def _contrast(section: Array) -> tuple[float, float]:
-    """Values that become black and white: all but half a percent on either side."""
-    known = section[np.isfinite(section)]
-    if not known.size or known.min() == known.max():
-        return 0.0, 1.0
-    low, high = np.percentile(known, [0.5, 99.5])
-    return float(low), float(high)
-
-
-def _outline(axes: Any, mask: Array, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401
-    if mask.any() and not mask.all() and min(mask.shape) > 1:
-        axes.contour(
-            mask, levels=[0.5], colors=[color], linewidths=0.7, extent=extent, origin="lower"
-        )
+    return save(figure, path)
 
 
 def _draw_detections(
@@ -299,11 +257,6 @@ def _draw_detections(
 ) -> None:
     """Outlines of the map, and a frame around every box."""
     mask = maps.read((tilt, tilt + 1))[0][::step, ::step] == 1
-    _outline(axes, mask, extent, _DETECTION)
+    draw_outline(axes, mask, extent, _DETECTION)
     if 0 < len(boxes) <= 200:
         axes.plot(boxes[:, 1], boxes[:, 0], ".", color=_DETECTION, ms=2)
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=110)
-    return path

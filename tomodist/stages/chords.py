@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.errors import PlanError
-from tomodist.io.arrays import ArrayHandle, brick_windows
+from tomodist.io.arrays import ArrayHandle, Stack, brick_windows
 from tomodist.io.tables import Column, write_table
 from tomodist.lift.backproject import tilt_groups, votes_dtype
 from tomodist.lift.chords import (
@@ -45,7 +45,7 @@ STEP = "choose edge threshold"
 def choose_edge_threshold(
     session: Session,
     scores: ArrayHandle,
-    maps: ArrayHandle,
+    maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
 ) -> ChordCurve:
@@ -55,8 +55,10 @@ def choose_edge_threshold(
     ----------
     session : Session
         Where tasks run.
-    scores, maps : ArrayHandle
-        Votes (z, y, x) and maps (tilt, y, x).
+    scores : ArrayHandle
+        Votes (z, y, x).
+    maps : ArrayHandle or SomeTilts
+        Maps (tilt, y, x) of the tilts that took part.
     geometry, grid
         Of both.
 
@@ -129,7 +131,7 @@ def tile_memory(geometry: TiltGeometry, rows: int, tilts: int) -> int:
 
 def _count_tile(
     scores: ArrayHandle,
-    maps: ArrayHandle,
+    maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
     tilts: Sequence[int],
@@ -148,8 +150,8 @@ def _count_tile(
 
 
 def keep_edge_curve(tomogram: Tomogram, label: str, curve: ChordCurve) -> None:
-    """Store the curve as `curves/<label>`."""
-    with tomogram.stage(f"curves/{label}", _fingerprint(tomogram, label)) as staging:
+    """Store the curve as `edge_curves/<label>`."""
+    with tomogram.stage(f"edge_curves/{label}", _fingerprint(tomogram, label)) as staging:
         staging.clear()
         columns: dict[str, Column] = {
             "f1": (["threshold"], np.array(curve.score), ""),
@@ -168,7 +170,7 @@ def stored_edge_threshold(tomogram: Tomogram, label: str, *, overwrite: bool) ->
     ExistsError
         If there is a curve of other scores and `overwrite` is false.
     """
-    unit = f"curves/{label}"
+    unit = f"edge_curves/{label}"
     if tomogram.is_current(unit, _fingerprint(tomogram, label), overwrite=overwrite):
         return float(tomogram.attributes(unit)["best"])
     return None

@@ -2,7 +2,8 @@
 
 A tilt is judged by the IoU of its map with the reprojection of what all tilts say together. This
 IoU changes slowly with the angle (steep tilts see more, and overlap more), so each tilt is compared
-with its neighbours in angle: it disagrees if it lies far below their median.
+with the line through its neighbours in angle (Theil and Sen's, of which outliers are no part): it
+disagrees if it lies far below.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Consistency:
         Of map and reprojection; precision is the share of the reprojection that the map marks,
         recall the share of the marks that is reprojected.
     expected : ndarray, shape (n_tilts,), float64
-        Median IoU of the neighbours in angle.
+        IoU that the neighbours in angle let expect.
     tolerated : float
         By how much a tilt may be below it.
     """
@@ -79,8 +80,11 @@ def consistency_of(
 
     Notes
     -----
-    With d_t = median of the neighbours' IoU - IoU_t, a tilt disagrees if d_t exceeds
-    max(0.1, 4 · 1.4826 · MAD(d)).
+    With d_t = expected IoU - IoU_t, a tilt disagrees if d_t exceeds max(0.1, 4 · 1.4826 · MAD(d)).
+
+    References
+    ----------
+    P. K. Sen, J. Am. Stat. Assoc. 63, 1379-1389 (1968), doi:10.1080/01621459.1968.10480934.
 
     Examples
     --------
@@ -89,13 +93,24 @@ def consistency_of(
     >>> np.flatnonzero(found.disagrees)
     array([3])
     """
-    order = np.argsort(tilt_angles, kind="stable")
-    expected = np.empty(len(order))
+    angles = np.asarray(tilt_angles, np.float64)
+    order = np.argsort(angles, kind="stable")
+    expected = np.array(iou, np.float64)
     for place, t in enumerate(order):
         around = np.concatenate(
             [order[max(place - _REACH, 0) : place], order[place + 1 :][:_REACH]]
         )
-        expected[t] = np.median(iou[around]) if len(around) else iou[t]
+        if len(around):
+            expected[t] = _line_at(angles[t], angles[around], iou[around])
     below = expected - iou
     scatter = _MAD * float(np.median(np.abs(below - np.median(below))))
     return Consistency(iou, precision, recall, expected, max(_LEAST, _SIGMAS * scatter))
+
+
+def _line_at(x: float, xs: FloatArray, ys: FloatArray) -> float:
+    """Value at x of the robust line through some points."""
+    i, j = np.triu_indices(len(xs), 1)
+    run = xs[j] - xs[i]
+    slopes = ((ys[j] - ys[i])[run != 0]) / run[run != 0]
+    slope = float(np.median(slopes)) if len(slopes) else 0.0
+    return float(np.median(ys + slope * (x - xs)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
 from tomodist.cli.console import print_table
-from tomodist.cli.options import STORE, cluster_options, session_of
+from tomodist.cli.options import STORE, cluster_options, session_of, whole_numbers
 
 
 @click.command(
@@ -108,13 +107,9 @@ def _number_or_path(text: str) -> float | str:
 
 
 def _sections(text: str) -> list[int]:
-    """Numbers and ranges, such as ``0,3-5``."""
-    found: list[int] = []
-    for part in text.replace(",", " ").split():
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not match:
-            raise click.BadParameter(
-                f"{text!r} is not a list of sections such as 0,3-5,40", param_hint="--exclude"
-            )
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    found = whole_numbers(text)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is not a list of sections such as 0,3-5,40", param_hint="--exclude"
+        )
     return found

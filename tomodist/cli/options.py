@@ -59,8 +59,25 @@ class Brick(click.ParamType):  # type: ignore[type-arg]
         return parts
 
 
+def whole_numbers(text: str) -> list[int] | None:
+    """Numbers and ranges such as ``0,3-5``; None if it is something else.
+
+    Examples
+    --------
+    >>> whole_numbers("0,3-5")
+    [0, 3, 4, 5]
+    """
+    found: list[int] = []
+    for part in text.replace(",", " ").split():
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match:
+            return None
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
+
+
 class Tilts(click.ParamType):  # type: ignore[type-arg]
-    """Numbers of tilts such as ``0,7,38``, or ``auto``."""
+    """Numbers of tilts such as ``0,3-5,38``, or ``auto``."""
 
     name = "tilts"
 
@@ -73,12 +90,12 @@ class Tilts(click.ParamType):  # type: ignore[type-arg]
         """Parse it."""
         if isinstance(value, tuple):
             return value
-        words = [word for word in str(value).replace(" ", "").split(",") if word]
-        if words == ["auto"]:
+        if str(value).strip() == "auto":
             return "auto"
-        if not all(word.isdecimal() for word in words):
-            self.fail(f"{value!r} is not numbers of tilts like 0,7,38, or auto", param, ctx)
-        return tuple(map(int, words))
+        numbers = whole_numbers(str(value))
+        if numbers is None:
+            self.fail(f"{value!r} is not numbers of tilts like 0,3-5,38, or auto", param, ctx)
+        return tuple(numbers)
 
 
 def cluster_options(command: Command) -> Command:
@@ -172,7 +189,7 @@ def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
             "exclude",
             type=Tilts(),
             default="",
-            help="Tilts that take no part, such as 0,7,38 (from 0); or auto: those that disagree.",
+            help="Tilts that take no part, such as 0,3-5 (from 0); or auto: those that disagree.",
         ),
     ]
     return _apply(options, work_options(gathered(RunOptions, "run", command)))

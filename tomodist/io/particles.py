@@ -28,16 +28,8 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("id", "z", "y", "x", "size_z", "size_y", "size_x", "low_z", "low_y", "low_x"),
-    *(
-        "sigma_z",
-        "sigma_y",
-        "sigma_x",
-        "n_tilts",
-        "residual",
-        "n_voxels",
-        "mean_score",
-        "highest_score",
-    ),
+    *("sigma_z", "sigma_y", "sigma_x", "n_tilts", "residual"),
+    *("n_voxels", "mean_score", "highest_score", "threshold", "stability"),
 )  # of a CSV; low_* is the lower corner of the box
 
 

@@ -97,7 +97,9 @@ def experiment(n_seeds: int, structures: Sequence[str] = STRUCTURES) -> Experime
         for seed in range(n_seeds)
     ]
     parameters = {"shape": list(SHAPE), "voxel": VOXEL, "errors": ERRORS}
-    return Experiment("segmentation", run_case, (*cases, *shifted), parameters, lower=("time",))
+    return Experiment(
+        "segmentation", run_case, (*cases, *shifted), parameters, lower=("time",), version=2
+    )
 
 
 def run_case(case: Case) -> list[Row]:
@@ -174,7 +176,7 @@ def _plain_own(s: Specimen) -> Mask:
 
 
 def _shares(
-    sectors: int, *, coverage: bool = False, own: bool = False
+    sectors: int, *, coverage: bool = True, own: bool = False
 ) -> Callable[[Specimen], Mask]:
     def variant(s: Specimen) -> Mask:
         scores = lifted(BalancedVotes(s.geometry, s.grid, sectors, coverage), s.maps)
@@ -256,11 +258,10 @@ VARIANTS: dict[str, Callable[[Specimen], Mask]] = {
     "plain": _plain,
     "plain, own thresholds": _plain_own,
     "coverage": _shares(1, coverage=True),
-    "balanced (3 sectors)": _shares(3),
-    "balanced (5 sectors)": _shares(5),
-    "balanced, coverage": _shares(3, coverage=True),
-    "balanced, own thresholds (default)": _shares(3, own=True),
-    "balanced, coverage, own thresholds": _shares(3, coverage=True, own=True),
+    "balanced (3 sectors)": _shares(3, coverage=False),
+    "balanced (5 sectors)": _shares(5, coverage=False),
+    "balanced, coverage": _shares(3),
+    "balanced, coverage, own thresholds (default)": _shares(3, own=True),
     "weights cos t": _weighted(_cosines),
     "weights 1 / cos t": _weighted(lambda s: 1 / _cosines(s)),
     "weights by residual": _weighted(_residual_weights),
@@ -279,7 +280,7 @@ def bad_tilts_experiment(n_seeds: int) -> Experiment:
         for errors in ("none", "few", "some")
         for seed in range(n_seeds)
     ]
-    return Experiment("tilts", run_bad_tilts, tuple(cases), baseline="all tilts")
+    return Experiment("tilts", run_bad_tilts, tuple(cases), baseline="all tilts", version=2)
 
 
 def run_bad_tilts(case: Case) -> list[Row]:

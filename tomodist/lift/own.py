@@ -2,9 +2,11 @@
 
 The common threshold is the best compromise; structures that few tilts show need a lower one than
 those that nearly all show, whose outlines it leaves too wide. So each component at the common
-threshold T may be cut down further: of the thresholds from T up it takes the one of the highest
-mean IoU, over the tilts, between its reprojection and those marks that lie within its reprojection
-at T (marks beyond it are no business of this component). Measured in docs/lifting.md.
+threshold T may be cut down further. Thresholds from T up are judged by the IoU, in every tilt, of
+its reprojection with those marks that lie within its reprojection at T (marks beyond it are no
+business of this component). It takes the lowest threshold that is not surely worse than the best:
+not by more than two standard errors of the difference over the tilts. Taking the best itself cuts
+large objects down by chance where maps have holes; measured in docs/lifting.md.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
     from tomodist.lift.windows import ReadImage
 
 FEWEST = 8  # voxels: of fewer, thresholds are chance
+_SURE = 2.0  # standard errors
 
 
 def component_at(
@@ -80,7 +83,7 @@ def own_threshold(
     Returns
     -------
     int
-        The lowest of equals; `threshold` where no tilt marks the component.
+        `threshold` itself where no tilt marks the component.
     """
     if np.count_nonzero(scores) < FEWEST:
         return threshold
@@ -95,5 +98,12 @@ def own_threshold(
         counts[t] = count_agreement(seen[None], shadow[None], levels)[0]
     if not counts[:, 1].any():
         return threshold
-    score = curve_of(counts).score[threshold : int(scores.max())]
-    return threshold + int(np.argmax(score))
+    return threshold + _lowest_as_good(curve_of(counts).iou[:, threshold : int(scores.max())])
+
+
+def _lowest_as_good(iou: FloatArray) -> int:
+    """Column of the lowest threshold that is not surely worse than the best; of (n_tilts, n)."""
+    best = iou[:, int(np.argmax(iou.mean(axis=0)))]
+    worse = best[:, None] - iou
+    error = worse.std(axis=0, ddof=1) / np.sqrt(len(iou)) if len(iou) > 1 else 0.0
+    return int(np.argmax(worse.mean(axis=0) <= _SURE * error + 1e-12))

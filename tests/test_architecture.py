@@ -23,7 +23,7 @@ RANKS = (
     {"detect", "io", "lift"},
     {"stages", "agreement"},
     {"cluster"},
-    {"pictures", "pipeline", "reconstruction", "evaluation"},
+    {"pictures", "pipeline", "classes", "reconstruction", "evaluation"},
     {"demo", "experiments"},
     {"cli"},
 )

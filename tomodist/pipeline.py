@@ -214,7 +214,7 @@ def segmentation(
     votes: VotesKind = "balanced",
     *,
     sectors: int = BalancedVotes.sectors,
-    coverage: bool = False,
+    coverage: bool = BalancedVotes.coverage,
     own_thresholds: bool = True,
     **options: Any,  # noqa: ANN401
 ) -> Task:
@@ -394,7 +394,7 @@ def run_task(
     """
     task.plans(session.resources)
     session.check_sees(tomogram.path)
-    _check_method(tomogram, task, overwrite=overwrite)
+    check_method(tomogram, task, overwrite=overwrite)
     detect_maps(session, tomogram, task.label, task.source, overwrite=overwrite)
     if isinstance(task, LinkTask):
         link_structures(
@@ -402,19 +402,42 @@ def run_task(
         )
         return None
     _make_scores(session, tomogram, task, overwrite=overwrite)
+    threshold = threshold_of(session, tomogram, task, overwrite=overwrite)
+    return find_above(session, tomogram, task, threshold, overwrite=overwrite)
+
+
+def threshold_of(
+    session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool = False
+) -> float:
+    """The threshold on the stored scores of a task: as given, from an earlier run, or chosen now.
+
+    Raises
+    ------
+    ExistsError, InputError, PlanError, StoreError
+    """
     evidence = Evidence.of(tomogram, task.label)
-    threshold = task.threshold
-    if threshold is None and isinstance(task.lifting, RefinedEdges):
-        threshold = _edge_threshold(session, tomogram, task, evidence, overwrite=overwrite)
-    elif threshold is None:
-        threshold = float(_curve(session, tomogram, task, evidence, overwrite=overwrite).best)
-    elif task.shares:
-        threshold *= evidence.levels
+    if task.threshold is not None:
+        return task.threshold * evidence.levels if task.shares else task.threshold
+    if isinstance(task.lifting, RefinedEdges):
+        return _edge_threshold(session, tomogram, task, evidence, overwrite=overwrite)
+    again = overwrite or task.exclude == "auto"  # the curve of all tilts may be there
+    return float(_curve(session, tomogram, task, evidence, overwrite=again).best)
+
+
+def find_above(
+    session: Session, tomogram: Tomogram, task: Task, threshold: float, *, overwrite: bool = False
+) -> float:
+    """Make the structures of a task from its scores above a threshold; as tables tell it.
+
+    Raises
+    ------
+    ExistsError, PlanError, StoreError
+    """
     selection = Selection(
         threshold, task.min_voxels, task.min_tilts, task.triangulate, task.own_thresholds
     )
     select_structures(session, tomogram, task.label, selection, overwrite=overwrite)
-    return threshold * evidence.scale
+    return threshold * Evidence.of(tomogram, task.label).scale
 
 
 def _make_scores(session: Session, tomogram: Tomogram, task: Task, *, overwrite: bool) -> None:
@@ -425,21 +448,21 @@ def _make_scores(session: Session, tomogram: Tomogram, task: Task, *, overwrite:
     """
     if task.exclude != "auto":
         excluded = tuple(sorted(set(task.exclude)))
-        _backproject(session, tomogram, task, excluded, overwrite=overwrite)
+        make_scores_of(session, tomogram, task, task.label, excluded, overwrite=overwrite)
         return
     unit = f"scores/{task.label}"
     if tomogram.has(unit):
         excluded = tuple(tomogram.attributes(unit).get("excluded", ()))
         if excluded and scores_are(tomogram, task.label, *_scored(task, excluded)):
             return
-    _backproject(session, tomogram, task, (), overwrite=overwrite)
+    make_scores_of(session, tomogram, task, task.label, (), overwrite=overwrite)
     _curve(session, tomogram, task, Evidence.of(tomogram, task.label), overwrite=True)
     agreement = stored_consistency(tomogram, task.label)
     excluded = tuple(np.flatnonzero(agreement[2].disagrees).tolist()) if agreement else ()
     if excluded:
         words = ", ".join(map(str, excluded))
         session.progress.message(f"tilts that disagree with the rest are left out: {words}")
-        _backproject(session, tomogram, task, excluded, overwrite=True)
+        make_scores_of(session, tomogram, task, task.label, excluded, overwrite=True)
 
 
 def _scored(task: Task, excluded: tuple[int, ...]) -> tuple[Lifting, dict[str, Any]]:
@@ -451,19 +474,26 @@ def _scored(task: Task, excluded: tuple[int, ...]) -> tuple[Lifting, dict[str, A
     return task.without(excluded)[1], parameters
 
 
-def _backproject(
+def make_scores_of(
     session: Session,
     tomogram: Tomogram,
     task: Task,
+    labels: str | Sequence[str],
     excluded: tuple[int, ...],
     *,
     overwrite: bool,
 ) -> None:
+    """Make the scores of a label, or of several classes in one pass, without some tilts.
+
+    Raises
+    ------
+    ExistsError, InputError, PlanError, StoreError
+    """
     lifting, parameters = _scored(task, excluded)
     backproject_maps(
         session,
         tomogram,
-        task.label,
+        labels,
         lifting,
         parameters,
         tilts=task.without(excluded)[0] if excluded else None,
@@ -503,8 +533,13 @@ def _edge_threshold(
     return float(curve.best)
 
 
-def _check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool) -> None:
-    """Refuse, before anything is done, to replace structures that another method found."""
+def check_method(tomogram: Tomogram, task: Task | LinkTask, *, overwrite: bool) -> None:
+    """Refuse, before anything is done, to replace structures that another method found.
+
+    Raises
+    ------
+    ExistsError
+    """
     unit = f"structures/{task.label}"
     if overwrite or not tomogram.has(unit):
         return

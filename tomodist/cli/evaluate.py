@@ -42,7 +42,7 @@ _POOLED = "all together"
 @click.option(
     "--value", multiple=True, type=float, help="Class in a true volume. [default: all but 0]"
 )
-@click.option("--found-value", multiple=True, type=float, help="The same, of a result in a file.")
+@click.option("--found-value", multiple=True, type=float, help="The same, of a result.")
 @click.option("--distance", type=float, help="How far (Å) from the true one a point may be.")
 @click.option(
     "--max-distance",

@@ -67,8 +67,12 @@ def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
 
 
 def _content(tomogram: Tomogram, kind: str, label: str) -> str:
+    from tomodist.io.maps import class_words, stored_classes
+
     data = tomogram.dataset(f"{kind}/{label}")
     if kind == "structures":
         return f"{data.sizes['structure']} structures"
     array = data[kind.removesuffix("s") if kind == "reconstructions" else kind]
-    return f"{' x '.join(map(str, array.shape))} {array.dtype}"
+    content = f"{' x '.join(map(str, array.shape))} {array.dtype}"
+    classes = class_words(stored_classes(tomogram, f"{kind}/{label}"))
+    return f"{content}: {classes}" if classes else content

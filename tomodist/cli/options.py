@@ -98,6 +98,26 @@ class Tilts(click.ParamType):  # type: ignore[type-arg]
         return tuple(numbers)
 
 
+class Classes(click.ParamType):  # type: ignore[type-arg]
+    """Names of classes such as ``granule,membrane``, or ``auto``."""
+
+    name = "names"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...] | Literal["auto"]:
+        """Parse it."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not all(names):
+            self.fail(f"{value!r} has an empty name; write it like granule,membrane", param, ctx)
+        return "auto" if names == ("auto",) else names
+
+
 def cluster_options(command: Command) -> Command:
     """Where the work runs: --cluster, --workers, --memory."""
     options = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from tomodist.cli.options import RunOptions, labels_options
+from tomodist.cli.classes import run_classes_or_plan
+from tomodist.cli.options import Classes, RunOptions, labels_options
 from tomodist.cli.tasks import MapOptions, detector_options, open_tomogram, run_or_plan
 from tomodist.errors import InputError
 
@@ -28,12 +29,20 @@ if TYPE_CHECKING:
 )
 @click.option("--sectors", type=int, help="Of balanced votes. [default: 3]")
 @click.option(
-    "--coverage", is_flag=True, help="Balanced votes as shares of the tilts that see a voxel."
+    "--coverage/--no-coverage",
+    default=None,
+    help="Balanced votes are shares of the tilts that see a voxel; or of all. [default: coverage]",
 )
 @click.option(
     "--own-thresholds/--one-threshold",
     default=True,
     help="Every structure is cut at the threshold that fits it best. [default]",
+)
+@click.option(
+    "--classes",
+    type=Classes(),
+    help="Names of the values 1, 2, ... of --maps, such as granule,membrane; or auto: they are "
+    "called LABEL-1, LABEL-2, ... [default: anything but 0 is one class]",
 )
 @detector_options
 @labels_options
@@ -42,21 +51,33 @@ def command(
     label: str | None,
     votes: VotesKind,
     sectors: int | None,
+    classes: tuple[str, ...] | Literal["auto"] | None,
     given: MapOptions,
     run: RunOptions,
     *,
-    coverage: bool,
+    coverage: bool | None,
     own_thresholds: bool,
 ) -> None:
-    """Lift 2D masks to 3D: votes, and the threshold whose reprojection agrees best."""
+    """Lift 2D masks to 3D: votes, and the threshold whose reprojection agrees best.
+
+    With --classes, masks hold a number per class: every class becomes a label of its own, and
+    LABEL the class of every voxel.
+    """
+    from tomodist.classes import class_segmentation
     from tomodist.pipeline import segmentation
 
-    if votes == "plain" and (coverage or sectors is not None):
+    if votes == "plain" and (coverage is not None or sectors is not None):
         raise InputError("--sectors and --coverage are of --votes balanced; leave them out")
-    options = {"own_thresholds": own_thresholds, "coverage": coverage, **run.of_task()}
-    if sectors is not None:
-        options["sectors"] = sectors
+    options = {"own_thresholds": own_thresholds, **run.of_task()}
+    given_votes = {"sectors": sectors, "coverage": coverage}
+    options |= {name: value for name, value in given_votes.items() if value is not None}
     tomogram = open_tomogram(store)
+    if classes is not None:
+        source, name = given.classes_of(tomogram, classes, label)
+        run_classes_or_plan(
+            tomogram, class_segmentation(tomogram, name, source, votes, **options), run
+        )
+        return
     tasks = [
         segmentation(tomogram, name, source, votes, **options)
         for name, source in given.sources(tomogram, label, "mask").items()

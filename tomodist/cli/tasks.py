@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import LinkTask, Task
     from tomodist.plan import Resources
+    from tomodist.stages.classes import ImportedClasses
     from tomodist.stages.detect import MapSource
     from tomodist.stages.execute import Session
 
@@ -60,8 +61,7 @@ class MapOptions:
             raise InputError("give either --maps or --boxes (made elsewhere), or --detector")
         if self.boxes is not None:
             return self._boxes(tomogram, self.boxes, label, form)
-        if self.flip_y or self.min_score is not None:
-            raise InputError("--flip-y and --min-score are of --boxes; leave them out")
+        self._check_of_boxes()
         if label is None:
             raise click.UsageError("Missing option '--label'.")
         if self.maps is not None:
@@ -70,6 +70,29 @@ class MapOptions:
             return {label: maps}
         detector = Denoised(self._detector(tomogram), self.denoise)
         return {label: DetectorMaps(detector, form, self.min_size)}
+
+    def classes_of(
+        self, tomogram: Tomogram, names: tuple[str, ...] | Literal["auto"], label: str | None
+    ) -> tuple[ImportedClasses, str]:
+        """Label maps with their classes, and their label; everything about it is checked here."""
+        from tomodist.io.store import check_label
+        from tomodist.stages.classes import import_classes
+
+        self._check_of_boxes()
+        if self.maps is None or self.boxes is not None or self.detector is not None:
+            raise InputError(
+                "--classes names the values of --maps; give --maps, and neither --boxes nor "
+                "--detector"
+            )
+        if label is None:
+            raise click.UsageError("Missing option '--label'.")
+        where = (check_label(label), self.maps_frame)
+        found = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
+        return found, label
+
+    def _check_of_boxes(self) -> None:
+        if self.boxes is None and (self.flip_y or self.min_score is not None):
+            raise InputError("--flip-y and --min-score are of --boxes; leave them out")
 
     def _boxes(
         self, tomogram: Tomogram, path: str, label: str | None, form: Literal["mask", "box"]

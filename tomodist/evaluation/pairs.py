@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tomodist.errors import InputError, StoreError
 from tomodist.geometry import VolumeGrid
+from tomodist.io.maps import stored_classes
 from tomodist.io.objects import Table, stored_table
 from tomodist.io.store import Tomogram, check_label, is_store
 from tomodist.io.truth import MaskVolume, check_grid, open_truth, stored_mask
@@ -47,7 +48,8 @@ class Pair:
     kind : {"mask", "edges", "boxes", "points"}, optional
         How they are compared; by default what the truth is.
     value, found_value : float, optional
-        Which value of the true volume, or of the result's file, is the class; by default all but 0.
+        Which value of the true volume, or of the result (a file, or a label that is several
+        classes put together), is the class; by default all but 0.
     """
 
     truth: Path
@@ -171,8 +173,6 @@ def _store_of(result: Path, pairs: Sequence[Pair]) -> Tomogram | None:
         tomogram = Tomogram.open(result)
         for pair in pairs:
             check_label(pair.label or "")
-            if pair.found_value is not None:
-                raise InputError("--found-value is of a result in a file; leave it out")
         return tomogram
     if is_store(result):
         there = ", ".join(Tomogram.open(result).labels("labels")) or "none yet"
@@ -188,7 +188,7 @@ def _prepared(
     name = None if tomogram is None else tomogram.path.stem
     truth = open_truth(pair.truth, value=pair.value, pixel_size=rules.pixel_size, tomogram=name)
     kind = pair.kind or _kind_of(truth)
-    label = pair.label or Path(truth.path).name.partition(".")[0]
+    label = _name_of(tomogram, pair) or Path(truth.path).name.partition(".")[0]
     if isinstance(truth, MaskVolume):
         if kind not in ("mask", "edges"):
             raise InputError(
@@ -213,6 +213,15 @@ def _prepared(
     )
 
 
+def _name_of(tomogram: Tomogram | None, pair: Pair) -> str | None:
+    """The label of a pair, and which of its classes."""
+    if tomogram is None or pair.label is None or pair.found_value is None:
+        return pair.label
+    classes = stored_classes(tomogram, f"labels/{pair.label}")
+    name = classes.get(int(pair.found_value))
+    return f"{pair.label}/{name}" if name else pair.label
+
+
 def _kind_of(truth: MaskVolume | Table) -> Kind:
     if isinstance(truth, MaskVolume):
         return "mask"
@@ -222,7 +231,7 @@ def _kind_of(truth: MaskVolume | Table) -> Kind:
 def _found_volume(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rules) -> MaskVolume:
     if tomogram is not None and pair.label is not None:
         _check_current(tomogram, f"labels/{pair.label}")
-        return stored_mask(tomogram, pair.label)
+        return stored_mask(tomogram, pair.label, pair.found_value)
     found = open_truth(result, value=pair.found_value, pixel_size=rules.pixel_size)
     if isinstance(found, Table):
         raise InputError(
@@ -234,6 +243,8 @@ def _found_volume(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Ru
 
 def _found_table(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rules) -> Table:
     if tomogram is not None and pair.label is not None:
+        if pair.found_value is not None:
+            raise InputError("--found-value picks a class of a volume; leave it out for a table")
         _check_current(tomogram, f"structures/{pair.label}")
         return stored_table(tomogram, pair.label)
     found = open_truth(result, value=pair.found_value, pixel_size=rules.pixel_size)

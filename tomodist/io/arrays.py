@@ -12,7 +12,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +156,15 @@ class SomeTilts:
         return np.concatenate([self.stack.read((t, t + 1), *window[1:]) for t in chosen])
 
 
-Stack = ArrayHandle | SomeTilts
+class Stack(Protocol):
+    """Images (tilt, y, x) that are read by windows."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    def read(self, *window: tuple[int, int]) -> AnyArray:
+        """Read a window, as `ArrayHandle.read` does."""
 
 
 def create_array(

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 AXES = ("z", "y", "x")
 _SMALLEST = 64  # voxels: a level is added until the largest side is at most this
@@ -76,9 +76,30 @@ def multiscales(name: str, variable: str, n_levels: int, voxel_size: float) -> d
     }
 
 
-def image_label(source: str) -> dict[str, Any]:
-    """Value of ``ome["image-label"]`` of a label image; `source` is relative to its group."""
-    return {"version": "0.5", "source": {"image": source}}
+def image_label(source: str, classes: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """Value of ``ome["image-label"]`` of a label image.
+
+    Parameters
+    ----------
+    source : str
+        The image, relative to the label image's group.
+    classes : mapping of int to str, optional
+        What its values are called, where they are classes.
+
+    Returns
+    -------
+    dict
+        Plain values, ready for JSON.
+
+    Examples
+    --------
+    >>> image_label("../../scores/gold", {1: "gold"})["properties"]
+    [{'label-value': 1, 'class': 'gold'}]
+    """
+    described: dict[str, Any] = {"version": "0.5", "source": {"image": source}}
+    if classes:
+        described["properties"] = [{"label-value": v, "class": n} for v, n in classes.items()]
+    return described
 
 
 def _dataset(level: int, variable: str, voxel_size: float) -> dict[str, Any]:

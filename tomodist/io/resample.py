@@ -12,6 +12,9 @@ pixels, so that its centre is the centre of the binned one:
                   binned     |   0   |   1   |   2   |     centre 1.0, at 2 · 1 + 0.5 = 2.5
 
 Where the raw image does not reach, the result is NaN: not measured.
+
+Label maps go the same way by the nearest raw pixel, as the numbers of classes have no mean; a
+binned pixel gets the label that most of the pixels under it have.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
     Image = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
+    Labels = npt.NDArray[np.uint8]
 
 _INSIDE = 1e-6  # px; rounding of a 90 degree rotation must not cost the border
 _PIXELS_AT_ONCE = 2**21  # 8 MiB of float32 while sampling
@@ -122,8 +126,55 @@ def resample(
         )
         values[~_inside(matrix, start, unbinned, image.shape)] = np.nan
         if not whole:
-            values[~_nearest(measured, matrix, start, unbinned)] = np.nan
+            seen = _nearest(measured.astype(np.uint8), matrix, start, unbinned)
+            values[seen == 0] = np.nan
         result[rows] = _bin(values, binning)
+    return result
+
+
+def resample_labels(
+    labels: Labels,
+    transform: FloatArray,
+    shape: tuple[int, int],
+    binning: int = 1,
+    *,
+    unmeasured: int,
+) -> Labels:
+    """Bring a label map of a raw image into the aligned frame, without making up any label.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (height, width), uint8
+        Label map on the raw image.
+    transform, shape, binning
+        As for `resample`.
+    unmeasured : int
+        The label where the raw image does not reach.
+
+    Returns
+    -------
+    ndarray, shape `shape`, uint8
+        Of every aligned pixel the label of the nearest raw one. A binned pixel has the label of
+        most of its measured pixels, of equals the lowest, and `unmeasured` where less than half of
+        it is measured.
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 2, 0], [0, 0, 3]], np.uint8)
+    >>> resample_labels(labels, np.array([[0.0, -1, 0], [1, 0, 0]]), (3, 2), unmeasured=255)
+    array([[0, 1],
+           [0, 2],
+           [3, 0]], dtype=uint8)
+    """
+    full = (shape[0] * binning, shape[1] * binning)
+    matrix, offset = _to_raw(transform, labels.shape, full)
+    result = np.empty(shape, np.uint8)
+    for rows in _row_blocks(shape, binning):
+        unbinned = ((rows.stop - rows.start) * binning, full[1])
+        start = offset + matrix[:, 0] * (rows.start * binning)
+        values = _nearest(labels, matrix, start, unbinned)
+        values[~_inside(matrix, start, unbinned, labels.shape)] = unmeasured
+        result[rows] = _most(values, binning, unmeasured)
     return result
 
 
@@ -230,14 +281,12 @@ def _inside(
 
 
 def _nearest(
-    measured: Mask, matrix: FloatArray, offset: FloatArray, shape: tuple[int, int]
-) -> Mask:
-    """Whether the raw pixel nearest to each aligned pixel was measured."""
+    values: Labels, matrix: FloatArray, offset: FloatArray, shape: tuple[int, int]
+) -> Labels:
+    """The value of the raw pixel nearest to each aligned pixel."""
     found = np.empty(shape, np.uint8)
-    ndimage.affine_transform(
-        measured.astype(np.uint8), matrix, offset, shape, output=found, order=0, mode="nearest"
-    )
-    return found.astype(np.bool_)
+    ndimage.affine_transform(values, matrix, offset, shape, output=found, order=0, mode="nearest")
+    return found
 
 
 def _mean(image: Image, measured: Mask) -> np.float32:
@@ -255,3 +304,20 @@ def _bin(image: Image, binning: int) -> Image:
     total = np.where(measured, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
     mean = total / np.maximum(count, 1)
     return np.where(2 * count < binning**2, np.nan, mean).astype(np.float32)
+
+
+def _most(labels: Labels, binning: int, unmeasured: int) -> Labels:
+    """The label that most measured pixels of a block have; as `_bin` where few are measured."""
+    if binning == 1:
+        return labels
+    height, width = (n // binning for n in labels.shape)
+    blocks = labels.reshape(height, binning, width, binning)
+    result = np.full((height, width), unmeasured, np.uint8)
+    largest = np.zeros((height, width), np.int64)
+    for label in np.unique(labels[labels != unmeasured]):
+        count = (blocks == label).sum(axis=(1, 3))
+        more = count > largest
+        result[more], largest[more] = label, count[more]
+    few = 2 * (blocks != unmeasured).sum(axis=(1, 3)) < binning**2
+    result[few] = unmeasured
+    return result

@@ -2,7 +2,8 @@
 
     TS_01.zarr/
         tilt_series/                images (tilt, y, x), tilt_angle (tilt), ...
-        maps/<label>/               maps (tilt, y, x), boxes (tilt, box, field)
+        maps/<label>/               maps (tilt, y, x), boxes (tilt, box, field); of a class of
+                                    label maps boxes only, see tomodist.io.maps
         curves/<label>/             iou (tilt, threshold)
         scores/<label>/scale0/      scores (z, y, x)        OME-Zarr 0.5 multiscale
         labels/<label>/scale0/      labels (z, y, x)        OME-Zarr 0.5 label image
@@ -149,14 +150,18 @@ class Tomogram:
         """
         label = unit.partition("/")[2]
         fingerprint = self.attributes(unit)["fingerprint"]
-        for kind in ("tilt_series", "maps", "scores"):
-            above = kind if kind == "tilt_series" else f"{kind}/{label}"
-            if kind in fingerprint:
-                if not self.has(above) or self.digest(above) != fingerprint[kind]:
-                    return above
-                found = self.outdated(above)
-                if found:
-                    return found
+        sources: dict[str, str] = {
+            kind if kind == "tilt_series" else f"{kind}/{label}": fingerprint[kind]
+            for kind in ("tilt_series", "maps", "scores")
+            if kind in fingerprint
+        }
+        sources |= fingerprint.get("made_from", {})
+        for above, made in sources.items():
+            if not self.has(above) or self.digest(above) != made:
+                return above
+            found = self.outdated(above)
+            if found:
+                return found
         return None
 
     @property
@@ -177,11 +182,14 @@ class Tomogram:
         StoreError
             If the unit is not there.
         """
-        self.attributes(unit)
+        made = self.attributes(unit)
         level = "/scale0" if unit.startswith(_VOLUMES) else ""
         data: xr.Dataset = xr.open_zarr(
             self.path, group=unit + level, consolidated=False, chunks={}
         )
+        if "class_of" in made:  # see tomodist.io.maps
+            labels = self.dataset(f"maps/{made['class_of']}")["maps"]
+            data["maps"] = (labels == made["value"]).where(labels != 255, 2).astype("u1")
         return data
 
     def is_current(self, unit: str, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
@@ -388,6 +396,8 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
 
 def _change(key: str, old: Any, new: Any) -> str:  # noqa: ANN401 -- any JSON values
     """One change; hashes and long values mean nothing to a reader."""
+    if key == "made_from" and old and new:
+        return ", ".join(f"another {u}" for u in {**old, **new} if old.get(u) != new.get(u))
     was, now = json.dumps(old), json.dumps(new)
     if key in ("tilt_series", "maps", "scores") or max(len(was), len(now)) > 60:
         return f"another {key.replace('_', ' ')}" if old and new else f"{key} differs"

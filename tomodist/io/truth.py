@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tomodist.errors import InputError, StoreError
 from tomodist.io.arrays import ArrayHandle, Window, brick_windows
+from tomodist.io.maps import class_words, stored_classes
 from tomodist.io.mrc import MrcStack, open_mrc
 from tomodist.io.objects import Table, read_csv, read_star
 from tomodist.io.store import group_attributes, is_store
@@ -160,17 +161,39 @@ def open_truth(
     return replace(volume, value=value, voxel_size=size)
 
 
-def stored_mask(tomogram: Tomogram, label: str) -> MaskVolume:
-    """The mask of a label of a store: its numbered structures.
+def stored_mask(tomogram: Tomogram, label: str, value: float | None = None) -> MaskVolume:
+    """The mask of a label of a store: its numbered structures, or one of its classes.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    label : str
+        Which label.
+    value : float, optional
+        Which class, where the label is several classes put together; by default all.
+
+    Returns
+    -------
+    MaskVolume
 
     Raises
     ------
+    InputError
+        If the label has no classes, or not this one.
     StoreError
         If there is no such label; the message lists what is.
     """
-    handle = tomogram.array(f"labels/{label}", "scale0/labels")
-    grid = tomogram.grid
-    return MaskVolume(f"{tomogram.path}: labels/{label}", handle, grid.shape, grid.voxel_size)
+    unit = f"labels/{label}"
+    handle, grid = tomogram.array(unit, "scale0/labels"), tomogram.grid
+    classes = stored_classes(tomogram, unit)
+    if value is not None and value not in classes:
+        there = f"has the classes {class_words(classes)}" if classes else "is one class"
+        raise InputError(
+            f"{tomogram.path}: --found-value {value:g} picks a class, but {unit} {there}; "
+            f"{'give one of these' if classes else 'leave it out'}"
+        )
+    return MaskVolume(f"{tomogram.path}: {unit}", handle, grid.shape, grid.voxel_size, value)
 
 
 def check_grid(

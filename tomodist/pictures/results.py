@@ -17,6 +17,7 @@ from tomodist.agreement import stored_consistency
 from tomodist.errors import StoreError
 from tomodist.footprint import project_points
 from tomodist.io.boxes import stored_boxes
+from tomodist.io.maps import stored_maps
 from tomodist.pictures.contact import draw_contact_sheet
 from tomodist.pictures.overlay import draw_edge_threshold, draw_over
 from tomodist.pictures.planes import (
@@ -38,7 +39,7 @@ from tomodist.pictures.planes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.io.arrays import ArrayHandle
+    from tomodist.io.arrays import Stack
     from tomodist.io.store import Tomogram
 
 Array = npt.NDArray[Any]
@@ -176,7 +177,7 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
     """Three tilts with the 2D detections and the structures projected onto them."""
     geometry = tomogram.geometry
     boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    maps = tomogram.array(f"maps/{label}", "maps")
+    maps = stored_maps(tomogram, label)
     images = tomogram.array("tilt_series", "images")
     table = tomogram.dataset(f"structures/{label}")
     index = np.stack([table[a].values for a in "zyx"], axis=1) / tomogram.grid.voxel_size
@@ -250,7 +251,7 @@ def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
 def _draw_detections(
     axes: Any,  # noqa: ANN401 -- matplotlib Axes
     boxes: Array,
-    maps: ArrayHandle,
+    maps: Stack,
     tilt: int,
     step: int,
     extent: tuple[float, ...],

@@ -2,11 +2,17 @@
 
 One brick is one task that reads its own windows of the maps; where there are fewer bricks than
 workers, each brick's tilts are split into groups whose contributions are added in a tree.
+
+Several classes of label maps are lifted in one pass: a task reads the window of every tilt once,
+keeps it (a byte per pixel), and makes the bricks of all classes from it, one after the other; so
+it holds the sums of one class at a time. Tilts are not grouped then: where there are few bricks,
+smaller ones give the workers something to do, and every group would hold the sums of all classes.
 """
 
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +20,7 @@ import numpy as np
 from tomodist.costs import TaskCosts, moving, reading, writing
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset
-from tomodist.io.arrays import SomeTilts
+from tomodist.io.maps import OneClass, class_map, stored_maps
 from tomodist.io.ome import multiscales
 from tomodist.io.store import Tomogram, digest
 from tomodist.io.volumes import create_levels, image_reader
@@ -29,8 +35,11 @@ if TYPE_CHECKING:
 
     from tomodist.geometry import FloatArray
     from tomodist.io.arrays import ArrayHandle, Index, Stack
+    from tomodist.io.store import Staging
+    from tomodist.lift.windows import ReadImage
 
 VERSION = 3  # of the algorithm; raise it when its results change
+_CLASS_OF_PIXEL = 0.4e-9  # seconds to take one class from a window that is held; measured
 
 
 def plan_scores(
@@ -38,6 +47,7 @@ def plan_scores(
     maps_itemsize: int,
     resources: Resources,
     *,
+    n_classes: int = 1,
     brick: Sequence[int] | None = None,
     tilts_per_task: int | None = None,
 ) -> Plan:
@@ -51,6 +61,8 @@ def plan_scores(
         Bytes per pixel of the maps.
     resources : Resources
         What the run may use.
+    n_classes : int
+        Classes of the same label maps that are lifted in one pass.
     brick, tilts_per_task : optional
         Fix them instead of choosing.
 
@@ -61,7 +73,7 @@ def plan_scores(
     Raises
     ------
     InputError
-        If `tilts_per_task` is given for a lifting that needs all tilts at once.
+        If `tilts_per_task` is given where all tilts are needed at once.
     PlanError
         If nothing fits.
     """
@@ -70,6 +82,11 @@ def plan_scores(
         raise InputError(
             f"--tilts-per-task is {tilts_per_task}, but refining edges needs all "
             f"{n_tilts} tilts in one task; leave the option out"
+        )
+    if n_classes > 1 and tilts_per_task not in (None, n_tilts):
+        raise InputError(
+            f"--tilts-per-task is {tilts_per_task}, but {n_classes} classes are lifted from all "
+            f"{n_tilts} tilts in one task per brick; leave the option out, or give a --brick"
         )
     if tilts_per_task is not None and tilts_per_task < 1:
         raise InputError(f"--tilts-per-task is {tilts_per_task}; it must be 1 or more")
@@ -90,8 +107,11 @@ def plan_scores(
         pixel = 4.0 + 5  # as float32; whether measured, and that as float32
         if binary:  # two bits per pixel, in blocks of rows; or a table of counts
             rows, pixel = (rounded(rows, BLOCK_ROWS), 0.25) if aligned else (rows, 4)
+        windows = int(tilts * rows * (columns + 2) * pixel)
+        if n_classes > 1:
+            windows += tilts * rows * columns * maps_itemsize
         return {
-            "map windows": int(tilts * rows * (columns + 2) * pixel),
+            "map windows": windows,
             "one map being read": 2 * (rows + 2 * INNER) * (columns + 2 * INNER) * maps_itemsize,
             "sums": voxels * sums * partial_sums,
             "brick being written": 3 * voxels * itemsize,
@@ -101,8 +121,11 @@ def plan_scores(
         rows, columns = window(size)
         voxels = size[0] * size[1] * size[2]
         leaf = reading(tilts, tilts * rows * columns * maps_itemsize)
-        leaf += lifting.row_cost(aligned=aligned).of(tilts * size[0] * size[2], size[1])
-        write = writing(voxels * itemsize, whole_numbers=binary)
+        lift = lifting.row_cost(aligned=aligned).of(tilts * size[0] * size[2], size[1])
+        if n_classes > 1:
+            lift += _CLASS_OF_PIXEL * tilts * rows * columns
+        leaf += n_classes * lift
+        write = n_classes * writing(voxels * itemsize, whole_numbers=binary)
         if tilts >= n_tilts:
             return TaskCosts(leaf + write, 0.0)
         return TaskCosts(leaf, FAN_IN * moving(voxels * sums) + write)
@@ -120,17 +143,17 @@ def plan_scores(
         n_tilts=geometry.n_tilts,
         tilts_per_task=tilts_per_task,
         brick=brick,
-        may_group=lifting.may_group,
+        may_group=lifting.may_group and n_classes == 1,
         may_spread=binary,
         bytes_read=bytes_read,
-        itemsize=itemsize,
+        itemsize=n_classes * itemsize,
     )
 
 
 def backproject_maps(
     session: Session,
     tomogram: Tomogram,
-    label: str,
+    label: str | Sequence[str],
     lifting: Lifting,
     parameters: Mapping[str, Any],
     *,
@@ -139,7 +162,7 @@ def backproject_maps(
     tilts_per_task: int | None = None,
     overwrite: bool = False,
 ) -> Plan | None:
-    """Make `scores/<label>` from `maps/<label>`.
+    """Make `scores/<label>` from `maps/<label>`, of one label or of several classes in one pass.
 
     Parameters
     ----------
@@ -147,8 +170,8 @@ def backproject_maps(
         Where tasks run.
     tomogram : Tomogram
         The store.
-    label : str
-        Which maps.
+    label : str or sequence of str
+        Which maps; or several classes of the same label maps, which are read once for all.
     lifting : Lifting
         How maps become scores.
     parameters : mapping
@@ -167,30 +190,59 @@ def backproject_maps(
 
     Raises
     ------
-    ExistsError, PlanError, StoreError
+    ExistsError, InputError, PlanError, StoreError
     """
-    unit, fingerprint = f"scores/{label}", _fingerprint(tomogram, label, lifting, parameters)
-    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
+    labels = [label] if isinstance(label, str) else label
+    prints = {name: _fingerprint(tomogram, name, lifting, parameters) for name in labels}
+    wanted = [
+        name
+        for name, made in prints.items()
+        if not tomogram.is_current(f"scores/{name}", made, overwrite=overwrite)
+    ]
+    if not wanted:
         return None
-    every = tomogram.array(f"maps/{label}", "maps")
-    maps = every if tilts is None else SomeTilts(every, tuple(tilts))
+    maps = {name: stored_maps(tomogram, name, tilts) for name in wanted}
     plan = plan_scores(
-        lifting, maps.dtype.itemsize, session.resources, brick=brick, tilts_per_task=tilts_per_task
+        lifting,
+        maps[wanted[0]].dtype.itemsize,
+        session.resources,
+        n_classes=len(wanted),
+        brick=brick,
+        tilts_per_task=tilts_per_task,
     )
-    with tomogram.stage(unit, fingerprint) as staging:
-        for change in staging.changes:
-            session.progress.message(f"unfinished {unit} is started anew: {change}")
-        levels = create_levels(staging.path, "scores", lifting.grid, lifting.dtype, plan.brick)
-        fill_scores(session, maps, levels[0], lifting, plan)
-        fill_levels(session, levels, "mean")
-        ome = multiscales(label, "scores", len(levels), lifting.grid.voxel_size)
-        described = {
-            "n_tilts": lifting.geometry.n_tilts,
-            "levels": lifting.levels,
-            "score_scale": lifting.scale,
-        }
-        staging.describe(ome=ome, **described, **parameters)
+    with ExitStack() as stack:  # all are published at the end, when all are complete
+        stagings: dict[str, Staging] = {}
+        volumes: dict[str, list[ArrayHandle]] = {}
+        for name in wanted:
+            staging = stack.enter_context(tomogram.stage(f"scores/{name}", prints[name]))
+            for change in staging.changes:
+                session.progress.message(f"unfinished scores/{name} is started anew: {change}")
+            first = volumes[wanted[0]][0] if volumes else None
+            stagings[name] = staging
+            volumes[name] = _create(staging, lifting, plan, first)
+        _fill(session, [(maps[name], volumes[name][0]) for name in wanted], lifting, plan)
+        for name in wanted:
+            fill_levels(session, volumes[name], "mean")
+            ome = multiscales(name, "scores", len(volumes[name]), lifting.grid.voxel_size)
+            described = {
+                "n_tilts": lifting.geometry.n_tilts,
+                "levels": lifting.levels,
+                "score_scale": lifting.scale,
+            }
+            stagings[name].describe(ome=ome, **described, **parameters)
     return plan
+
+
+def _create(
+    staging: Staging, lifting: Lifting, plan: Plan, alike: ArrayHandle | None
+) -> list[ArrayHandle]:
+    """The arrays of scores, or those of an earlier run; cut as the first one of the pass is."""
+    given = (staging.path, "scores", lifting.grid, lifting.dtype)
+    levels = create_levels(*given, alike.brick if alike else plan.brick)
+    if alike and levels[0].brick != alike.brick:
+        staging.clear()
+        levels = create_levels(*given, alike.brick)
+    return levels
 
 
 def scores_are(
@@ -236,6 +288,42 @@ def fill_scores(
         return _brick_task(stack, volume, brick, lifting, plan)
 
     session.fill("backproject", volume, task, in_flight=plan.in_flight)
+
+
+def _fill(
+    session: Session, volumes: Sequence[tuple[Stack, ArrayHandle]], lifting: Lifting, plan: Plan
+) -> None:
+    """Fill the volume of every class from its maps; several together if they share their pixels."""
+    if len(volumes) == 1:
+        fill_scores(session, *volumes[0], lifting, plan)
+        return
+    classes = [(maps, scores) for maps, scores in volumes if isinstance(maps, OneClass)]
+    stacks = {maps.stack for maps, _ in classes}
+    if len(classes) < len(volumes) or len(stacks) > 1:
+        raise InputError("only classes of the same label maps are lifted together")
+    (stack,) = stacks
+
+    def task(brick: Index, lacking: list[int]) -> Task:
+        targets = [(classes[k][0].value, classes[k][1]) for k in lacking]
+        return task_of(_write_classes, stack, targets, brick, lifting)
+
+    step = f"backproject {len(classes)} classes"
+    session.fill_all(step, [scores for _, scores in classes], task, in_flight=plan.in_flight)
+
+
+def _write_classes(
+    labels: Stack, targets: Sequence[tuple[int, ArrayHandle]], brick: Index, lifting: Lifting
+) -> None:
+    """One brick of several classes; every window of the label maps is read once."""
+    read = functools.cache(image_reader(labels))
+    start, stop = zip(*targets[0][1].window(brick), strict=True)
+    for value, scores in targets:
+        scores.write(brick, lift_brick(lifting, _class_reader(read, value), start, stop))
+
+
+def _class_reader(read: ReadImage, value: int) -> ReadImage:
+    """Reads binary maps of one class where label maps are read."""
+    return lambda tilt, rows, columns: class_map(read(tilt, rows, columns), value)
 
 
 def _brick_task(

@@ -6,18 +6,17 @@ Per tilt the boxes are written first and the map last: the map's shard is the co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.base import STRUCTURE
 from tomodist.detect.boxes import Boxes, Form, boxes_of, draw, fill
-from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample
-from tomodist.io.stacks import ImageStack, open_stack
+from tomodist.io.sections import FrameName, fitting_sections
 from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import UNMEASURED
 from tomodist.plan import check_image_memory
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.io.stacks import ImageStack
     from tomodist.io.store import Tomogram
 
 VERSION = 1
-Frame = Literal["aligned", "raw"]
 Found = tuple[npt.NDArray[np.uint8], Boxes]  # map and boxes of one image
 
 
@@ -162,7 +161,7 @@ def _formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Foun
 def import_maps(
     tomogram: Tomogram,
     path: str | Path,
-    frame: Frame = "aligned",
+    frame: FrameName = "aligned",
     *,
     form: Form = "mask",
     min_size: float = 0.0,
@@ -189,29 +188,7 @@ def import_maps(
     InputError
         If shapes or numbers of tilts differ.
     """
-    stack = open_stack(path)
-    attributes = tomogram.attributes("tilt_series")
-    n_raw, *raw = attributes["raw_shape"]
-    shape = tomogram.geometry.image_shape
-    expected = tuple(raw) if frame == "raw" else shape
-    section = tomogram.array("tilt_series", "section").read().tolist()
-    kept = range(len(section)) if stack.shape[0] == len(section) != n_raw else section
-    if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
-        raw_maps = stack.shape[1:] == tuple(raw) != expected
-        remedy = (
-            "they fit the raw images: give --maps-frame raw"
-            if raw_maps
-            else "give one map per tilt, of its size"
-        )
-        raise InputError(
-            f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "
-            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}; {remedy}"
-        )
-    sections = tuple(kept)
-    if frame == "aligned":
-        return ImportedMaps(stack, sections, form=form, min_size=min_size)
-    transforms = tuple(attributes["transforms"])
-    return ImportedMaps(stack, sections, transforms, attributes["binning"], form, min_size)
+    return ImportedMaps(*fitting_sections(tomogram, path, frame), form=form, min_size=min_size)
 
 
 def detect_maps(
@@ -220,6 +197,7 @@ def detect_maps(
     label: str,
     source: MapSource,
     *,
+    unmeasured: int = UNMEASURED,
     overwrite: bool = False,
 ) -> bool:
     """Make `maps/<label>`.
@@ -234,6 +212,8 @@ def detect_maps(
         What the structures are called.
     source : DetectorMaps, ImportedMaps or ImportedBoxes
         Where maps come from.
+    unmeasured : int
+        Value of the maps where the image was not measured.
     overwrite : bool
         Replace maps that were made differently.
 
@@ -269,7 +249,8 @@ def detect_maps(
 
         def task(brick: Index) -> Task:
             tilt, size = brick[0], geometry.pixel_size
-            return task_of(_detect_tilt, images, maps, boxes, source.of_tilt(tilt), size, tilt)
+            of_tilt = source.of_tilt(tilt)
+            return task_of(_detect_tilt, images, maps, boxes, of_tilt, size, tilt, unmeasured)
 
         session.fill(f"detect {label}", maps, task)
         staging.describe(**source.fingerprint())
@@ -283,9 +264,10 @@ def _detect_tilt(
     source: TiltSource,
     pixel_size: float,
     tilt: int,
+    unmeasured: int,
 ) -> None:
     image = images.read((tilt, tilt + 1))[0]
     found, places = source.detect(image, pixel_size)
-    mask = np.where(np.isfinite(image), found, UNMEASURED).astype(np.uint8)
+    mask = np.where(np.isfinite(image), found, unmeasured).astype(np.uint8)
     write_boxes(boxes, tilt, places.center, places.size, places.score)
     maps.write((tilt, 0, 0), mask[None])

@@ -19,7 +19,7 @@ from tomodist.errors import PlanError, StoreError
 from tomodist.plan import Resources, format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tomodist.io.arrays import ArrayHandle, Index
@@ -186,6 +186,37 @@ class Session:
         missing, total = array.missing(), len(array.bricks())
         tasks = (task(brick) for brick in missing)
         for _ in self.run(step, tasks, total, done=total - len(missing), in_flight=in_flight):
+            pass
+
+    def fill_all(
+        self,
+        step: str,
+        arrays: Sequence[ArrayHandle],
+        task: Callable[[Index, list[int]], Task],
+        *,
+        in_flight: int | None = None,
+    ) -> None:
+        """Write what several arrays, cut alike, still lack: one task per brick for all of them.
+
+        Parameters
+        ----------
+        step : str
+            What the tasks do, for the progress bar.
+        arrays : sequence of ArrayHandle
+            Of the same bricks.
+        task : callable
+            ``task(brick, lacking)`` gives the task that writes a brick of those arrays, by their
+            place in `arrays`, that lack it.
+        in_flight : int, optional
+            As for `run`.
+        """
+        lacking: dict[Index, list[int]] = {}
+        for k, array in enumerate(arrays):
+            for brick in array.missing():
+                lacking.setdefault(brick, []).append(k)
+        total = len(arrays[0].bricks())
+        tasks = (task(brick, lacking[brick]) for brick in sorted(lacking))
+        for _ in self.run(step, tasks, total, done=total - len(lacking), in_flight=in_flight):
             pass
 
     def _on_threads(self, tasks: Iterable[Task]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.io.copick import CONFIG, Picks, config_json, picks_json
+from tomodist.io.maps import stored_classes
 from tomodist.io.mrc import create_mrc
 from tomodist.io.particles import write_csv, write_points, write_star
 from tomodist.io.store import check_label, group_attributes, is_store
@@ -56,9 +57,9 @@ def export_result(
         Table of structures for RELION 5, or as text; a volume, as MRC or OME-Zarr; or points, in a
         copick project, or as the CryoET Data Portal has them.
     volume : {"mask", "labels", "scores", "shares", "reconstruction"}
-        0 and 1; the number of the structure; the scores, as they are or as shares of the tilts (0
-        to 1: how sure a voxel is); or grey values. As OME-Zarr the latter
-        two only.
+        0 and 1; the number of the structure, or of the class where classes were put together; the
+        scores, as they are or as shares of the tilts (0 to 1: how sure a voxel is); or grey
+        values. As OME-Zarr the latter two only.
     user, pick_session : str
         Whose picks they are in copick.
     overwrite : bool
@@ -182,7 +183,10 @@ def _export_volume(
     unit, name = _stored(label, volume)
     source = tomogram.array(unit, f"scale0/{name}")
     n_structures = 0
-    if volume != "reconstruction":
+    classes = stored_classes(tomogram, unit)
+    if classes:
+        n_structures = max(classes)
+    elif volume != "reconstruction":
         n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
     levels = 0
     if volume in ("scores", "shares"):

@@ -81,6 +81,13 @@ def backproject(
     >>> grid = tomodist.VolumeGrid((16, 4, 16), voxel_size=10)
     >>> int(tomodist.backproject(maps, geometry, grid).max())
     3
+
+    Of label maps (a class number per pixel) the classes are lifted one by one, each as lazily:
+
+    >>> classes = maps * np.array([2], np.uint8)
+    >>> votes = {k: tomodist.backproject(classes == k, geometry, grid) for k in (1, 2)}
+    >>> [int(votes[k].max()) for k in (1, 2)]
+    [0, 3]
     """
     if kind not in ("binary", "balanced", "linear"):
         raise InputError(

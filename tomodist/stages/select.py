@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.costs import TaskCosts, labelling
-from tomodist.io.arrays import ArrayHandle, Index, SomeTilts, create_array
+from tomodist.io.arrays import ArrayHandle, Index, create_array
 from tomodist.io.boxes import stored_boxes
+from tomodist.io.maps import stored_maps
 from tomodist.io.ome import AXES, image_label, multiscales
 from tomodist.io.structures import place_columns, support_columns
 from tomodist.io.tables import Column, write_table
@@ -81,7 +82,7 @@ class Evidence:
     ----------
     geometry : TiltGeometry
         Of the tilts that took part.
-    maps : ArrayHandle or SomeTilts
+    maps : Stack
         Their maps.
     tilts : tuple of int
         Which tilts of the series they are.
@@ -106,10 +107,10 @@ class Evidence:
         StoreError
             If there are no scores, or no maps.
         """
-        maps, made = tomogram.array(f"maps/{label}", "maps"), tomogram.attributes(f"scores/{label}")
-        excluded, geometry = set(made.get("excluded", ())), tomogram.geometry
+        made, geometry = tomogram.attributes(f"scores/{label}"), tomogram.geometry
+        excluded = set(made.get("excluded", ()))
         tilts = tuple(t for t in range(geometry.n_tilts) if t not in excluded)
-        some = SomeTilts(maps, tilts) if excluded else maps
+        some = stored_maps(tomogram, label, tilts if excluded else None)
         levels, scale = made.get("levels", len(tilts)), made.get("score_scale", 1.0)
         return cls(geometry.select(tilts), some, tilts, levels, scale)
 

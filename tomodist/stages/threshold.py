@@ -47,7 +47,7 @@ def choose_threshold_of(
         Where tasks run.
     scores : ArrayHandle
         Whole-number scores (z, y, x).
-    maps : ArrayHandle or SomeTilts
+    maps : Stack
         Maps (tilt, y, x).
     geometry, grid
         Of both.

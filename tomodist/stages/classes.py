@@ -1,0 +1,299 @@
+"""Step: label maps made elsewhere become `maps/<label>`, and every class a label of its own.
+
+1  pixels    `maps/<label>` by the step that makes maps: 0, a class number, 255 = not measured
+2  classes   `maps/<class>` for every class: boxes, and a reference to its value in `maps/<label>`
+
+One rule: pixels are stored once. A class is seen through `tomodist.io.maps.stored_maps`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.detect.boxes import Boxes, boxes_of, fill
+from tomodist.errors import ExistsError, InputError
+from tomodist.io.arrays import ArrayHandle, Index
+from tomodist.io.boxes import create_boxes, write_boxes
+from tomodist.io.maps import MOST_CLASSES, NOT_MEASURED, class_map, class_words
+from tomodist.io.resample import resample_labels
+from tomodist.io.sections import FrameName, Sections, fitting_sections
+from tomodist.io.store import Tomogram, check_label
+from tomodist.stages.execute import Session, Task, task_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    LabelMap = npt.NDArray[np.uint8]
+
+VERSION = 1
+Classes = dict[int, str]
+
+
+@dataclass(frozen=True)
+class ImportedClasses:
+    """Label maps made elsewhere: a stack of which every value is a class, and 0 is nothing.
+
+    Parameters
+    ----------
+    found : Sections
+        The stack, and which of its sections belongs to which tilt.
+    classes : dict of int to str
+        Names by value.
+    content : dict
+        What tells the stack from another.
+    min_size : float
+        2D parts of a class of which a side is shorter are dropped, in Å.
+    """
+
+    found: Sections
+    classes: Classes
+    content: Mapping[str, Any]
+    min_size: float = 0.0
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the label maps."""
+        return {
+            "form": "classes",
+            "classes": {str(value): name for value, name in self.classes.items()},
+            "min_size": self.min_size,
+            "imported": dict(self.content),
+            "frame": "raw" if self.found.transforms else "aligned",
+            "sections": self.found.numbers,
+        }
+
+    def of_tilt(self, tilt: int) -> _ClassesOfTilt:
+        """One section, and how it is resampled."""
+        transforms = self.found.transforms
+        transform = transforms[tilt] if transforms else None
+        largest = max(self.classes)
+        return _ClassesOfTilt(self.found, tilt, transform, largest, self.min_size)
+
+
+@dataclass(frozen=True)
+class _ClassesOfTilt:
+    """One tilt of `ImportedClasses`."""
+
+    found: Sections
+    tilt: int
+    transform: Any
+    largest: int
+    min_size: float
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> tuple[LabelMap, Boxes]:
+        """Label map of this tilt; boxes are of the classes, which have units of their own."""
+        values = np.asarray(self.found.stack.read(self.found.numbers[self.tilt]))
+        if values.size and values.max() > self.largest:  # it has changed since it was looked at
+            raise InputError(f"the map of tilt {self.tilt} holds {values.max()}; it was replaced")
+        labels = np.array(values, np.uint8)
+        if self.transform is not None:
+            way = (np.asarray(self.transform), image.shape, self.found.binning)
+            labels = resample_labels(labels, *way, unmeasured=NOT_MEASURED)
+        if self.min_size:
+            _drop_small(labels, self.min_size / pixel_size)
+        return labels, Boxes.empty()
+
+
+def _drop_small(labels: LabelMap, min_size_px: float) -> None:
+    """Remove parts of a class with a side shorter than this, as from binary maps."""
+    for value in set(_values_in(labels)) - {NOT_MEASURED}:
+        mask = labels == value
+        boxes = boxes_of(mask)
+        large = boxes.select((boxes.size >= min_size_px).all(axis=1))
+        if len(large) < len(boxes):
+            labels[mask & (fill(large, (mask.shape[0], mask.shape[1])) == 0)] = 0
+
+
+def import_classes(
+    tomogram: Tomogram,
+    path: str | Path,
+    names: Sequence[str] | Literal["auto"],
+    label: str,
+    frame: FrameName = "aligned",
+    *,
+    min_size: float = 0.0,
+) -> ImportedClasses:
+    """Check that a stack of label maps fits a tilt series, and look at all that is in it.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store with the tilt series.
+    path : str or Path
+        MRC, TIFF, NPY or Zarr (tilt, y, x) of whole numbers.
+    names : sequence of str, or "auto"
+        Of the values 1, 2, ...; or ``<label>-1``, ``<label>-2``, ... of the values that occur.
+    label : str
+        Of the label maps.
+    frame : {"aligned", "raw"}
+        Whether the maps lie on the stored images, or on the raw ones as they were ingested. Then
+        they are resampled by nearest neighbours.
+    min_size : float
+        See `ImportedClasses`.
+
+    Returns
+    -------
+    ImportedClasses
+
+    Raises
+    ------
+    InputError
+        If names or values cannot be those of classes; names the section.
+    """
+    named = {} if names == "auto" else _named(names, label)
+    found = fitting_sections(tomogram, path, frame)
+    seen: set[int] = set()
+    for section in sorted(set(found.numbers)):
+        values = _values_of(np.asarray(found.stack.read(section)), path, section)
+        beyond = [v for v in values if named and v > len(named)]
+        if beyond:
+            raise InputError(
+                f"{path}: section {section} holds {beyond[0]}, but --classes names "
+                f"{len(named)} ({class_words(named)}); name every value, or correct the maps"
+            )
+        seen |= set(values)
+    if not named:
+        if not seen:
+            raise InputError(f"{path} holds nothing but 0: there are no classes; give other maps")
+        named = {value: check_label(f"{label}-{value}") for value in sorted(seen)}
+    return ImportedClasses(found, named, found.stack.fingerprint(), min_size)
+
+
+def _named(names: Sequence[str], label: str) -> Classes:
+    """Names of the values 1, 2, ...; every one can name a unit of the store."""
+    if not names or len(names) > MOST_CLASSES:
+        raise InputError(f"--classes names {len(names)} classes; it must be 1 to {MOST_CLASSES}")
+    for name in names:
+        check_label(name)
+        if name == label:
+            raise InputError(
+                f"--classes names {name!r}, which is the --label of all classes together; give "
+                "another name to either"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"--classes names {name!r} twice; give every value a name of its own")
+    return dict(enumerate(names, start=1))
+
+
+def _values_of(image: npt.NDArray[Any], path: str | Path, section: int) -> list[int]:
+    """The values of one image but 0, checked; whole numbers may be stored as any type."""
+    lowest, highest = image.min(), image.max()
+    if 0 <= lowest <= highest <= MOST_CLASSES:
+        labels = image.astype(np.uint8)
+        wrong = image[labels != image] if image.dtype.kind == "f" else []
+    else:
+        wrong = [highest if lowest >= 0 else lowest]  # NaN is neither
+    if len(wrong):
+        raise InputError(
+            f"{path}: section {section} holds {wrong[0]:g}; label maps hold 0 for nothing and "
+            f"whole numbers up to {MOST_CLASSES} for the classes: correct them, or leave --classes "
+            "out, and anything but 0 is structure"
+        )
+    return _values_in(labels)
+
+
+def _values_in(labels: LabelMap) -> list[int]:
+    """All values of a label map but 0, rising."""
+    return [v for v in np.flatnonzero(np.bincount(labels.ravel())).tolist() if v]
+
+
+def check_class_labels(
+    tomogram: Tomogram, label: str, classes: Mapping[int, str], *, overwrite: bool
+) -> None:
+    """Refuse, before anything is done, to replace maps that are no class of these label maps.
+
+    Raises
+    ------
+    ExistsError
+    """
+    for value, name in classes.items():
+        unit = f"maps/{name}"
+        if overwrite or not tomogram.has(unit):
+            continue
+        made = tomogram.attributes(unit)
+        if (made.get("class_of"), made.get("value")) != (label, value):
+            raise ExistsError(
+                f"{tomogram.path}: {unit} exists and is not class {value} of {label}; use "
+                "--overwrite to replace it, or another name in --classes"
+            )
+
+
+def refer_classes(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    classes: Mapping[int, str],
+    *,
+    overwrite: bool = False,
+) -> bool:
+    """Make `maps/<class>` of every class from `maps/<label>`: its boxes, and which value it is.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    tomogram : Tomogram
+        The store.
+    label : str
+        Of the label maps.
+    classes : mapping of int to str
+        Names by value.
+    overwrite : bool
+        Replace maps that were made differently.
+
+    Returns
+    -------
+    bool
+        False if all were there already.
+
+    Raises
+    ------
+    ExistsError, InputError, StoreError
+    """
+    whole = f"maps/{label}"
+    made_from = {whole: tomogram.digest(whole)}
+    made = {
+        value: {"step": "class", "version": VERSION, "value": value, "made_from": made_from}
+        for value in classes
+    }
+    wanted = [
+        value
+        for value, name in classes.items()
+        if not tomogram.is_current(f"maps/{name}", made[value], overwrite=overwrite)
+    ]
+    if not wanted:
+        return False
+    maps, n_tilts = tomogram.array(whole, "maps"), tomogram.geometry.n_tilts
+    with ExitStack() as stack:
+        boxes = []
+        for value in wanted:
+            unit = f"maps/{classes[value]}"
+            staging = stack.enter_context(tomogram.stage(unit, made[value]))
+            path = staging.path / "boxes"
+            if not staging.has("boxes"):
+                staging.clear()
+                create_boxes(path, n_tilts)
+            boxes.append(ArrayHandle(str(path)))
+            staging.describe(class_of=label, value=value)
+
+        def task(brick: Index, lacking: list[int]) -> Task:
+            targets = [(wanted[k], boxes[k]) for k in lacking]
+            return task_of(_write_boxes_of, maps, targets, brick[0])
+
+        session.fill_all(f"classes of {label}", boxes, task)
+    return True
+
+
+def _write_boxes_of(
+    maps: ArrayHandle, targets: Sequence[tuple[int, ArrayHandle]], tilt: int
+) -> None:
+    labels = maps.read((tilt, tilt + 1))[0]
+    there = set(_values_in(labels))
+    for value, boxes in targets:
+        found = boxes_of(class_map(labels, value)) if value in there else Boxes.empty()
+        write_boxes(boxes, tilt, found.center, found.size, found.score)

@@ -527,8 +527,8 @@ def _edge_threshold(
     if found is not None:
         return found
     scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
-    grid = task.lifting.grid
-    curve = choose_edge_threshold(session, scores, evidence.maps, evidence.geometry, grid)
+    grid, own = task.lifting.grid, 0 if task.parameters.get("rounds") else 1
+    curve = choose_edge_threshold(session, scores, evidence.maps, evidence.geometry, grid, own=own)
     keep_edge_curve(tomogram, task.label, curve)
     return float(curve.best)
 

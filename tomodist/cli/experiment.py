@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tomodist.experiments import Experiment, Report
 
-EXPERIMENTS: tuple[str, ...] = ("edges",)
+EXPERIMENTS: tuple[str, ...] = ("sphere", "edges", "segmentation", "localisation", "tilts")
 
 
 class _Experiments(click.Group):

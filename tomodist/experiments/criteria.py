@@ -60,7 +60,7 @@ def all_criteria(
     found["detector on the reprojection"] = redetected_threshold(votes, maps, specimen, detector)
     found["half of the tilts against the other"] = halves_threshold(maps, specimen, rule)
     found |= histogram_thresholds(votes)
-    found["chords"] = chord_threshold(votes, maps, specimen).best
+    found["chords"] = chord_threshold(votes, maps, specimen, rule).best
     return found
 
 

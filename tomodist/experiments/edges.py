@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Part = Literal["refinement", "threshold", "denoise", "detector"]
 PARTS: tuple[Part, ...] = get_args(Part)
+VERSION = 2  # of what a case measures
 
 RULES = (
     PLAIN,
@@ -58,6 +59,7 @@ def edges_experiment(
     snrs: Sequence[float] = (math.inf, 1.0, 0.3, 0.1),
     steps: Sequence[float] = (2.0, 5.0),
     sigma: float = 2.0,
+    first_seed: int = 0,
 ) -> Experiment:
     """One of the ablations.
 
@@ -74,6 +76,8 @@ def edges_experiment(
         Signal-to-noise ratios (see `make_specimen`) and tilt steps of ±50°.
     sigma : float
         Of the detector, where it is not varied.
+    first_seed : int
+        The lowest; even and odd ones are different specimens.
 
     Returns
     -------
@@ -91,11 +95,12 @@ def edges_experiment(
         Case(f"SNR {snr:g}, step {step:g}°", seed, {**settings, "snr": str(snr), "step": step})
         for snr in snrs
         for step in steps
-        for seed in range(seeds)
+        for seed in range(first_seed, first_seed + seeds)
     )
     parameters = {**settings, "snrs": [str(s) for s in snrs], "steps": list(steps)}
+    parameters["first_seed"] = first_seed
     baseline = {"threshold": "tilts / 5", "detector": "sigma 2, fraction 0.7"}.get(part, "plain")
-    return Experiment(f"edges_{part}", measure_case, cases, parameters, baseline)
+    return Experiment(f"edges_{part}", measure_case, cases, parameters, baseline, version=VERSION)
 
 
 def measure_case(case: Case) -> list[Row]:
@@ -130,7 +135,7 @@ def _refinements(
         votes = edge_votes(specimen, maps, rule)
         judged = judge(votes, specimen, [_TOLERANCE])
         fixed = specimen.geometry.n_tilts // 5
-        chosen = chord_threshold(votes, maps, specimen).best if votes.any() else fixed
+        chosen = chord_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
         levels = {"T from chords": chosen, "best T": judged.best(), "T = tilts / 5": fixed}
         for name, level in levels.items():
             yield "edges", rule.name, f"{_F1}, {name}", judged.measures(level)[_F1]
@@ -156,10 +161,11 @@ def _detectors(
     specimen: Specimen, detectors: Mapping[str, MapDetector]
 ) -> Iterator[tuple[str, str, str, float]]:
     """Several detectors, with the default refinement."""
+    rule = defaults()
     for name, detector in detectors.items():
         maps = detect_all(specimen, detector)
-        votes = edge_votes(specimen, maps, defaults())
+        votes = edge_votes(specimen, maps, rule)
         judged = judge(votes, specimen, [_TOLERANCE])
-        chosen = chord_threshold(votes, maps, specimen).best if votes.any() else 0
+        chosen = chord_threshold(votes, maps, specimen, rule).best if votes.any() else 0
         for text, level in {"T from chords": chosen, "best T": judged.best()}.items():
             yield "edges", name, f"{_F1}, {text}", judged.measures(level)[_F1]

@@ -12,10 +12,8 @@ from tomodist.detect.base import STRUCTURE
 from tomodist.lift.backproject import lift_brick
 from tomodist.lift.chords import (
     ChordCurve,
-    chord_curve,
+    choose_by_chords,
     count_chords,
-    first_thresholds,
-    next_thresholds,
     sampled_tilts,
 )
 from tomodist.lift.edges import RefinedEdges
@@ -23,7 +21,7 @@ from tomodist.lift.project import project_tile
 from tomodist.metrics import Agreement, surface_distances, tolerant_curve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tomodist.detect.base import MapDetector
     from tomodist.experiments.shells import Specimen
@@ -98,17 +96,18 @@ def projected(
     return project_tile(kind, specimen.geometry, specimen.grid, read, [whole], chosen, rows)
 
 
-def chord_threshold(votes: Array, maps: Maps, specimen: Specimen) -> ChordCurve:
+def chord_threshold(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> ChordCurve:
     """What `tomodist.stages.chords` does, on a volume in memory."""
     tilts = list(sampled_tilts(specimen.geometry))
-    counts: dict[int, Array] = {}
-    levels = first_thresholds(specimen.geometry.n_tilts)
-    for _ in range(2):
-        for level in levels:
-            lengths = projected("sum", (votes > level).astype(np.float32), specimen, tilts)
-            counts[level] = count_chords(lengths, maps[tilts])
-        levels = next_thresholds(chord_curve(counts), specimen.geometry.n_tilts)
-    return chord_curve(counts)
+
+    def count(levels: Sequence[int]) -> dict[int, Array]:
+        dense = ((level, (votes > level).astype(np.float32)) for level in levels)
+        return {
+            level: count_chords(projected("sum", mask, specimen, tilts), maps[tilts])
+            for level, mask in dense
+        }
+
+    return choose_by_chords(count, specimen.geometry.n_tilts, 0 if rule.rounds else 1)
 
 
 @dataclass(frozen=True)

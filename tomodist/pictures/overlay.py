@@ -82,10 +82,10 @@ def draw_edge_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
     best = tomogram.attributes(f"edge_curves/{label}")["best"]
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(curve["threshold"], curve["f1"], "k.-", label="F1 of long rays and 2D edges")
+    axes.plot(curve["threshold"], curve["kappa"], "k.-", label="long rays and 2D edges")
     length = float(curve["length"].values[curve["threshold"].values == best][0])
     axes.axvline(best, color=_CHOSEN, label=f"T = {best}, rays of {length:.0f} voxels or more")
-    axes.set(xlabel="threshold T on the votes", ylabel="F1", ylim=(0, 1))
+    axes.set(xlabel="threshold T on the votes", ylabel="agreement (Cohen's kappa)", ylim=(0, 1))
     axes.set_title(f"{tomogram.path.stem}: {label}")
     axes.legend()
     return save(figure, path)

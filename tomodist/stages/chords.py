@@ -19,10 +19,8 @@ from tomodist.lift.chords import (
     N_BINS,
     ChordCurve,
     CountArray,
-    chord_curve,
+    choose_by_chords,
     count_chords,
-    first_thresholds,
-    next_thresholds,
     sampled_tilts,
 )
 from tomodist.lift.project import READ, project_tile
@@ -48,6 +46,8 @@ def choose_edge_threshold(
     maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
+    *,
+    own: int,
 ) -> ChordCurve:
     """Agreement of long rays with the maps, at thresholds around the best.
 
@@ -61,6 +61,8 @@ def choose_edge_threshold(
         Maps (tilt, y, x) of the tilts that took part.
     geometry, grid
         Of both.
+    own : int
+        1 for plain votes, 0 for refined ones; see `tomodist.lift.chords`.
 
     Returns
     -------
@@ -80,17 +82,19 @@ def choose_edge_threshold(
         for group in tilt_groups(len(tilts), size)
         for first in range(0, geometry.image_shape[0], rows)
     ]
-    counts: dict[int, CountArray] = {}
-    levels: Sequence[int] = first_thresholds(geometry.n_tilts)
-    for _ in range(2):
+
+    def count(levels: Sequence[int]) -> dict[int, CountArray]:
+        counts = {level: np.zeros((2, N_BINS), np.int64) for level in levels}
         tasks = (
-            task_of(_count_tile, scores, maps, geometry, grid, t, r, T) for t, r in tiles
-            for T in levels
-        )  # fmt: skip
+            task_of(_count_tile, scores, maps, geometry, grid, tilts, rows, level)
+            for tilts, rows in tiles
+            for level in levels
+        )
         for level, part in session.run(STEP, tasks, len(tiles) * len(levels)):
-            counts[level] = counts.get(level, np.zeros((2, N_BINS), np.int64)) + part
-        levels = next_thresholds(chord_curve(counts), geometry.n_tilts)
-    return chord_curve(counts)
+            counts[level] += part
+        return counts
+
+    return choose_by_chords(count, geometry.n_tilts, own)
 
 
 def plan_tiles(geometry: TiltGeometry, n_tilts: int, resources: Resources) -> tuple[int, int]:
@@ -154,7 +158,7 @@ def keep_edge_curve(tomogram: Tomogram, label: str, curve: ChordCurve) -> None:
     with tomogram.stage(f"edge_curves/{label}", _fingerprint(tomogram, label)) as staging:
         staging.clear()
         columns: dict[str, Column] = {
-            "f1": (["threshold"], np.array(curve.score), ""),
+            "kappa": (["threshold"], np.array(curve.score), ""),
             "length": (["threshold"], np.array(curve.lengths), "voxel"),
             "threshold": (["threshold"], np.array(curve.thresholds), ""),
         }

@@ -37,6 +37,7 @@ from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_a
     help="Between tilts of ±50°, in degrees. May be given again.",
 )
 @click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
+@click.option("--first-seed", default=0, show_default=True, help="Lowest of the seeds.")
 @experiment_options(seeds=10)
 def command(
     part: str,
@@ -44,12 +45,20 @@ def command(
     snr: tuple[float, ...],
     step: tuple[float, ...],
     sigma: float,
+    first_seed: int,
     run: ExperimentOptions,
 ) -> None:
     """Compare refinements, thresholds, denoising or detectors on shells of many kinds."""
     from tomodist.experiments.edges import PARTS, edges_experiment
 
     chosen = next(name for name in PARTS if name == part)
-    run_and_print(
-        edges_experiment(chosen, run.seeds, size=size, snrs=snr, steps=step, sigma=sigma), run
+    experiment = edges_experiment(
+        chosen,
+        run.seeds,
+        size=size,
+        snrs=snr,
+        steps=step,
+        sigma=sigma,
+        first_seed=first_seed,
     )
+    run_and_print(experiment, run)

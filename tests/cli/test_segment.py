@@ -84,26 +84,29 @@ def test_the_default_equals_the_same_in_memory(place: Place) -> None:
     at = (maps, tomogram.geometry, tomogram.grid, LEVELS)
     best = threshold_curve(scores, *at).best
     assert tomogram.attributes("curves/default")["best"] == pytest.approx(best / LEVELS)
+    np.testing.assert_array_equal(place.array("labels/default") > 0, scores > best)
+    assert place.segment("own", "--own-thresholds") == 0
     mask = cut_each(scores, best, *at)
-    np.testing.assert_array_equal(place.array("labels/default") > 0, mask)
-    table = tomogram.dataset("structures/default").load()
+    np.testing.assert_array_equal(place.array("labels/own") > 0, mask)
+    table = tomogram.dataset("structures/own").load()
     assert (table["threshold"].values >= best / LEVELS - 1e-9).all()
     assert table["n_voxels"].values.sum() == mask.sum()
 
 
 def test_it_is_better_than_plain_votes(place: Place) -> None:
     assert place.segment("default") == 0
-    assert place.segment("plain", "--votes", "plain", "--one-threshold") == 0
+    assert place.segment("plain", "--votes", "plain") == 0
     assert place.iou("default") > place.iou("plain")
 
 
 @pytest.mark.parametrize("votes", ["balanced", "plain"])
 def test_workers_and_bricks_do_not_matter(place: Place, votes: str, tmp_path: Path) -> None:
-    assert place.segment(f"whole-{votes}", "--votes", votes) == 0
+    own = ("--votes", votes, "--own-thresholds")
+    assert place.segment(f"whole-{votes}", *own) == 0
     store = tmp_path / "other.zarr"
     shutil.copytree(place.store / "tilt_series", store / "tilt_series")
     shutil.copy(place.store / "zarr.json", store)
-    maps = ("--label", "cut", "--maps", place.folder / "degraded.mrc", "--votes", votes)
+    maps = ("--label", "cut", "--maps", place.folder / "degraded.mrc", *own)
     cut = ("--brick", "64,64,64", "--tilts-per-task", 7, "--workers", 2)
     assert tomodist("segment", store, *maps, *cut) == 0
     other = Tomogram.open(store)
@@ -200,7 +203,7 @@ def test_stability_is_the_part_that_stays_at_a_higher_threshold(place: Place) ->
 
 
 def test_a_threshold_on_balanced_votes_is_a_share(place: Place) -> None:
-    assert place.segment("half", "--threshold", 0.5, "--one-threshold") == 0
+    assert place.segment("half", "--threshold", 0.5) == 0
     np.testing.assert_array_equal(place.array("labels/half") > 0, place.array("scores/half") > 127)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tomodist.experiments import Experiment, Report
 
-EXPERIMENTS: tuple[str, ...] = ("sphere", "edges", "segmentation", "localisation", "tilts")
+EXPERIMENTS: tuple[str, ...] = ("segmentation", "tilts", "edges", "sphere", "localisation")
 
 
 class _Experiments(click.Group):

@@ -37,6 +37,9 @@ class DetectorErrors:
     ----------
     missed : float
         Probability that an object is missed on a tilt, 0..1.
+    steep : float
+        By how much that probability is higher at a tilt of 60°, where rays are twice as long; in
+        between and beyond it grows as 1 / cos t - 1 does, to 1 at most.
     false : float
         False objects per true object and tilt (mean of a Poisson distribution); each has the shape
         of a true one, at a place of its own.
@@ -65,6 +68,7 @@ class DetectorErrors:
     """
 
     missed: float = 0.0
+    steep: float = 0.0
     false: float = 0.0
     jitter: float = 0.0
     flipped: float = 0.0
@@ -73,7 +77,7 @@ class DetectorErrors:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = {"missed": 1.0, "lost_tilts": 1.0, "flipped": 0.5}
+        shares = {"missed": 1.0, "steep": 1.0, "lost_tilts": 1.0, "flipped": 0.5}
         for name, most in shares.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 0 to {most:g}")
@@ -82,6 +86,11 @@ class DetectorErrors:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be 0 or more")
         if not 0 < self.patch < math.inf:
             raise InputError(f"patch is {self.patch} pixels; it must be positive")
+
+    def missed_at(self, tilt_angle: float) -> float:
+        """Probability that an object is missed at a tilt angle in degrees."""
+        longer = 1 / max(math.cos(math.radians(tilt_angle)), 1e-3) - 1
+        return min(self.missed + self.steep * longer, 1.0)
 
     def random(self, tilt: int) -> np.random.Generator:
         """The stream of random numbers of a tilt."""
@@ -119,7 +128,8 @@ def detected_mask(
     shadows = _shadows(scene, name, geometry, tilt)
     if random.random() < errors.lost_tilts:
         return np.zeros(geometry.image_shape, np.bool_)
-    found = [s for s in shadows if random.random() >= errors.missed]
+    missed = errors.missed_at(geometry.tilt_angles[tilt])
+    found = [s for s in shadows if random.random() >= missed]
     n_false = random.poisson(errors.false * len(shadows))
     found += [_moved(shadows[random.integers(len(shadows))], random) for _ in range(n_false)]
     mask: Mask = np.logical_or.reduce([np.zeros(geometry.image_shape, np.bool_), *found])
@@ -151,7 +161,8 @@ def detected_boxes(
     n = len(true.ids)
     if random.random() < errors.lost_tilts:
         n = 0
-    kept = np.flatnonzero(random.random(len(true.ids))[:n] >= errors.missed)
+    missed = errors.missed_at(geometry.tilt_angles[tilt])
+    kept = np.flatnonzero(random.random(len(true.ids))[:n] >= missed)
     n_false = random.poisson(errors.false * n)
     shape = np.array(geometry.image_shape)
     places = random.uniform(-0.5, shape - 0.5, (n_false, 2))

@@ -1,0 +1,81 @@
+"""The experiments on Algorithm 1, at tiny size: cases are reproducible, and their claims hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.cli.materials import THREADS, tomodist
+from tomodist.experiments import Case, segmentation
+from tomodist.experiments.segmentation import VARIANTS, make, run_bad_tilts, run_case
+from tomodist.io.documents import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DENSE = "±60° by 3°"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmentation, "SHAPE", (48, 96, 96))
+
+
+def settings(structure: str, errors: str) -> dict[str, object]:
+    return {"structure": structure, "scheme": DENSE, "errors": errors}
+
+
+def test_every_variant_finds_the_structure() -> None:
+    rows = run_case(Case("none", 1, settings("mitochondrion", "none")))
+    found = {row.variant: row.value for row in rows if row.measure == "IoU"}
+    assert set(found) == set(VARIANTS)
+    assert min(found.values()) > 0.4
+    assert found["plain, best threshold (knows the truth)"] >= found["plain"]
+
+
+def test_the_default_is_better_than_plain_votes() -> None:
+    gains = []
+    for seed in range(3):
+        rows = run_case(Case("some", seed, settings("mitochondrion", "some")))
+        found = {row.variant: row.value for row in rows if row.measure == "IoU"}
+        gains.append(found["balanced, coverage (default)"] - found["plain"])
+    assert np.mean(gains) > 0.01
+
+
+def test_the_same_case_gives_the_same_rows() -> None:
+    case = Case("some", 2, settings("granule", "some"))
+    first, again = run_case(case), run_case(case)
+    assert first == again
+
+
+def test_a_spoiled_series_is_repaired() -> None:
+    rows = run_bad_tilts(Case("none", 0, {"structure": "mitochondrion", "errors": "none"}))
+    found = {(row.variant, row.measure): row.value for row in rows}
+    assert found["those that disagree left out", "bad tilts found"] == 1
+    assert found["those that disagree left out", "IoU"] >= found["all tilts", "IoU"] - 0.01
+
+
+def test_shifted_fields_leave_part_of_the_volume_unseen() -> None:
+    whole, part = make("granule", DENSE, "none", 0), make("granule", DENSE, "none", 0, 0.35)
+    assert part.maps.sum() < 0.95 * whole.maps.sum()
+    np.testing.assert_array_equal(whole.truth, part.truth)
+
+
+def test_the_command_writes_its_report_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmentation, "SCHEMES", {"±60° by 10°": (60, 10)})
+    monkeypatch.setattr(segmentation, "ERRORS", {"few": segmentation.ERRORS["few"]})
+    monkeypatch.setattr(segmentation, "STRUCTURES", ("granule",))
+    monkeypatch.setattr(
+        segmentation, "VARIANTS", {k: v for k, v in VARIANTS.items() if "plain" in k}
+    )
+    command = ("experiment", "segmentation", "--seeds", 1, "-o", tmp_path, *THREADS)
+    assert tomodist(*command) == 0
+    report = read_json(tmp_path / "segmentation.json")
+    assert {row["variant"] for row in report["rows"]} == {k for k in VARIANTS if "plain" in k}
+    before = [path.stat().st_mtime_ns for path in sorted((tmp_path / "cases").iterdir())]
+    assert tomodist(*command) == 0
+    assert before == [path.stat().st_mtime_ns for path in sorted((tmp_path / "cases").iterdir())]

@@ -48,6 +48,16 @@ def test_missed_objects_are_missing_whole() -> None:
     assert abs(found.sum() / TRUE.sum() - 0.7) < 0.08
 
 
+def test_more_is_missed_at_steep_tilts() -> None:
+    errors = DetectorErrors(missed=0.1, steep=0.5)
+    assert [round(errors.missed_at(t), 6) for t in (0, 60, -60)] == [0.1, 0.6, 0.6]
+    assert errors.missed_at(85) == 1.0
+    found = masks(missed=0.0, steep=0.6)
+    share = found.sum((1, 2)) / TRUE.sum((1, 2))
+    assert share[25:35].mean() > 0.95
+    assert share[:6].mean() < 0.7
+
+
 def test_false_objects_are_added() -> None:
     found = masks(false=0.4)
     assert not (TRUE & ~found).any()
@@ -114,7 +124,7 @@ def test_probabilities_are_about_the_mask() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"missed": 1.1}, {"missed": -0.1}, {"flipped": 0.6}, {"lost_tilts": 2}, {"false": -1},
+    [{"steep": -1}, {"missed": 1.1}, {"missed": -0.1}, {"flipped": 0.6}, {"lost_tilts": 2}, {"false": -1},
      {"jitter": float("nan")}, {"patch": 0}, {"seed": -1}],
 )  # fmt: skip
 def test_rates_out_of_range_are_refused(wrong: dict[str, Any]) -> None:

@@ -192,8 +192,8 @@ def test_edges_lie_on_the_shell(tmp_path: Path) -> None:
     found = Tomogram.open(store).array("labels/shell", "scale0/labels").read() > 0
     with mrcfile.open(tmp_path / "sphere_sphere_truth.mrc") as file:
         agreement = tolerant_f1(found, file.data > 0, 2)
-    assert agreement.precision > 0.8
-    assert agreement.recall > 0.4  # top and bottom lie in the missing wedge
+    assert agreement.precision > 0.7
+    assert agreement.recall > 0.65  # top and bottom lie in the missing wedge
 
 
 def test_pictures_are_not_blank(story: Story) -> None:

@@ -37,7 +37,7 @@ def test_refined_edges_equal_the_literal_algorithm(
 def test_any_brick_is_the_slice_of_the_whole(seed: int, aligned: bool) -> None:  # noqa: FBT001
     geometry, grid = single_axis(seed, 7) if aligned else general(seed, 7)
     maps = binary_maps(seed, geometry, density=0.4, unmeasured=0.1)
-    lifting = RefinedEdges(geometry, grid)
+    lifting = RefinedEdges(geometry, grid, 2, 3, 2)
     whole = lift_brick(lifting, reader(maps), (0, 0, 0), grid.shape)
     start, stop = random_window(seed, grid.shape)
     found = lift_brick(lifting, reader(maps), start, stop)

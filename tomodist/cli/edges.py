@@ -12,6 +12,7 @@ from tomodist.cli.tasks import denoise_option, open_tomogram, run_or_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tomodist.detect.base import MapDetector
     from tomodist.detect.denoise import Method
     from tomodist.pipeline import EdgeThreshold
 
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 @click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
 @click.option("--fraction", type=float, help="2D threshold between minimum and maximum, 0 to 1.")
 @click.option("--clip", type=(float, float), help="Percentiles to clip images to, such as 1 99.")
+@click.option("--hide-blobs", type=float, help="Diameter (Å) of dark beads that are no edges.")
 @denoise_option
 @click.option("--dark/--bright", default=True, help="Edges are dark lines. [default]")
 @click.option("--reach", default=2, show_default=True, help="w: tilts to either side that support.")
 @click.option(
-    "--support", default=5, show_default=True, help="k: tilts of 2 w + 1 that must agree."
+    "--support", default=3, show_default=True, help="k: tilts of 2 w + 1 that must agree."
 )
-@click.option("--rounds", default=2, show_default=True, help="m: rounds of refinement.")
+@click.option(
+    "--rounds", default=0, show_default=True, help="m: rounds of refinement; for clean images."
+)
 @click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
 @click.option(
     "--choose",
@@ -48,6 +52,7 @@ def command(
     sigma: float,
     fraction: float | None,
     clip: tuple[float, float] | None,
+    hide_blobs: float | None,
     reach: int,
     support: int,
     rounds: int,
@@ -58,9 +63,14 @@ def command(
     dark: bool,
     keep_own: bool,
 ) -> None:
-    """Lift 2D edges to 3D; marks that neighbouring tilts do not support are removed."""
-    from tomodist.detect.classical import DogEdges
+    """Lift 2D edges to 3D.
+
+    With --rounds, marks that neighbouring tilts do not support are removed: more precise on clean
+    images, but on noisy ones it removes the edges first.
+    """
+    from tomodist.detect.classical import Blobs, DogEdges
     from tomodist.detect.denoise import Denoised
+    from tomodist.detect.hidden import BlobsHidden
     from tomodist.pipeline import edge_detection
     from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
 
@@ -68,8 +78,13 @@ def command(
     source: MapSource
     if maps is None:
         level = DogEdges.threshold if fraction is None else fraction
-        detector = DogEdges(sigma=sigma, threshold=level, dark=dark, clip=clip)
-        source = DetectorMaps(Denoised(detector, denoise))
+        edges = DogEdges(sigma=sigma, threshold=level, dark=dark, clip=clip)
+        detector: MapDetector = Denoised(edges, denoise)
+        if hide_blobs is not None:
+            beads = Blobs(hide_blobs)
+            beads.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
+            detector = BlobsHidden(detector, beads)
+        source = DetectorMaps(detector)
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
     refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}

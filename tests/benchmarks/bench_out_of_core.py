@@ -27,7 +27,8 @@ from tomodist.cli.console import Bars
 from tomodist.cluster import open_session
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.store import Tomogram
-from tomodist.lift.backproject import Votes
+from tomodist.lift.backproject import Lifting, Votes
+from tomodist.lift.balanced import BalancedVotes
 from tomodist.plan import MiB
 from tomodist.stages.adopt import adopt_maps
 from tomodist.stages.backproject import backproject_maps, plan_scores
@@ -105,8 +106,12 @@ def run(
     memory: int,
     *,
     only_scores: bool = False,
+    balanced: bool = False,
 ) -> dict[str, Any]:
-    """Vote, threshold, label and export; time and largest worker of every step."""
+    """Vote, threshold, label and export; time and largest worker of every step.
+
+    Balanced votes go with own thresholds, which hold more than others do.
+    """
     geometry = TiltGeometry(np.linspace(-60, 60, n_tilts).tolist(), shape[1:], 10.0)
     grid = VolumeGrid(shape, 10.0)
     tomogram = Tomogram.create(folder / "large.zarr")
@@ -116,12 +121,12 @@ def run(
         Bars() as bars,
         open_session("local", n_workers=workers, memory_limit=memory, progress=bars) as session,
     ):
-        votes = Votes(geometry, grid)
+        votes: Lifting = (BalancedVotes if balanced else Votes)(geometry, grid)
         report["planned_bytes"] = max(
             plan_scores(votes, 1, session.resources).worker_memory,
             plan_labels(grid, session.resources).worker_memory,
         )
-        for name, step in _steps(session, tomogram, votes, folder).items():
+        for name, step in _steps(session, tomogram, votes, folder, own=balanced).items():
             if only_scores and name != "backproject":
                 continue
             started = time.perf_counter()
@@ -141,19 +146,23 @@ def run(
     return report
 
 
-def _steps(session: Session, tomogram: Tomogram, votes: Votes, folder: Path) -> dict[str, Any]:
+def _steps(
+    session: Session, tomogram: Tomogram, votes: Lifting, folder: Path, *, own: bool
+) -> dict[str, Any]:
     found: dict[str, float] = {}
 
     def threshold() -> None:
         scores = tomogram.array("scores/beads", "scale0/scores")
         maps = tomogram.array("maps/beads", "maps")
-        of_votes = (votes.geometry, votes.grid, votes.geometry.n_tilts)
+        of_votes = (votes.geometry, votes.grid, votes.levels or 1)
         found["T"] = choose_threshold_of(session, scores, maps, *of_votes).best
 
     return {
         "backproject": lambda: backproject_maps(session, tomogram, "beads", votes, {}),
         "threshold": threshold,
-        "select": lambda: select_structures(session, tomogram, "beads", Selection(found["T"])),
+        "select": lambda: select_structures(
+            session, tomogram, "beads", Selection(found["T"], own_thresholds=own)
+        ),
         "export": lambda: export_result(session, tomogram, "beads", folder / "mask.mrc", "mrc"),
     }
 
@@ -166,6 +175,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", type=int, default=640, help="MiB per worker")
     parser.add_argument("--only-scores", action="store_true")
+    parser.add_argument("--balanced", action="store_true", help="And own thresholds.")
     options = parser.parse_args()
     nz, ny, nx = (int(n) for n in options.shape.split(","))
     with tempfile.TemporaryDirectory() as folder:
@@ -176,6 +186,7 @@ def main() -> None:
             options.workers,
             options.memory * MiB,
             only_scores=options.only_scores,
+            balanced=options.balanced,
         )
     print(json.dumps(report, indent=1))  # noqa: T201 -- this is a program
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "segment",
     "edges",
     "locate",
+    "pick",
     "reconstruct",
     "info",
     "export",

@@ -201,7 +201,7 @@ def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
             "--threshold",
             type=float,
             help="On the votes; of balanced votes a share, 0 to 1. [default: where reprojection "
-            "fits best; for edges, tilts / 5]",
+            "fits best; for edges, see --choose]",
         ),
         click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
         click.option(

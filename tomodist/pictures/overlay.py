@@ -73,7 +73,7 @@ def draw_over(tomogram: Tomogram, label: str, name: str, path: Path) -> Path:
         row[0].set(ylabel=f"{up} (nm)")
         draw_outline(row[1], outline, extent, STRUCTURE_COLOR)
     figure.suptitle(f"{tomogram.path.stem}: {label} on the reconstruction {name}")
-    return save(figure, path)
+    return save(figure, path, dpi=80)
 
 
 def draw_edge_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:

@@ -90,7 +90,7 @@ def draw_outline(axes: Any, mask: Array, extent: tuple[float, ...], color: str) 
         )
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path, dpi: int = 110) -> Path:
     """Write a figure as PNG."""
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=dpi)
     return path

@@ -78,7 +78,7 @@ def draw_sphere(content: SphereFigure, path: Path) -> Path:
     for axes in panels.ravel():
         axes.set(xticks=[], yticks=[])
     figure.suptitle(f"Hollow sphere: 2D edges, and E = votes > {content.threshold}")
-    return save(figure, path)
+    return save(figure, path, dpi=80)
 
 
 def _draw_tilts(panels: Sequence[Any], content: SphereFigure) -> None:

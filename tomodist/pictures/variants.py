@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST_COLUMNS = 3  # panels side by side
-_LINE = 0.2  # inches per variant and condition
+_VARIANT, _LINE = 0.22, 0.09  # inches per variant, and per condition of it
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def draw_variants(groups: Sequence[Group], title: str, path: Path) -> Path:
     """
     columns = min(_MOST_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
-    lines = max(len(g.variants) * max(len(g.conditions), 2) for g in groups)
-    height = rows * (1.2 + max(1.2, _LINE * lines))
+    lines = max(len(g.variants) * max(_VARIANT, _LINE * len(g.conditions)) for g in groups)
+    height = rows * (1.2 + max(1.2, lines))
     figure = Figure(figsize=(5.5 * columns, height + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, group in zip(panels, groups, strict=False):
@@ -78,7 +78,7 @@ def _draw_group(axes: Any, group: Group) -> None:  # noqa: ANN401 -- matplotlib 
         means = [float(np.nanmean(values[j])) for j in there]
         spread = [float(np.nanstd(values[j], ddof=min(1, len(values[j]) - 1))) for j in there]
         axes.errorbar(
-            means, lines[there], xerr=spread, fmt="o", ms=3.5, lw=1, color=colors[k],
+            means, lines[there], xerr=spread, fmt="o", ms=3, lw=1, color=colors[k],
             label=condition,
         )  # fmt: skip
     axes.set_yticks(range(len(group.variants)), group.variants, fontsize=8)

@@ -18,7 +18,7 @@ from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.mrc import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all
-from tomodist.pipeline import edge_detection, localisation, run_task, segmentation
+from tomodist.pipeline import edge_detection, run_task, segmentation, tracking
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
 from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
 from tomodist.stages.ingest import describe_series, ingest_series
@@ -143,7 +143,7 @@ def _touched_by_rays(grid: VolumeGrid, steepest: float) -> npt.NDArray[np.bool_]
 
 def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
     source = DetectorMaps(GlobalThreshold("otsu", sigma=3.0), form="box", min_size=600.0)
-    task = localisation(tomogram, "mitochondrion", source, min_voxels=5000)
+    task = tracking(tomogram, "mitochondrion", source)
     run_task(session, tomogram, task)
     draw_all(tomogram, "mitochondrion")
     table = tomogram.dataset("structures/mitochondrion").load()

@@ -8,7 +8,7 @@ import pytest
 from tomodist.errors import InputError
 from tomodist.io.imod import read_xf
 from tomodist.io.mrc import open_mrc
-from tomodist.io.resample import aligned_shape, resample
+from tomodist.io.resample import aligned_shape, resample, resample_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +212,88 @@ def test_real_image_goes_there_and_back(data_dir: Path) -> None:
     assert np.corrcoef(again[core].ravel(), image[core].ravel())[0, 1] > 0.94
     moved = np.roll(image, 1, axis=1)  # what an error of one pixel would give
     assert np.corrcoef(again[core].ravel(), moved[core].ravel())[0, 1] < 0.7
+
+
+# ------------------------------------------------------------------------------ label maps
+
+
+def chiral_labels(shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Four classes in blocks of different sizes; equal to none of its rotations or mirrors."""
+    h, w = shape
+    labels = np.zeros(shape, np.uint8)
+    labels[h // 8 : h // 2, w // 8 : w // 4] = 1
+    labels[h // 4 : h // 3, w // 4 : w // 2] = 2
+    labels[h // 2 : 7 * h // 8, w // 3 : 3 * w // 4] = 7
+    labels[h // 5 : h // 4, w // 2 : 7 * w // 8] = 254
+    return labels
+
+
+def labels_reference(
+    labels: npt.NDArray[np.uint8],
+    matrix: npt.NDArray[np.float64],
+    shape: tuple[int, int],
+    binning: int,
+) -> npt.NDArray[np.uint8]:
+    """Pixel by pixel, straight from X' = A (X - Xc) + D + Xc'; blocks by counting."""
+    full = (shape[0] * binning, shape[1] * binning)
+    inverse, nearest = np.linalg.inv(matrix[:, :2]), np.full(full, 255, np.uint8)
+    for row in range(full[0]):
+        for column in range(full[1]):
+            target = np.array([column - (full[1] - 1) / 2, row - (full[0] - 1) / 2])
+            x, y = inverse @ (target - matrix[:, 2])
+            x, y = x + (labels.shape[1] - 1) / 2, y + (labels.shape[0] - 1) / 2
+            if (
+                -1e-6 <= x <= labels.shape[1] - 1 + 1e-6
+                and -1e-6 <= y <= labels.shape[0] - 1 + 1e-6
+            ):
+                nearest[row, column] = labels[int(np.floor(y + 0.5)), int(np.floor(x + 0.5))]
+    result = np.full(shape, 255, np.uint8)
+    for row, column in np.ndindex(shape):
+        block = nearest[
+            row * binning : (row + 1) * binning, column * binning : (column + 1) * binning
+        ]
+        counts = np.bincount(block[block != 255], minlength=1)
+        if 2 * counts.sum() >= binning**2:
+            result[row, column] = counts.argmax()
+    return result
+
+
+@pytest.mark.parametrize("binning", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    "values", [(0, 2.3, -3.1), (31, 1.2, 2.4), (-94.3, -2.1, 4.7), (84, 0.3, 0.1, 1.1)], ids=str
+)
+def test_labels_equal_the_slow_nearest_reference(
+    shape: tuple[int, int], values: tuple[float, ...], binning: int
+) -> None:
+    labels, matrix = chiral_labels(shape), transform(*values)
+    target = aligned_shape(shape, matrix[None], binning)
+    found = resample_labels(labels, matrix, target, binning, unmeasured=255)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, labels_reference(labels, matrix, target, binning))
+    assert set(np.unique(found)) <= {0, 1, 2, 7, 254, 255}  # none is made up
+    mirrored = transform(*values) * [[1, 1, 1], [-1, -1, 1]]
+    other = resample_labels(labels, mirrored, target, binning, unmeasured=255)
+    assert (found != other).mean() > 0.1  # a mirror would be seen
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, -1), (-90, 1), (180, 2)])
+def test_right_angles_move_labels_and_lose_none(
+    shape: tuple[int, int], degrees: float, turns: int
+) -> None:
+    labels, matrix = chiral_labels(shape), transform(degrees)
+    found = resample_labels(labels, matrix, aligned_shape(shape, matrix[None]), unmeasured=255)
+    np.testing.assert_array_equal(found, np.rot90(labels, turns))
+
+
+@pytest.mark.parametrize("binning", [1, 2, 3, 4])
+def test_labels_lie_where_grey_values_lie(binning: int) -> None:
+    shape, matrix = (96, 131), transform(-17.3, 4.2, -3.6)
+    mask = (spot(shape, 40.3, 70.2, 14) > 0.5).astype(np.uint8)
+    target = aligned_shape(shape, matrix[None], binning)
+    found = resample_labels(mask, matrix, target, binning, unmeasured=255) == 1
+    grey = resample(mask.astype(np.float32), matrix, target, binning) > 0.5
+    assert (found & grey).sum() / (found | grey).sum() > 0.97
+    centroids = [np.argwhere(one).mean(axis=0) for one in (found, grey)]
+    np.testing.assert_allclose(centroids[0], centroids[1], atol=0.1)

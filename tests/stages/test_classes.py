@@ -143,7 +143,8 @@ def test_the_semantic_volume_is_what_the_labels_say(together: Tomogram) -> None:
 def test_the_largest_share_decides_where_classes_overlap(tmp_path: Path) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram, votes="plain", threshold=2))
+        plain = classes_task(tomogram, votes="plain", threshold=2, own_thresholds=False)
+        run_classes(session, tomogram, plain)
     found = tomogram.array("labels/cell", "scale0/labels").read()
     np.testing.assert_array_equal(found, semantic(tomogram))
     inside = np.stack([tomogram.array(f"labels/{n}", "scale0/labels").read() > 0 for n in NAMES])

@@ -159,18 +159,15 @@ def test_where_all_agree_nothing_is_left_out(place: Place) -> None:
 
 def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the scores of all tilts in place, a rerun goes on from there."""
-    import tomodist.pipeline
-
-    real = tomodist.pipeline.stored_consistency
+    options = ("--exclude-tilts", "auto")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tomodist.pipeline, "stored_consistency", stop)
-    options = ("--exclude-tilts", "auto")
-    assert place.segment("broken", *options, masks="spoiled.mrc") == 130
+    with monkeypatch.context() as patch:
+        patch.setattr("tomodist.pipeline.stored_consistency", stop)
+        assert place.segment("broken", *options, masks="spoiled.mrc") == 130
     assert place.tomogram.attributes("scores/broken")["excluded"] == []
-    monkeypatch.setattr(tomodist.pipeline, "stored_consistency", real)
     assert place.segment("broken", *options, masks="spoiled.mrc") == 0
     assert place.segment("auto", *options, masks="spoiled.mrc") == 0
     np.testing.assert_array_equal(place.array("labels/broken"), place.array("labels/auto"))

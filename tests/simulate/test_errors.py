@@ -124,8 +124,8 @@ def test_probabilities_are_about_the_mask() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steep": -1}, {"missed": 1.1}, {"missed": -0.1}, {"flipped": 0.6}, {"lost_tilts": 2}, {"false": -1},
-     {"jitter": float("nan")}, {"patch": 0}, {"seed": -1}],
+    [{"steep": -1}, {"missed": 1.1}, {"missed": -0.1}, {"flipped": 0.6}, {"lost_tilts": 2},
+     {"false": -1}, {"jitter": float("nan")}, {"patch": 0}, {"seed": -1}],
 )  # fmt: skip
 def test_rates_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

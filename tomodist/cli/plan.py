@@ -33,9 +33,13 @@ def command(
     brick: tuple[int, ...] | None,
     tilts_per_task: int | None,
 ) -> None:
-    """Print bricks, tasks, memory and bytes of a run on a store, and run nothing."""
+    """Print bricks, tasks, memory and bytes of a run on a store, and run nothing.
+
+    Of locate, that is of --method votes; tracks make no volume.
+    """
     from tomodist.cluster import local_resources
-    from tomodist.lift.backproject import Votes
+    from tomodist.lift.backproject import Lifting, Votes
+    from tomodist.lift.balanced import BalancedVotes
     from tomodist.lift.edges import RefinedEdges
     from tomodist.reconstruction import Reconstruction, method_of
     from tomodist.stages.backproject import plan_scores
@@ -48,6 +52,11 @@ def command(
         print_plans(Reconstruction("wbp", method, brick, tilts_per_task).plans(resources))
         return
     geometry, grid = tomogram.geometry, tomogram.grid
-    lifting = RefinedEdges(geometry, grid) if task == "edges" else Votes(geometry, grid)
+    liftings: dict[str, Lifting] = {
+        "segment": BalancedVotes(geometry, grid),
+        "edges": RefinedEdges(geometry, grid),
+        "locate": Votes(geometry, grid),
+    }
+    lifting = liftings[task]
     scores = plan_scores(lifting, 1, resources, brick=brick, tilts_per_task=tilts_per_task)
     print_plans([scores, plan_labels(grid, resources)])

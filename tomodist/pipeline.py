@@ -215,7 +215,7 @@ def segmentation(
     *,
     sectors: int = BalancedVotes.sectors,
     coverage: bool = BalancedVotes.coverage,
-    own_thresholds: bool = False,
+    own_thresholds: bool = True,
     **options: Any,  # noqa: ANN401
 ) -> Task:
     """Algorithm 1: votes, and the threshold whose reprojection agrees best.

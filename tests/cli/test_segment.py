@@ -84,18 +84,18 @@ def test_the_default_equals_the_same_in_memory(place: Place) -> None:
     at = (maps, tomogram.geometry, tomogram.grid, LEVELS)
     best = threshold_curve(scores, *at).best
     assert tomogram.attributes("curves/default")["best"] == pytest.approx(best / LEVELS)
-    np.testing.assert_array_equal(place.array("labels/default") > 0, scores > best)
-    assert place.segment("own", "--own-thresholds") == 0
+    assert place.segment("one", "--one-threshold") == 0
+    np.testing.assert_array_equal(place.array("labels/one") > 0, scores > best)
     mask = cut_each(scores, best, *at)
-    np.testing.assert_array_equal(place.array("labels/own") > 0, mask)
-    table = tomogram.dataset("structures/own").load()
+    np.testing.assert_array_equal(place.array("labels/default") > 0, mask)
+    table = tomogram.dataset("structures/default").load()
     assert (table["threshold"].values >= best / LEVELS - 1e-9).all()
     assert table["n_voxels"].values.sum() == mask.sum()
 
 
 def test_it_is_better_than_plain_votes(place: Place) -> None:
     assert place.segment("default") == 0
-    assert place.segment("plain", "--votes", "plain") == 0
+    assert place.segment("plain", "--votes", "plain", "--one-threshold") == 0
     assert place.iou("default") > place.iou("plain")
 
 
@@ -200,7 +200,7 @@ def test_stability_is_the_part_that_stays_at_a_higher_threshold(place: Place) ->
 
 
 def test_a_threshold_on_balanced_votes_is_a_share(place: Place) -> None:
-    assert place.segment("half", "--threshold", 0.5) == 0
+    assert place.segment("half", "--threshold", 0.5, "--one-threshold") == 0
     np.testing.assert_array_equal(place.array("labels/half") > 0, place.array("scores/half") > 127)
 
 

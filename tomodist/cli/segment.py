@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     help="Balanced votes are shares of the tilts that see a voxel; or of all. [default: coverage]",
 )
 @click.option(
-    "--own-thresholds",
-    is_flag=True,
-    help="Structures are cut further down where their own reprojection is surely better.",
+    "--own-thresholds/--one-threshold",
+    default=True,
+    help="Structures are cut further down where their own reprojection is surely better. [default]",
 )
 @click.option(
     "--classes",

@@ -85,4 +85,4 @@ def _draw_group(axes: Any, group: Group) -> None:  # noqa: ANN401 -- matplotlib 
     axes.invert_yaxis()
     axes.grid(axis="x", lw=0.3)
     axes.set_title(group.title, fontsize=10)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=3, ncols=3)

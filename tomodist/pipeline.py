@@ -37,10 +37,11 @@ from tomodist.stages.chords import (
     stored_edge_threshold,
 )
 from tomodist.stages.detect import MapSource, detect_maps
+from tomodist.stages.evidence import Evidence
 from tomodist.stages.ingest import describe_series, lazy_images
 from tomodist.stages.lazy import as_dask
 from tomodist.stages.link import link_structures
-from tomodist.stages.select import Evidence, Selection, plan_labels, select_structures
+from tomodist.stages.select import Selection, plan_labels, select_structures
 from tomodist.stages.threshold import choose_threshold_of, keep_curve, stored_curve
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from ome_zarr_models.v05 import Image, ImageLabel
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import create_array
+from tomodist.io.fingerprints import differences, digest
 from tomodist.io.ome import image_label, level_scale, level_shapes, multiscales
-from tomodist.io.store import Tomogram, check_label, differences, digest
+from tomodist.io.store import Tomogram, check_label
 from tomodist.io.volumes import create_levels
 
 if TYPE_CHECKING:

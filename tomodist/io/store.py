@@ -19,10 +19,8 @@ complete. A rerun with the same fingerprint goes on where the last one stopped.
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +32,12 @@ import zarr
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle
+from tomodist.io.fingerprints import Fingerprint, differences, digest, plain
 
 FORMAT = 1
 KINDS = ("maps", "scores", "curves", "labels", "structures", "reconstructions")
 _VOLUMES = ("scores/", "labels/", "reconstructions/")
 _LONGEST_LABEL = 100  # characters; it becomes part of file names
-Fingerprint = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -354,54 +352,6 @@ def check_label(label: str) -> str:
             f"label {label!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
         )
     return label
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
-    """The value as JSON gives it back (tuples become lists, keys become strings)."""
-    return json.loads(json.dumps(value))
-
-
-def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
-    """Short, stable hash of a plain value.
-
-    Examples
-    --------
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def file_fingerprint(path: str | Path) -> dict[str, Any]:
-    """Size of a file, and a hash of its first and last MiB."""
-    size, sample = Path(path).stat().st_size, hashlib.sha256()
-    with Path(path).open("rb") as file:
-        sample.update(file.read(2**20))
-        file.seek(max(size - 2**20, 0))
-        sample.update(file.read(2**20))
-    return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}
-
-
-def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """What changed between two fingerprints, in words.
-
-    Examples
-    --------
-    >>> differences({"sigma": 2, "input": "a"}, {"sigma": 3, "input": "a"})
-    ['sigma was 2, now 3']
-    """
-    keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-    return [_change(k, old.get(k), new.get(k)) for k in keys]
-
-
-def _change(key: str, old: Any, new: Any) -> str:  # noqa: ANN401 -- any JSON values
-    """One change; hashes and long values mean nothing to a reader."""
-    if key == "made_from" and old and new:
-        return ", ".join(f"another {u}" for u in {**old, **new} if old.get(u) != new.get(u))
-    was, now = json.dumps(old), json.dumps(new)
-    if key in ("tilt_series", "maps", "scores") or max(len(was), len(now)) > 60:
-        return f"another {key.replace('_', ' ')}" if old and new else f"{key} differs"
-    return f"{key} was {was}, now {now}"
 
 
 def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
     from tomodist.io.tables import Column
+    from tomodist.lift.components import Measures
     from tomodist.lift.tracks import Tracks
 
 _EACH = ["structure"]
@@ -96,6 +97,40 @@ def track_columns(tracks: Tracks, geometry: TiltGeometry, grid: VolumeGrid) -> d
         columns[f"sigma_{axis}"] = (_EACH, tracks.sigma[:, k] * grid.voxel_size, "angstrom")
     columns |= support_columns(tracks.residual, geometry)
     return columns | {"box": ([*_EACH, "tilt"], tracks.box.T.astype(np.int32), "")}
+
+
+def voted_columns(
+    rows: Measures, center: FloatArray, cut: FloatArray, grid: VolumeGrid, scale: float
+) -> dict[str, Column]:
+    """Columns of structures that are components of a score volume.
+
+    Parameters
+    ----------
+    rows : Measures
+        Of every structure.
+    center : ndarray, shape (n, 3), float64
+        z, y, x in voxels.
+    cut : ndarray, shape (n,), float64
+        The threshold of each, in stored scores.
+    grid : VolumeGrid
+        Of the volume.
+    scale : float
+        From stored scores to what tables tell.
+
+    Returns
+    -------
+    dict
+        Columns; ``stability`` is the part of the voxels that stays at a higher threshold.
+    """
+    size = (rows.high - rows.low + 1).astype(np.float64)
+    n_voxels = np.maximum(rows.n_voxels, 1)
+    return place_columns(center, rows.low.astype(np.float64), size, grid.voxel_size) | {
+        "n_voxels": (_EACH, rows.n_voxels, ""),
+        "mean_score": (_EACH, rows.weight / n_voxels * scale, ""),
+        "highest_score": (_EACH, rows.highest * scale, ""),
+        "threshold": (_EACH, cut * scale, ""),
+        "stability": (_EACH, rows.n_sure / n_voxels, ""),
+    }
 
 
 def merit(table: xr.Dataset) -> npt.NDArray[Any]:

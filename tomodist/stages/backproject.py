@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,14 @@ import numpy as np
 from tomodist.costs import TaskCosts, moving, reading, writing
 from tomodist.errors import InputError
 from tomodist.footprint import half_widths, row_offset
+from tomodist.io.fingerprints import digest
 from tomodist.io.maps import OneClass, class_map, stored_maps
 from tomodist.io.ome import multiscales
-from tomodist.io.store import Tomogram, digest
+from tomodist.io.store import Tomogram
 from tomodist.io.volumes import create_levels, image_reader
 from tomodist.kernels.bits import BLOCK_ROWS
 from tomodist.lift.backproject import Contribution, Lifting, add, lift_brick, tilt_groups
+from tomodist.lift.balanced import BalancedVotes
 from tomodist.plan import FAN_IN, INNER, Plan, Resources, Shape3, Terms, plan_step, rounded
 from tomodist.stages.execute import Session, Task, task_of, tree_of
 from tomodist.stages.pyramid import fill_levels
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tomodist.geometry import FloatArray
-    from tomodist.io.arrays import ArrayHandle, Index, Stack
+    from tomodist.io.arrays import AnyArray, ArrayHandle, Index, Stack, Window
     from tomodist.io.store import Staging
     from tomodist.lift.windows import ReadImage
 
@@ -316,9 +319,26 @@ def _write_classes(
 ) -> None:
     """One brick of several classes; every window of the label maps is read once."""
     read = functools.cache(image_reader(labels))
-    start, stop = zip(*targets[0][1].window(brick), strict=True)
+    seen: Contribution = ()
     for value, scores in targets:
-        scores.write(brick, lift_brick(lifting, _class_reader(read, value), start, stop))
+        window = scores.window(brick)
+        values, seen = _lift_class(lifting, _class_reader(read, value), window, seen)
+        scores.write(brick, values)
+
+
+def _lift_class(
+    lifting: Lifting, read: ReadImage, window: Window, seen: Contribution
+) -> tuple[AnyArray, Contribution]:
+    """Scores of one class, and the numbers of tilts that see each voxel, where these are counted.
+
+    They are the same for all classes, and half of the work: the next class takes them as `seen`.
+    """
+    start, stop = zip(*window, strict=True)
+    if not isinstance(lifting, BalancedVotes) or not lifting.coverage:
+        return lift_brick(lifting, read, start, stop), ()
+    votes = replace(lifting, coverage=not seen)
+    total = votes.contribution(read, range(lifting.geometry.n_tilts), start, stop) + seen
+    return lifting.finish(total), total[len(total) // 2 :]
 
 
 def _class_reader(read: ReadImage, value: int) -> ReadImage:

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from tomodist.errors import InputError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle, write_column
+from tomodist.io.fingerprints import file_fingerprint
 from tomodist.io.imod import alignment_geometry, read_tilt_angles, read_xf
 from tomodist.io.mrc import MrcStack, open_mrc
 from tomodist.io.resample import aligned_shape, resample
-from tomodist.io.store import Tomogram, file_fingerprint
+from tomodist.io.store import Tomogram
 from tomodist.io.volumes import create_stack
 from tomodist.plan import check_image_memory
 from tomodist.stages.execute import Session, task_of

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +19,22 @@ import numpy.typing as npt
 from tomodist.costs import TaskCosts, labelling
 from tomodist.io.arrays import ArrayHandle, Index, create_array
 from tomodist.io.boxes import stored_boxes
-from tomodist.io.maps import stored_maps
 from tomodist.io.ome import AXES, image_label, multiscales
-from tomodist.io.structures import place_columns, support_columns
+from tomodist.io.structures import support_columns, voted_columns
 from tomodist.io.tables import Column, write_table
 from tomodist.io.volumes import create_levels, image_reader
 from tomodist.lift.components import Measures, combine, label_brick, measure, merge, touching
 from tomodist.lift.own import component_at, own_threshold
 from tomodist.lift.support import supporting_boxes, triangulate
 from tomodist.plan import Plan, Resources, Shape3, Terms, format_bytes, plan_step
+from tomodist.stages.evidence import Evidence
 from tomodist.stages.execute import Session, Task, task_of
 from tomodist.stages.pyramid import fill_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.geometry import TiltGeometry, VolumeGrid
-    from tomodist.io.arrays import Stack
+    from tomodist.geometry import VolumeGrid
     from tomodist.io.store import Staging, Tomogram
 
 VERSION = 4
@@ -72,47 +71,6 @@ class Selection:
     min_tilts: int = 0
     triangulate: bool = False
     own_thresholds: bool = False
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What structures are compared with.
-
-    Parameters
-    ----------
-    geometry : TiltGeometry
-        Of the tilts that took part.
-    maps : Stack
-        Their maps.
-    tilts : tuple of int
-        Which tilts of the series they are.
-    levels : int
-        The highest possible score, which stands for all of them.
-    scale : float
-        From stored scores to what tables tell: 1 for votes, 1 / levels for shares.
-    """
-
-    geometry: TiltGeometry
-    maps: Stack
-    tilts: tuple[int, ...]
-    levels: int
-    scale: float = 1.0
-
-    @classmethod
-    def of(cls, tomogram: Tomogram, label: str) -> Self:
-        """What the stored scores of a label were made from.
-
-        Raises
-        ------
-        StoreError
-            If there are no scores, or no maps.
-        """
-        made, geometry = tomogram.attributes(f"scores/{label}"), tomogram.geometry
-        excluded = set(made.get("excluded", ()))
-        tilts = tuple(t for t in range(geometry.n_tilts) if t not in excluded)
-        some = stored_maps(tomogram, label, tilts if excluded else None)
-        levels, scale = made.get("levels", len(tilts)), made.get("score_scale", 1.0)
-        return cls(geometry.select(tilts), some, tilts, levels, scale)
 
 
 def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | None = None) -> Plan:
@@ -411,7 +369,7 @@ def _table(
     large = measures.n_voxels >= max(selection.min_voxels, 1)
     rows, grid = measures.take(large), tomogram.grid
     if not selection.triangulate:
-        return _columns(rows, rows.center, cut[large], grid, evidence.scale), large
+        return voted_columns(rows, rows.center, cut[large], grid, evidence.scale), large
     every = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
     boxes = [every[t] for t in evidence.tilts]
     matrices = evidence.geometry.matrices(grid)
@@ -421,25 +379,7 @@ def _table(
     keep = large.copy()
     keep[large] = supported
     kept = rows.take(supported)
-    columns = _columns(kept, centers[supported], cut[keep], grid, evidence.scale)
+    columns = voted_columns(kept, centers[supported], cut[keep], grid, evidence.scale)
     per_tilt = np.full((tomogram.geometry.n_tilts, len(kept)), np.nan)
     per_tilt[list(evidence.tilts)] = residual[:, supported]
     return columns | support_columns(per_tilt, tomogram.geometry), keep
-
-
-def _columns(
-    rows: Measures,
-    centers: npt.NDArray[np.float64],
-    cut: npt.NDArray[np.float64],
-    grid: VolumeGrid,
-    scale: float,
-) -> dict[str, Column]:
-    size = (rows.high - rows.low + 1).astype(np.float64)
-    n_voxels = np.maximum(rows.n_voxels, 1)
-    return place_columns(centers, rows.low.astype(np.float64), size, grid.voxel_size) | {
-        "n_voxels": (["structure"], rows.n_voxels, ""),
-        "mean_score": (["structure"], rows.weight / n_voxels * scale, ""),
-        "highest_score": (["structure"], rows.highest * scale, ""),
-        "threshold": (["structure"], cut * scale, ""),
-        "stability": (["structure"], rows.n_sure / n_voxels, ""),
-    }

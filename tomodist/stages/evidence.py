@@ -1,0 +1,54 @@
+"""What steps after backprojection share: what stored scores were made from, to compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from tomodist.io.maps import stored_maps
+
+if TYPE_CHECKING:
+    from tomodist.geometry import TiltGeometry
+    from tomodist.io.arrays import Stack
+    from tomodist.io.store import Tomogram
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What structures are compared with.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the tilts that took part.
+    maps : Stack
+        Their maps.
+    tilts : tuple of int
+        Which tilts of the series they are.
+    levels : int
+        The highest possible score, which stands for all of them.
+    scale : float
+        From stored scores to what tables tell: 1 for votes, 1 / levels for shares.
+    """
+
+    geometry: TiltGeometry
+    maps: Stack
+    tilts: tuple[int, ...]
+    levels: int
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, tomogram: Tomogram, label: str) -> Self:
+        """What the stored scores of a label were made from.
+
+        Raises
+        ------
+        StoreError
+            If there are no scores, or no maps.
+        """
+        made, geometry = tomogram.attributes(f"scores/{label}"), tomogram.geometry
+        excluded = set(made.get("excluded", ()))
+        tilts = tuple(t for t in range(geometry.n_tilts) if t not in excluded)
+        some = stored_maps(tomogram, label, tilts if excluded else None)
+        levels, scale = made.get("levels", len(tilts)), made.get("score_scale", 1.0)
+        return cls(geometry.select(tilts), some, tilts, levels, scale)

@@ -1,4 +1,4 @@
-"""Fingerprints: plain values that say all that determines a result, their hashes and differences."""
+"""Fingerprints: plain values that say all that determines a result; hashes and differences."""
 
 from __future__ import annotations
 

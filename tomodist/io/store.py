@@ -20,11 +20,10 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 import zarr
@@ -33,6 +32,9 @@ from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle
 from tomodist.io.fingerprints import Fingerprint, differences, digest, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORMAT = 1
 KINDS = ("maps", "scores", "curves", "labels", "structures", "reconstructions")

@@ -24,7 +24,6 @@ from tomodist.footprint import half_widths, row_offset
 from tomodist.io.fingerprints import digest
 from tomodist.io.maps import OneClass, class_map, stored_maps
 from tomodist.io.ome import multiscales
-from tomodist.io.store import Tomogram
 from tomodist.io.volumes import create_levels, image_reader
 from tomodist.kernels.bits import BLOCK_ROWS
 from tomodist.lift.backproject import Contribution, Lifting, add, lift_brick, tilt_groups
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
     from tomodist.geometry import FloatArray
     from tomodist.io.arrays import AnyArray, ArrayHandle, Index, Stack, Window
-    from tomodist.io.store import Staging
+    from tomodist.io.store import Staging, Tomogram
     from tomodist.lift.windows import ReadImage
 
 VERSION = 3  # of the algorithm; raise it when its results change

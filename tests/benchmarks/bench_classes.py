@@ -2,10 +2,10 @@
 
 Run: python -m tests.benchmarks.bench_classes --width 512 --thickness 128 --tilts=-60,60,3
 
-Rows are the number of classes. ``reads`` are of maps while lifting, on one thread of this process;
-everything else is on worker processes: ``lift`` makes the votes with their pyramids, ``all`` is
-everything from files to structures, ``largest`` the worker that held most while lifting, beside
-what was planned.
+Rows are the number of classes. ``lift`` makes the votes with their pyramids, ``all`` is everything
+from files to structures, both on workers that have just started; ``largest`` is the worker that
+held most while lifting, beside what was planned. ``cpu`` is the lifting again on one thread of
+this process, and ``windows`` and ``read`` what it reads of maps.
 """
 
 from __future__ import annotations
@@ -125,6 +125,20 @@ def forget(tomogram: Tomogram, kind: str) -> None:
         tomogram.remove(f"{kind}/{label}")
 
 
+def in_this_process(tomogram: Tomogram, tasks: list[Task], names: list[str]) -> dict[str, float]:
+    """Seconds of processor of lifting where everything is compiled: the least of three."""
+    rows = []
+    for _ in range(3):
+        with open_session("threads", n_workers=1) as session, map_reads() as total:
+            started = time.process_time()
+            lift(session, tomogram, tasks, names)
+            seconds = time.process_time() - started
+        forget(tomogram, "scores")
+        rows.append({"cpu s": seconds, "windows": total["reads"],
+                     "read MiB": total["bytes"] / MiB, "read s": total["seconds"]})  # fmt: skip
+    return min(rows, key=lambda row: row["cpu s"])
+
+
 def measure(case: Case, workers: int, memory: int) -> dict[str, dict[str, float]]:
     """Both ways: reads, seconds, the largest worker, the plan."""
     tomogram, names = case.tomogram, list(case.together.classes.values())
@@ -155,11 +169,7 @@ def measure(case: Case, workers: int, memory: int) -> dict[str, dict[str, float]
                 row["lift s"] = time.perf_counter() - started
             row["largest MiB"] = max(peaks.values()) / MiB
         forget(tomogram, "scores")
-        with open_session("threads", n_workers=1) as session, map_reads() as total:
-            lift(session, tomogram, tasks, names)
-        row |= {"reads": total["reads"], "read MiB": total["bytes"] / MiB,
-                "read s": total["seconds"]}  # fmt: skip
-        forget(tomogram, "scores")
+        row |= in_this_process(tomogram, tasks, names)
         report[way] = {name: round(value, 2) for name, value in row.items()}
     return report
 

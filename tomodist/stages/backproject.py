@@ -5,8 +5,9 @@ workers, each brick's tilts are split into groups whose contributions are added 
 
 Several classes of label maps are lifted in one pass: a task reads the window of every tilt once,
 keeps it (a byte per pixel), and makes the bricks of all classes from it, one after the other; so
-it holds the sums of one class at a time. Tilts are not grouped then: where there are few bricks,
-smaller ones give the workers something to do, and every group would hold the sums of all classes.
+it holds the sums of one class at a time. The tilts that see a voxel are the same for all classes
+and counted once. Tilts are not grouped then: where there are few bricks, smaller ones give the
+workers something to do, and every group would hold the sums of all classes.
 """
 
 from __future__ import annotations
@@ -323,6 +324,7 @@ def _write_classes(
         window = scores.window(brick)
         values, seen = _lift_class(lifting, _class_reader(read, value), window, seen)
         scores.write(brick, values)
+        del values  # or the next class would find it in memory
 
 
 def _lift_class(

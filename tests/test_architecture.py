@@ -23,7 +23,7 @@ RANKS = (
     {"detect", "io", "lift"},
     {"stages", "agreement"},
     {"cluster"},
-    {"pictures", "pipeline", "classes", "reconstruction", "evaluation"},
+    {"pictures", "pipeline", "reconstruction", "evaluation"},
     {"demo", "experiments"},
     {"cli"},
 )

@@ -24,12 +24,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from tests.benchmarks.bench_out_of_core import peak_memory
-from tomodist.classes import class_segmentation, run_classes
 from tomodist.cli import run as run_command
 from tomodist.cluster import open_session
 from tomodist.io.arrays import ArrayHandle
 from tomodist.io.store import Tomogram
 from tomodist.pipeline import run_task, segmentation
+from tomodist.pipeline.classes import class_segmentation, run_classes
 from tomodist.plan import MiB
 from tomodist.stages.backproject import backproject_maps, plan_scores
 from tomodist.stages.classes import import_classes
@@ -38,8 +38,8 @@ from tomodist.stages.detect import import_maps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tomodist.classes import ClassesTask
     from tomodist.pipeline import Task
+    from tomodist.pipeline.classes import ClassesTask
     from tomodist.stages.execute import Session
 
 NAMES = ("mitochondrion", "membrane", "granule", "gold")

@@ -165,7 +165,7 @@ def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tomodist.pipeline.stored_consistency", stop)
+        patch.setattr("tomodist.pipeline.run.stored_consistency", stop)
         assert place.segment("broken", *options, masks="spoiled.mrc") == 130
     assert place.tomogram.attributes("scores/broken")["excluded"] == []
     assert place.segment("broken", *options, masks="spoiled.mrc") == 0

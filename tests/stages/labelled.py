@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.cli.materials import tomodist, write_stack
-from tomodist.classes import ClassesTask, class_segmentation
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.store import Tomogram
+from tomodist.pipeline.classes import ClassesTask, class_segmentation
 from tomodist.stages.classes import import_classes
 
 if TYPE_CHECKING:
@@ -119,6 +119,6 @@ class Deadly:
 
 def run_and_die(session: Session, tomogram: Tomogram, **options: Any) -> None:
     """Run in this process; to be called in another one."""
-    from tomodist.classes import run_classes
+    from tomodist.pipeline.classes import run_classes
 
     run_classes(session, tomogram, classes_task(tomogram, **options))

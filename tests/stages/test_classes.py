@@ -26,7 +26,6 @@ from tests.stages.labelled import (
     label_maps,
     series,
 )
-from tomodist.classes import run_classes
 from tomodist.cluster import open_session
 from tomodist.detect.boxes import boxes_of
 from tomodist.errors import ExistsError, InputError, PlanError, StoreError
@@ -38,6 +37,7 @@ from tomodist.lift.backproject import Votes
 from tomodist.lift.balanced import BalancedVotes
 from tomodist.lift.edges import RefinedEdges
 from tomodist.pipeline import run_task, segmentation
+from tomodist.pipeline.classes import run_classes
 from tomodist.plan import MiB, Resources
 from tomodist.stages.backproject import (
     _write_classes,

@@ -8,15 +8,15 @@ from tomodist.cli.console import print_line, print_table
 from tomodist.cli.tasks import print_disagreeing, print_structures, session_or_plan
 
 if TYPE_CHECKING:
-    from tomodist.classes import ClassesTask
     from tomodist.cli.options import RunOptions
     from tomodist.io.store import Tomogram
+    from tomodist.pipeline.classes import ClassesTask
 
 
 def run_classes_or_plan(tomogram: Tomogram, task: ClassesTask, run: RunOptions) -> None:
     """Segment all classes and print their summaries, or only print the plan."""
-    from tomodist.classes import run_classes
     from tomodist.pictures import draw_all, draw_classes
+    from tomodist.pipeline.classes import run_classes
 
     with session_or_plan(task.plans, run) as session:
         if session is None:

@@ -63,8 +63,8 @@ def command(
     With --classes, masks hold a number per class: every class becomes a label of its own, and
     LABEL the class of every voxel.
     """
-    from tomodist.classes import class_segmentation
     from tomodist.pipeline import segmentation
+    from tomodist.pipeline.classes import class_segmentation
 
     if votes == "plain" and (coverage is not None or sectors is not None):
         raise InputError("--sectors and --coverage are of --votes balanced; leave them out")

@@ -21,14 +21,8 @@ from typing import TYPE_CHECKING, Any
 from tomodist.errors import InputError
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.maps import NOT_MEASURED
-from tomodist.pipeline import (
-    Task,
-    check_method,
-    find_above,
-    make_scores_of,
-    segmentation,
-    threshold_of,
-)
+from tomodist.pipeline.run import check_method, find_above, make_scores_of, threshold_of
+from tomodist.pipeline.tasks import Task, segmentation
 from tomodist.stages.backproject import plan_scores
 from tomodist.stages.classes import check_class_labels, refer_classes
 from tomodist.stages.decide import decide_classes, plan_decision
@@ -37,7 +31,7 @@ from tomodist.stages.select import plan_labels
 
 if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
-    from tomodist.pipeline import VotesKind
+    from tomodist.pipeline.tasks import VotesKind
     from tomodist.plan import Plan, Resources
     from tomodist.stages.classes import ImportedClasses
     from tomodist.stages.execute import Session

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,9 @@ def _local_client(resources: Resources, progress: Progress) -> Iterator[Any]:
         "distributed.comm.timeouts.connect": "60s",
     }
     with dask.config.set(settings):
-        with _interrupts_ignored():
+        with _interrupts_ignored(), warnings.catch_warnings():
+            # Another run may have taken the port a moment ago; then dask finds one, and says so.
+            warnings.filterwarnings("ignore", "(?s)Port .* is already in use", UserWarning)
             cluster = distributed.LocalCluster(
                 n_workers=resources.n_workers,
                 threads_per_worker=1,

@@ -64,6 +64,27 @@ def test_the_table_tells_errors_support_and_boxes(folder: Path) -> None:
             assert residual[tilt] < 5
 
 
+def test_tilts_that_show_few_objects_are_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boxes = Tomogram.open(folder / "TS_01.zarr").array("maps/gold", "boxes").read()
+    rows = ["tilt,y,x,diameter"]
+    for t, here in enumerate(boxes):
+        bad = t in (3, 17)
+        places = here[np.isfinite(here[:, 0]), :2]
+        rows += [f"{t},{y},{95 - x if bad else x},3" for y, x in places]
+    (tmp_path / "off.csv").write_text("\n".join(rows))
+    store = shutil.copytree(folder / "TS_01.zarr", tmp_path / "copy.zarr")
+    given = ("--boxes", tmp_path / "off.csv", "--label", "off", *THREADS)
+    capsys.readouterr()
+    assert tomodist("locate", store, *given) == 0
+    said = capsys.readouterr().out
+    assert "boxes lie elsewhere" in said
+    table = said[said.index("boxes lie elsewhere") :]
+    named = [line.split("│")[1].strip() for line in table.splitlines() if "°" in line]
+    assert named == ["3", "17"]
+
+
 def test_star_csv_and_copick_have_all_of_it(folder: Path) -> None:
     store, n = folder / "TS_01.zarr", len(found_centers(folder / "TS_01.zarr"))
     export = ("export", store, "--label", "gold")

@@ -47,9 +47,17 @@ def test_a_noisy_series_tolerates_more() -> None:
     assert 20 not in found(iou)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_few_tilts(n: int) -> None:
-    assert found(np.full(n, 0.5), ANGLES[:n]) == []
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_of_few_tilts_none_disagrees(n: int) -> None:
+    iou = np.full(n, 0.8)
+    assert found(iou, ANGLES[:n]) == []
+    iou[0] = 0.1
+    assert found(iou, ANGLES[:n]) == []
+
+
+def test_no_tilt_is_expected_to_agree_more_than_wholly() -> None:
+    iou = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.0, 1.0])
+    assert consistency_of(range(8), iou, iou, iou).expected.max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,14 @@ def test_flat_tops_are_one_point_each() -> None:
     np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
+def test_a_large_plateau_is_one_point() -> None:
+    scores = np.zeros(SHAPE, np.uint8)
+    scores[4:26, 10:40, 5:35] = 200
+    points, _ = of_bricks(scores, [tuple((0, n) for n in SHAPE)], 6.0)
+    assert len(points) == 1
+    np.testing.assert_allclose(points[0], [14.5, 24.5, 19.5], atol=0.6)
+
+
 def test_nan_counts_as_nothing() -> None:
     scores = hills().astype(np.float32)
     scores[:, :, 39] = np.nan

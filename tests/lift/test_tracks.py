@@ -193,10 +193,47 @@ def test_no_box_shows_two_objects() -> None:
 def test_the_order_of_tilts_does_not_matter() -> None:
     geometry = TiltGeometry(ANGLES, (81, 100), PIXEL)
     grid = VolumeGrid((40, 81, 100), PIXEL)
-    boxes = boxes_of(balls(scattered(12, 2)), geometry, DetectorErrors())
+    errors = DetectorErrors(missed=0.2, false=2.0, jitter=1.0)
+    boxes = boxes_of(balls(scattered(12, 2)), geometry, errors)
     order = np.random.default_rng(0).permutation(len(ANGLES)).tolist()
     shuffled = link_boxes(geometry.select(order), grid, [boxes[t] for t in order])
     np.testing.assert_allclose(shuffled.center, link_boxes(geometry, grid, boxes).center, atol=1e-6)
+
+
+def test_errors_that_neighbouring_tilts_share_are_part_of_the_standard_error() -> None:
+    """An alignment that swings by two pixels to either side, once over the series."""
+    geometry = TiltGeometry(ANGLES, (81, 100), PIXEL)
+    grid = VolumeGrid((40, 81, 100), PIXEL)
+    boxes = boxes_of(balls(CHIRAL), geometry, DetectorErrors())
+    swing = 2 * np.sin(np.linspace(0, 2 * np.pi, len(boxes)))
+    moved = [np.add(b, [0, d, 0, 0]) for b, d in zip(boxes, swing, strict=True)]
+    tracks = link_boxes(geometry, grid, moved)
+    off = np.abs(tracks.center - (CHIRAL + np.array(grid.center))[np.lexsort(CHIRAL.T[::-1])])
+    assert off[:, 0].min() > 0.5
+    assert (tracks.sigma[:, 0] > off[:, 0] / 3).all()
+
+
+def test_boxes_detected_twice_are_one_object() -> None:
+    random = np.random.default_rng(2)
+    geometry = TiltGeometry(ANGLES, (81, 100), PIXEL)
+    boxes = boxes_of(balls(CHIRAL), geometry, DetectorErrors(jitter=0.5))
+    twice = [np.concatenate([b, np.add(b, [*random.normal(0, 0.7, 2), 0, 0])]) for b in boxes]
+    tracks = link_boxes(geometry, VolumeGrid((40, 81, 100), PIXEL), twice)
+    assert len(tracks) == len(CHIRAL)
+
+
+def test_most_boxes_may_be_missed() -> None:
+    tracks, truth = linked(scattered(20, 5), DetectorErrors(missed=0.65, jitter=0.5, seed=5))
+    enough = match_points(tracks.center, truth, 2.0)
+    assert enough.recall > 0.85
+    assert enough.precision == 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
+def test_boxes_that_are_none_are_refused(wrong: float) -> None:
+    boxes = [np.array([[4.0, 4.0, wrong, 2.0]]), np.zeros((0, 4)), np.zeros((0, 4))]
+    with pytest.raises(InputError, match="a box of tilt 0"):
+        link_boxes(TiltGeometry([-3, 0, 3], (8, 8), 1), VolumeGrid((4, 8, 8), 1), boxes)
 
 
 @pytest.mark.parametrize(

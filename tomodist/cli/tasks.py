@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tomodist.stages.detect import MapSource
     from tomodist.stages.execute import Session
 
+_ENOUGH_OBJECTS = 5  # to say of a tilt that it shows few of them
+
 
 @dataclass(frozen=True)
 class MapOptions:
@@ -157,6 +159,7 @@ def run_or_plan(
         pictures = draw_all(tomogram, task.label)
         print_structures(tomogram, task.label, threshold)
         print_disagreeing(tomogram, task.label)
+        print_unsupportive(tomogram, task.label)
         for picture in pictures:
             print_line(f"picture: {picture}")
 
@@ -249,6 +252,20 @@ def print_disagreeing(tomogram: Tomogram, label: str) -> None:
     if rows:
         head = ("tilt", "angle", "IoU", "expected", "because")
         print_table("tilts that disagree with the rest (--exclude-tilts)", head, rows)
+
+
+def print_unsupportive(tomogram: Tomogram, label: str) -> None:
+    """Name the tilts that show few of the located objects: misaligned, or with few boxes."""
+    table = tomogram.dataset(f"structures/{label}").load()
+    if "residual_per_tilt" not in table or table.sizes["structure"] < _ENOUGH_OBJECTS:
+        return
+    shown = np.isfinite(table["residual_per_tilt"].values).mean(axis=0)
+    few = np.flatnonzero(shown < np.median(shown) / 2).tolist()
+    angles, n = table["tilt_angle"].values, table.sizes["structure"]
+    rows = [(t, f"{angles[t]:.1f}°", f"{round(shown[t] * n)} of {n}") for t in few]
+    if rows:
+        title = "boxes lie elsewhere (--exclude-tilts)"
+        print_table(title, ("tilt", "angle", "objects shown"), rows)
 
 
 def _whole(name: str) -> Callable[[xr.Dataset], object]:

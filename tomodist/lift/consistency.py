@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tomodist.geometry import FloatArray
 
 _REACH = 6  # neighbours on either side
+_FEWEST = 7  # tilts; of fewer none can be said to disagree
 _SIGMAS = 4.0
 _LEAST = 0.1  # a smaller loss of IoU is no reason to leave a tilt out
 _MAD = 1.4826
@@ -101,10 +102,11 @@ def consistency_of(
             [order[max(place - _REACH, 0) : place], order[place + 1 :][:_REACH]]
         )
         if len(around):
-            expected[t] = _line_at(angles[t], angles[around], iou[around])
+            expected[t] = min(_line_at(angles[t], angles[around], iou[around]), 1.0)
     below = expected - iou
     scatter = _MAD * float(np.median(np.abs(below - np.median(below))))
-    return Consistency(iou, precision, recall, expected, max(_LEAST, _SIGMAS * scatter))
+    tolerated = max(_LEAST, _SIGMAS * scatter) if len(order) >= _FEWEST else np.inf
+    return Consistency(iou, precision, recall, expected, tolerated)
 
 
 def _line_at(x: float, xs: FloatArray, ys: FloatArray) -> float:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.intp]
 
 _AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # entries of C that are fitted
-_ROUND = 0.3  # weight of "as thick along z as along y and x", beside each box's weight of 1
+_ROUND = 0.1  # weight of "as thick along z as along y and x", beside each box's weight of 1
+_UPRIGHT = (
+    0.1  # and of "no axis slants"; from a tilt axis near 45 degrees y and x are told by these
+)
 _THINNEST = 0.5  # voxels: half of the least extent
 
 
@@ -62,10 +65,12 @@ def _extent(rays: FloatArray, half: FloatArray, roundness: float) -> FloatArray:
     half = np.maximum(half, _THINNEST)
     system = np.stack([(1 + (i != j)) * rays[:, i] * rays[:, j] for i, j in _AXES], axis=1)
     typical = float(np.median(half)) ** 2
-    round_ = np.zeros((2, len(_AXES)))
-    round_[:, 0], round_[0, 1], round_[1, 2] = 1, -1, -1
-    system = np.concatenate([system, roundness * round_]) / typical
-    target = np.concatenate([half**2 / typical, np.zeros(2)])
+    pulls = np.zeros((5, len(_AXES)))
+    pulls[:2, 0], pulls[0, 1], pulls[1, 2] = roundness, -roundness, -roundness
+    pulls[2:, 3:] = _UPRIGHT * np.eye(3)
+    system = np.concatenate([system, pulls]) / typical
+    target = np.concatenate([half**2 / typical, np.zeros(len(pulls))])
     form = np.linalg.lstsq(system, target, rcond=1e-9)[0]
-    lengths: FloatArray = 2 * np.sqrt(np.maximum(form[:3], _THINNEST**2))
+    least = max(_THINNEST, float(half.min()) / 2)  # where C is hardly determined
+    lengths: FloatArray = 2 * np.sqrt(np.maximum(form[:3], least**2))
     return lengths

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import find_objects, gaussian_filter, label, maximum_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +60,22 @@ def brick_maxima(
     values = np.nan_to_num(scores.astype(np.float32))
     smoothed = gaussian_filter(values, sigma, mode="constant", truncate=_TRUNCATE)
     tops = (maximum_filter(smoothed, 3, mode="constant") == smoothed) & (values > threshold)
-    chosen = np.zeros(tops.shape, np.bool_)
-    chosen[tuple(inner)] = tops[tuple(inner)]
-    index = np.argwhere(chosen)
+    index = _one_per_top(tops)
+    ends = np.array([(s.indices(n)[:2]) for s, n in zip(inner, tops.shape, strict=True)])
+    index = index[((index >= ends[:, 0]) & (index < ends[:, 1])).all(axis=1)]
     height: FloatArray = smoothed[tuple(index.T)].astype(np.float64)
     return (index + np.asarray(start)) + _between(smoothed, index), height  # in this order: bitwise
+
+
+def _one_per_top(tops: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The voxel of each flat top that is nearest to its middle: shape (n, 3)."""
+    labels, n = label(tops, np.ones((3, 3, 3)))
+    found = np.empty((n, 3), np.intp)
+    for k, place in enumerate(find_objects(labels)):
+        voxels = np.argwhere(labels[place] == k + 1)
+        nearest = np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))
+        found[k] = voxels[nearest] + [s.start for s in place]
+    return found
 
 
 def _between(values: npt.NDArray[np.float32], index: npt.NDArray[np.intp]) -> FloatArray:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tomodist.geometry import FloatArray
     from tomodist.lift.seen import IntArray, SeenBoxes
 
-N_PAIRS = 16  # of tilts; where a third of all boxes are missed, one object in 8000 is not proposed
+N_PAIRS = 16  # tilts that propose, each with one on either side; more where there are few boxes
+_MANY = 300  # boxes per tilt
 _BASELINE = np.deg2rad(40)  # of a pair: far enough to tell z, near enough to match few by chance
 _UNLIKE = 2.0  # boxes whose heights differ by more than this factor show different things
 
@@ -38,20 +39,56 @@ def proposals(seen: SeenBoxes, shape: Sequence[int]) -> FloatArray:
 
 
 def _pairs_of_tilts(seen: SeenBoxes) -> list[tuple[int, int]]:
-    """Tilts that propose points: spread over the series, each with one some 40 degrees away."""
-    tilts = np.array([t for t, b in enumerate(seen.boxes) if len(b)], np.intp)
+    """Tilts that propose points: spread over the series, each with those some 40 degrees away."""
+    order = np.argsort(viewing_order(seen.matrices))
+    tilts = np.array([t for t in order if len(seen.boxes[t])], np.intp)
     if len(tilts) < 2:
         return []
-    rays = np.cross(seen.matrices[tilts, 0, :3], seen.matrices[tilts, 1, :3])
-    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    n_boxes = sum(map(len, seen.boxes)) / len(tilts)
+    n_pairs = int(np.clip(N_PAIRS * _MANY / n_boxes, N_PAIRS, 4 * N_PAIRS))
+    rays = _rays(seen.matrices[tilts])
     angle = np.arccos(np.clip(np.abs(rays @ rays.T), 0, 1))
     far = min(_BASELINE, 0.6 * float(angle.max()))
     pairs = set()
-    for k in np.unique(np.linspace(0, len(tilts) - 1, N_PAIRS).round().astype(int)):
-        partner = int(np.argmin(np.abs(angle[k] - far)))
-        if angle[k, partner] > 0.2 * far:
+    for k in np.unique(np.linspace(0, len(tilts) - 1, n_pairs).round().astype(int)):
+        for partner in _partners(k, angle[k], far):
             pairs.add((int(tilts[min(k, partner)]), int(tilts[max(k, partner)])))
     return sorted(pairs)
+
+
+def _partners(k: int, angle: FloatArray, far: float) -> list[int]:
+    """On either side of tilt k, the tilt about `far` away."""
+    sides = (np.arange(k), np.arange(k + 1, len(angle)))
+    best = [int(side[np.argmin(np.abs(angle[side] - far))]) for side in sides if len(side)]
+    return [partner for partner in best if angle[partner] > 0.5 * far]
+
+
+def viewing_order(matrices: FloatArray) -> FloatArray:
+    """A number per tilt that grows with the angle from which it looks, whatever the stack's order.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts,), float64
+        The tangent of the angle between the tilt's ray and the mean ray, with a sign.
+    """
+    rays = _rays(matrices)
+    middle = rays[np.argmax(np.abs(rays @ rays.T).sum(axis=1))]
+    rays = rays * np.where(rays @ middle < 0, -1.0, 1.0)[:, None]
+    across = np.linalg.svd(rays - (rays @ middle)[:, None] * middle)[2][0]
+    order = (rays @ across) / np.maximum(rays @ middle, 1e-9)
+    largest = across[np.argmax(np.abs(across))]
+    return np.asarray(np.round(order * np.sign(largest), 9))
+
+
+def _rays(matrices: FloatArray) -> FloatArray:
+    """Unit vectors (z, y, x) along the rays of every tilt."""
+    rays = np.cross(matrices[:, 0, :3], matrices[:, 1, :3])
+    return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
 def _meeting(seen: SeenBoxes, a: int, b: int, shape: Sequence[int]) -> FloatArray:

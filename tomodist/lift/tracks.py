@@ -29,7 +29,7 @@ from scipy.spatial import KDTree
 from tomodist.errors import InputError
 from tomodist.footprint import project_points
 from tomodist.lift.extent import extents
-from tomodist.lift.proposals import inside, proposals
+from tomodist.lift.proposals import inside, proposals, viewing_order
 from tomodist.lift.seen import IntArray, SeenBoxes
 from tomodist.lift.seen import LinkRule as LinkRule
 
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
     from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
 
-_ROUNDS = 3
-_MAD, _CAUCHY = 1.4826, 2.385  # sigma from median deviation; scale for 95 % efficiency
+_ROUNDS, _BLOCKS = 3, 5
+_WITHIN = 0.3  # of the size: two centres so near, along every axis, are of one object
+_CAUCHY = 2.385  # sigmas: the scale of Cauchy's weights that are 95 % as good as least squares
+_RAYLEIGH = 1.17741  # median distance of normal errors of sigma 1 along both axes
 _HAS = 0.2  # what a box at its gate counts for a point; one just at it counts 1
 
 
@@ -52,7 +54,8 @@ class Tracks:
     center : ndarray, shape (n, 3), float64
         Voxel indices (z, y, x).
     sigma : ndarray, shape (n, 3), float64
-        Standard error of the centre, in voxels, from the scatter of the boxes about it.
+        Standard error of the centre, in voxels, from the scatter of the boxes about it; errors that
+        neighbouring tilts share, such as of the alignment, are part of it as far as they show.
     size : ndarray, shape (n, 3), float64
         Of the 3D box, in voxels.
     box : ndarray, shape (n_tilts, n), intp
@@ -110,12 +113,15 @@ def link_boxes(
     Raises
     ------
     InputError
-        If there is not one array of boxes per tilt.
+        If there is not one array of boxes per tilt, or a box is not finite or of negative size.
     """
     if len(boxes) != geometry.n_tilts:
         raise InputError(f"boxes of {len(boxes)} tilts, but the geometry has {geometry.n_tilts}")
     rule, shape = rule or LinkRule(), grid.shape
     arrays = tuple(np.asarray(b, np.float64).reshape(-1, 4) for b in boxes)
+    for t, rows in enumerate(arrays):
+        if not np.isfinite(rows).all() or (rows[:, 2:] < 0).any():
+            raise InputError(f"a box of tilt {t} is not finite, or of negative size; leave it out")
     seen = SeenBoxes(geometry.matrices(grid), arrays, rule, geometry.image_shape)
     points = proposals(seen, shape)
     for widening in (1.5, 1.0, 1.0):
@@ -132,7 +138,10 @@ def link_boxes(
     points = points[(box >= 0).sum(axis=0) >= rule.min_tilts]
     points = points[np.lexsort(points.T[::-1])]
     box = seen.assigned(points)
-    return _tracks(seen, _fitted(seen, points, box, finally_=True), box)
+    points = _fitted(seen, points, box, finally_=True)
+    size = extents(seen.matrices, seen.boxes, box)
+    kept = _apart_in_space(points, size, (box >= 0).sum(axis=0))
+    return _tracks(seen, points[kept], box[:, kept])
 
 
 def _fitted(
@@ -174,7 +183,7 @@ def _own_weights(apart: FloatArray) -> FloatArray:
     has = np.isfinite(apart[:, :, 0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of points without a box
-        scatter = _MAD * np.nanmedian(np.abs(apart), axis=(0, 2))
+        scatter = np.nanmedian(np.linalg.norm(apart, axis=2), axis=0) / _RAYLEIGH
     scale = np.maximum(_CAUCHY * np.nan_to_num(scatter), 1e-6)
     squared = np.nan_to_num((apart**2).mean(axis=2)) / scale**2
     return np.where(has, 1 / (1 + squared), 0.0)
@@ -237,6 +246,23 @@ def _joined(seen: SeenBoxes, points: FloatArray, box: IntArray) -> FloatArray:
     return points[~gone]
 
 
+def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> IntArray:
+    """Points of which those that lie within each other are one, the best supported of them.
+
+    Objects hide each other in projection but not in space, so two so near are one, detected twice.
+    """
+    kept = np.ones(len(points), np.bool_)
+    if len(points) > 1:
+        tree = KDTree(points)
+        for k in np.argsort(-n_boxes, kind="stable"):
+            if kept[k]:
+                near = np.array(tree.query_ball_point(points[k], _WITHIN * size[k].max()))
+                inside_k = (np.abs(points[near] - points[k]) < _WITHIN * size[k]).all(axis=1)
+                kept[near[inside_k]] = False
+                kept[k] = True
+    return np.flatnonzero(kept)
+
+
 def _tracks(seen: SeenBoxes, points: FloatArray, box: IntArray) -> Tracks:
     apart = seen.offset(points, box)
     return Tracks(
@@ -249,15 +275,37 @@ def _tracks(seen: SeenBoxes, points: FloatArray, box: IntArray) -> Tracks:
 
 
 def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
-    """Of the centres: sigma² (sum_t L_tᵀ L_t)⁻¹, with sigma the robust scatter of the boxes."""
+    """Of the centres: from the scatter of the boxes, or from blocks of tilts if those say more.
+
+    Boxes of neighbouring tilts err together where the alignment does. Leaving out one of five
+    blocks of neighbouring tilts at a time shows it: (m - 1) / m times the sum of squared changes.
+    """
+    weight = _own_weights(apart)
+    rays = matrices[:, :, :3]
+    system = np.einsum("tki,tkj->tij", rays, rays)
+    target = np.einsum("tki,tnk->tni", rays, np.nan_to_num(apart))
+    blocks = np.array_split(np.argsort(viewing_order(matrices)), _BLOCKS)
+    whole = np.einsum("tn,tij->nij", weight, system)
+    moves = []
+    for block in blocks:
+        left = whole - np.einsum("tn,tij->nij", weight[block], system[block])
+        left += 1e-6 * np.trace(whole, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+        rest = np.delete(np.arange(len(weight)), block)
+        wanted = np.einsum("tn,tni->ni", weight[rest], target[rest])
+        moves.append(np.linalg.solve(left, wanted[:, :, None])[:, :, 0])
+    change = np.stack(moves) - np.mean(moves, axis=0)
+    jackknife = np.sqrt((_BLOCKS - 1) / _BLOCKS * (change**2).sum(axis=0))
+    errors: FloatArray = np.maximum(_independent_errors(matrices, apart), jackknife)
+    return errors
+
+
+def _independent_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
+    """sigma² (sum_t L_tᵀ L_t)⁻¹, with sigma the robust scatter of the boxes."""
     errors = np.full((apart.shape[1], 3), np.nan)
     for k in range(apart.shape[1]):
         has = np.isfinite(apart[:, k, 0])
         rays = matrices[has, :, :3].reshape(-1, 3)
-        scatter = (
-            1.4826
-            * np.median(np.abs(apart[has, k]))
-            * np.sqrt(rays.shape[0] / max(rays.shape[0] - 3, 1))
-        )
+        n, typical = len(rays), float(np.median(np.linalg.norm(apart[has, k], axis=1)))
+        scatter = typical / _RAYLEIGH * math.sqrt(n / max(n - 3, 1))
         errors[k] = scatter * np.sqrt(np.diag(np.linalg.pinv(rays.T @ rays)))
     return errors

@@ -159,8 +159,8 @@ def _check_current(tomogram: Tomogram, label: str, volume: VolumeName, *, is_vol
     tracks = tomogram.has(f"structures/{label}") and not tomogram.has(f"labels/{label}")
     if tracks and units == [f"labels/{label}"]:
         raise StoreError(
-            f"{tomogram.path}: {label} was located by tracks, which make no volume; export it as "
-            "star, csv, copick or ndjson, or locate it with --method votes"
+            f"{tomogram.path}: {label} was located by tracks, or picked, and so has no volume; "
+            "export it as star, csv, copick or ndjson (locate --method votes makes a volume)"
         )
     for unit in units:
         outdated = tomogram.outdated(unit)

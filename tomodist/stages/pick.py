@@ -97,8 +97,7 @@ def pick_maxima(
     fingerprint = {
         "step": "pick",
         "version": VERSION,
-        "of": label,
-        "picked_scores": tomogram.digest(f"scores/{label}"),
+        "made_from": {f"scores/{label}": tomogram.digest(f"scores/{label}")},
         "distance": distance,
         "threshold": least,
     }

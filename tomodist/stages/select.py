@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tomodist.geometry import VolumeGrid
     from tomodist.io.store import Staging, Tomogram
 
-VERSION = 4
+VERSION = 5
 _MARGIN = 0.1  # of the highest score: by how much a threshold is raised to see what is stable
 _OWN_BYTES = 24  # per voxel of a structure's box: scores, labels (twice), component, transposed
 _TOGETHER = 16  # structures whose own thresholds one task finds
@@ -138,7 +138,9 @@ def select_structures(
     evidence = Evidence.of(tomogram, label)
     with tomogram.stage(units[0], fingerprint) as staging:
         local = _local_labels(session, staging, scores, plan, selection.threshold)
-        measures, numbers = _measure(session, scores, local, _sure(selection.threshold, evidence))
+        measures, numbers = _measure(
+            session, scores, local, float(_sure(np.array(selection.threshold), evidence))
+        )
         cut = np.full(len(measures), selection.threshold)
         if selection.own_thresholds:
             cut = _own(session, scores, tomogram.grid, measures, selection, evidence)
@@ -158,9 +160,13 @@ def select_structures(
     return True
 
 
-def _sure(threshold: float, evidence: Evidence) -> float:
-    """A threshold higher by a tenth of the tilts: what stays above it is stable."""
-    return threshold + _MARGIN * evidence.levels
+def _sure(threshold: npt.NDArray[np.float64], evidence: Evidence) -> npt.NDArray[np.float64]:
+    """A threshold higher by a tenth of the tilts: what stays above it is stable.
+
+    Near the highest score, half of the way there.
+    """
+    margin, halfway = _MARGIN * evidence.levels, (threshold + evidence.levels) / 2
+    return np.asarray(np.minimum(threshold + margin, halfway), np.float64)
 
 
 def _local_labels(
@@ -271,7 +277,7 @@ def _measure_again(
 ) -> Measures:
     """Measure what is left of the structures at their own thresholds."""
     bricks = local.bricks()
-    sure = cut + _MARGIN * evidence.levels
+    sure = _sure(cut, evidence)
     tasks = (
         task_of(
             _measure_cut,

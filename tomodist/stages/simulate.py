@@ -116,7 +116,7 @@ def _write_truth(
 def _write_boxes(path: Path, scene: Scene, label: str, geometry: TiltGeometry) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["tilt", "id", "y_px", "x_px", "height_px", "width_px"])
+        writer.writerow(["tilt", "id", "y", "x", "height", "width"])
         for tilt in range(geometry.n_tilts):
             found = boxes(scene, label, geometry, tilt)
             for number, center, size in zip(found.ids, found.centers, found.sizes, strict=True):

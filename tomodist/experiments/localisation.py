@@ -53,7 +53,7 @@ def experiment(n_seeds: int) -> Experiment:
     cases = [Case(name, seed) for name in CONDITIONS for seed in range(n_seeds)]
     parameters = {"shape": list(SHAPE), "voxel": VOXEL, "step": STEP, "near": NEAR}
     lower = ("median centre error (voxels)", "time")
-    return Experiment("localisation", run_case, tuple(cases), parameters, "votes", lower)
+    return Experiment("localisation", run_case, tuple(cases), parameters, "votes", lower, 2)
 
 
 def run_case(case: Case) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +56,21 @@ def test_workers_do_not_matter(store: Path) -> None:
 def test_a_large_distance_leaves_the_highest(store: Path) -> None:
     assert pick(store, "--distance", 300, "--name", "far") == 0
     assert Tomogram.open(store).dataset("structures/far").sizes["structure"] == 1
+
+
+def test_points_of_scores_that_have_changed_are_not_exported(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    assert pick(copy, "--distance", 70, "--name", "stale") == 0
+    blobs = ("--label", "bead", "--detector", "blobs", "--diameter", 60)
+    again = ("--votes", "plain", "--overwrite", *THREADS)
+    assert tomodist("segment", copy, *blobs, *again) == 0
+    capsys.readouterr()
+    export = ("export", copy, "--label", "stale", "--format", "csv", "-o", tmp_path / "s.csv")
+    assert tomodist(*export) == 1
+    assert "made from another scores/bead" in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()
 
 
 @pytest.mark.parametrize(

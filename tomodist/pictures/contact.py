@@ -69,7 +69,7 @@ def draw_contact_sheet(tomogram: Tomogram, label: str, path: Path) -> Path:
                 y, x = middle + np.array([-1, 1]) * shift / step
                 color = "#ffb000" if supported[row, tilt] else "#ff5050"
                 axes.plot(x, y, "+", color=color, ms=4, mew=0.7)
-    angles = [f"{geometry.tilt_angles[t]:.0f}°" for t in tilts]
+    angles = [f"{round(geometry.tilt_angles[t])}°" for t in tilts]
     axes.set_xticks((np.arange(len(tilts)) + 0.5) * side, angles, fontsize=7)
     names = [f"{int(table['id'].values[k])} ({table['residual'].values[k]:.2f} px)" for k in rows]
     axes.set_yticks((np.arange(len(rows)) + 0.5) * side, names, fontsize=7)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
+from tomodist.experiments.shells import touched_by_rays
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.mrc import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
@@ -123,22 +124,15 @@ def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> list[Result]:
     draw_all(tomogram, "sphere")
     mask = _mask(tomogram, "sphere")
     shell = _truth(folder / "sphere_sphere_truth.mrc") > 0
-    steepest = max(map(abs, tomogram.geometry.tilt_angles))
+    grid, angles = tomogram.grid, tomogram.geometry.tilt_angles
     whole = tolerant_f1(mask, shell, EDGE_TOLERANCE)
-    shown = tolerant_f1(mask, shell & _touched_by_rays(tomogram.grid, steepest), EDGE_TOLERANCE)
+    shown = tolerant_f1(mask, shell & touched_by_rays(grid, angles, grid.center), EDGE_TOLERANCE)
     f1 = 2 * whole.precision * shown.recall / max(whole.precision + shown.recall, 1e-9)
     measure = f"F1 within {EDGE_TOLERANCE} voxels"
     return [
         Result("edges", "sphere, whole", measure, whole.f1, whole.precision, whole.recall),
         Result("edges", "sphere, visible part", measure, f1, whole.precision, shown.recall),
     ]
-
-
-def _touched_by_rays(grid: VolumeGrid, steepest: float) -> npt.NDArray[np.bool_]:
-    """Where a sphere about the centre touches a ray of some tilt: |z| <= |x| tan(steepest)."""
-    z, _, x = np.ogrid[tuple(slice(n) for n in grid.shape)]
-    height, width = np.abs(z - grid.center[0]), np.abs(x - grid.center[2])
-    return np.broadcast_to(height <= width * np.tan(np.deg2rad(steepest)), grid.shape)
 
 
 def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:

@@ -14,7 +14,8 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu, threshold_triangle, threshold_yen
 
 from tomodist.detect.base import STRUCTURE
-from tomodist.experiments.lifted import Rule, chord_threshold, edge_votes, edges_of, projected
+from tomodist.experiments.inmemory import projected
+from tomodist.experiments.lifted import Rule, chord_threshold, edge_votes, edges_of
 from tomodist.lift.threshold import count_agreement, curve_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def all_criteria(
     dict of str to int
     """
     n = specimen.geometry.n_tilts
-    largest = projected("max", votes, specimen)
+    largest = projected("max", votes, specimen.geometry, specimen.grid)
     found = {
         "tilts / 5": n // 5,
         "tilts / 3": n // 3,
@@ -93,7 +94,8 @@ def redetected_threshold(
     levels = sorted({k * n // _REDETECTED for k in range(_REDETECTED)})
     scores = []
     for level in levels:
-        dense = projected("sum", (votes > level).astype(np.float32), specimen)
+        mask = (votes > level).astype(np.float32)
+        dense = projected("sum", mask, specimen.geometry, specimen.grid)
         found = [detector(-image, specimen.geometry.pixel_size) == STRUCTURE for image in dense]
         pairs = zip(found, edges, strict=True)
         scores.append(np.mean([(a & b).sum() / max((a | b).sum(), 1) for a, b in pairs]))

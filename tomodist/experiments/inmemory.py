@@ -10,10 +10,12 @@ from scipy import ndimage
 
 from tomodist.lift.backproject import Lifting, lift_brick
 from tomodist.lift.own import own_threshold
-from tomodist.lift.project import ProjectionKind, project_tile
+from tomodist.lift.project import LARGEST, ProjectionKind, project_tile
 from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.lift.windows import Range, ReadImage
 
@@ -40,16 +42,17 @@ def projected(
     volume: AnyArray,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-    largest: int = 254,
+    largest: int = LARGEST,
+    tilts: Sequence[int] = (),
 ) -> AnyArray:
-    """All images of a volume."""
+    """Images of a volume at all tilts, or some."""
 
     def read(z: Range, y: Range, x: Range) -> AnyArray:
         return np.asarray(volume[slice(*z), slice(*y), slice(*x)])
 
     whole = [tuple((0, n) for n in grid.shape)]
-    rows, tilts = (0, geometry.image_shape[0]), range(geometry.n_tilts)
-    return project_tile(kind, geometry, grid, read, whole, tilts, rows, largest=largest)
+    rows, chosen = (0, geometry.image_shape[0]), tilts or range(geometry.n_tilts)
+    return project_tile(kind, geometry, grid, read, whole, chosen, rows, largest=largest)
 
 
 def threshold_curve(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.base import STRUCTURE
-from tomodist.lift.backproject import lift_brick
+from tomodist.experiments.inmemory import lifted, projected
 from tomodist.lift.chords import (
     ChordCurve,
     choose_by_chords,
@@ -17,7 +18,6 @@ from tomodist.lift.chords import (
     sampled_tilts,
 )
 from tomodist.lift.edges import RefinedEdges
-from tomodist.lift.project import project_tile
 from tomodist.metrics import Agreement, surface_distances, tolerant_curve
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import MapDetector
     from tomodist.experiments.shells import Specimen
-    from tomodist.lift.project import ProjectionKind
-    from tomodist.lift.windows import Range
 
 Maps = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -72,42 +70,21 @@ def detect_all(specimen: Specimen, detector: MapDetector) -> Maps:
 def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> Array:
     """Refined votes of the whole volume, of all tilts or of some."""
     chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
-
-    def read(tilt: int, rows: Range, columns: Range) -> Array:
-        part: Array = maps[chosen[tilt]][slice(*rows), slice(*columns)]
-        return part
-
     geometry = specimen.geometry.select(chosen)
-    lifting = RefinedEdges(geometry, specimen.grid, *rule)
-    return lift_brick(lifting, read, (0, 0, 0), specimen.grid.shape)
-
-
-def projected(
-    kind: ProjectionKind, volume: Array, specimen: Specimen, tilts: Iterable[int] = ()
-) -> Array:
-    """Projection of a whole volume onto all tilts, or some."""
-    chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
-    whole = tuple((0, n) for n in volume.shape)
-
-    def read(*window: Range) -> Array:
-        return volume[tuple(slice(*w) for w in window)]
-
-    rows = (0, specimen.geometry.image_shape[0])
-    return project_tile(kind, specimen.geometry, specimen.grid, read, [whole], chosen, rows)
+    return lifted(RefinedEdges(geometry, specimen.grid, *rule), maps[chosen])
 
 
 def chord_threshold(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> ChordCurve:
     """What `tomodist.stages.chords` does, on a volume in memory."""
-    tilts = list(sampled_tilts(specimen.geometry))
+    geometry, grid = specimen.geometry, specimen.grid
+    tilts = list(sampled_tilts(geometry))
+    shadow = partial(projected, "sum", geometry=geometry, grid=grid, tilts=tilts)
 
     def count(levels: Sequence[int]) -> dict[int, Array]:
         dense = ((level, (votes > level).astype(np.float32)) for level in levels)
-        return {
-            level: count_chords(projected("sum", mask, specimen, tilts), maps[tilts])
-            for level, mask in dense
-        }
+        return {level: count_chords(shadow(mask), maps[tilts]) for level, mask in dense}
 
-    return choose_by_chords(count, specimen.geometry.n_tilts, 0 if rule.rounds else 1)
+    return choose_by_chords(count, geometry.n_tilts, 0 if rule.rounds else 1)
 
 
 @dataclass(frozen=True)

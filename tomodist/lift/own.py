@@ -19,6 +19,7 @@ from tomodist.detect.base import UNMEASURED
 from tomodist.lift.components import label_brick
 from tomodist.lift.project import largest_in_windows
 from tomodist.lift.threshold import count_agreement, curve_of
+from tomodist.lift.windows import read_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,10 +91,9 @@ def own_threshold(
     matrices = geometry.matrices(grid)
     largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, levels)
     counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
-    for t, ((row, row_end), (column, column_end)) in enumerate(bounds.tolist()):
-        rows = (max(row, 0), max(min(row_end, geometry.image_shape[0]), max(row, 0)))
-        part = read(t, rows, (column, column_end))
-        seen = largest[t, rows[0] - row : rows[0] - row + part.shape[0], : part.shape[1]]
+    for t, window in enumerate(bounds):
+        part, place = read_inside(read, t, window, geometry.image_shape)
+        seen = largest[t][place]
         shadow = np.where(seen > threshold, part, UNMEASURED)
         counts[t] = count_agreement(seen[None], shadow[None], levels)[0]
     if not counts[:, 1].any():

@@ -141,7 +141,7 @@ def link_boxes(
     points = _fitted(seen, points, box, finally_=True)
     size = extents(seen.matrices, seen.boxes, box)
     kept = _apart_in_space(points, size, (box >= 0).sum(axis=0))
-    return _tracks(seen, points[kept], box[:, kept])
+    return _tracks(seen, points[kept], size[kept], box[:, kept])
 
 
 def _fitted(
@@ -263,15 +263,10 @@ def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> 
     return np.flatnonzero(kept)
 
 
-def _tracks(seen: SeenBoxes, points: FloatArray, box: IntArray) -> Tracks:
+def _tracks(seen: SeenBoxes, points: FloatArray, size: FloatArray, box: IntArray) -> Tracks:
     apart = seen.offset(points, box)
-    return Tracks(
-        points,
-        _standard_errors(seen.matrices, apart),
-        extents(seen.matrices, seen.boxes, box),
-        box,
-        np.linalg.norm(apart, axis=2),
-    )
+    sigma = _standard_errors(seen.matrices, apart)
+    return Tracks(points, sigma, size, box, np.linalg.norm(apart, axis=2))
 
 
 def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:

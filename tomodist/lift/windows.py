@@ -88,7 +88,7 @@ def binary_windows(
     else:
         images = np.zeros((len(tilts), columns + 1, rows + 1), np.int32)
     for k, tilt in enumerate(tilts):
-        part, place = _read_inside(read, tilt, bounds[k], image_shape)
+        part, place = read_inside(read, tilt, bounds[k], image_shape)
         mask = np.zeros((rows, columns), np.bool_)
         mask[place] = as_map(part, tilt) == 1
         (pack_rows if rows_only else count_table)(mask, images[k])
@@ -124,7 +124,7 @@ def linear_windows(
     images = aligned_zeros((len(tilts), columns + 2 * border, rows + 2 * border), np.float32)
     measured = np.zeros((len(tilts), images.shape[1], 1), np.bool_)
     for k, tilt in enumerate(tilts):
-        part, place = _read_inside(read, tilt, bounds[k], image_shape)
+        part, place = read_inside(read, tilt, bounds[k], image_shape)
         down, along = (slice(s.start + border, s.stop + border) for s in place)
         at = (k, along, down)
         with np.errstate(over="ignore"):  # then it is infinite, and counts as not measured
@@ -189,10 +189,27 @@ def _extent(bounds: IntArray) -> tuple[int, int]:
     return int(columns), int(rows)
 
 
-def _read_inside(
+def read_inside(
     read: ReadImage, tilt: int, bounds: IntArray, image_shape: Sequence[int]
 ) -> tuple[npt.NDArray[Any], tuple[slice, slice]]:
-    """The pixels of a window that lie in the image, and their place in the window."""
+    """Read the pixels of a window that lie in the image.
+
+    Parameters
+    ----------
+    read, tilt
+        The image; see `ReadImage`.
+    bounds : ndarray, shape (2, 2), int64
+        First and end row, first and end column of the window; rows may lie outside the image.
+    image_shape : sequence of int
+        Height and width of the image.
+
+    Returns
+    -------
+    ndarray
+        The pixels.
+    tuple of slice
+        Their place in the window.
+    """
     (row, row_end), (column, column_end) = bounds.tolist()
     inside = (max(row, 0), max(min(row_end, image_shape[0]), max(row, 0)))
     part = read(tilt, inside, (column, column_end))

@@ -19,9 +19,9 @@ ROOT = PACKAGE.parent
 RANKS = (
     {"errors", "costs"},
     {"geometry", "footprint", "metrics"},
-    {"plan", "kernels", "simulate"},
+    {"plan", "kernels", "simulate", "networks"},
     {"detect", "io", "lift"},
-    {"stages", "agreement"},
+    {"stages", "agreement", "training"},
     {"cluster"},
     {"pictures", "pipeline", "reconstruction", "evaluation"},
     {"demo", "experiments"},
@@ -38,7 +38,7 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"pictures"},
-    "torch": {"detect"},
+    "torch": {"networks", "detect", "training", "experiments"},
 }
 
 

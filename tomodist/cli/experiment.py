@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from tomodist.experiments import Experiment, Report
 
-EXPERIMENTS: tuple[str, ...] = ("segmentation", "tilts", "edges", "sphere", "localisation")
+EXPERIMENTS: tuple[str, ...] = (
+    "segmentation",
+    "tilts",
+    "edges",
+    "sphere",
+    "localisation",
+    "granules",
+)
 
 
 class _Experiments(click.Group):

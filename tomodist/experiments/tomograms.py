@@ -1,0 +1,131 @@
+"""Simulated tomograms of cells for the experiments on learned detectors, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tomodist.detect.boxes import Boxes
+from tomodist.detect.learned.normalise import CLIP, prepared
+from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.simulate import Acquisition, TiltScheme, acquire, boxes, cell, silhouette
+from tomodist.training.examples import Example, Loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tomodist.simulate import Scene
+
+VOXEL = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedTomogram:
+    """A tilt series, and everything that is true of it.
+
+    Parameters
+    ----------
+    scene : Scene
+        The specimen.
+    told, true : TiltGeometry
+        The geometry that the user is told, and the one that the images have.
+    grid : VolumeGrid
+        Of the volume.
+    images : ndarray, shape (n_tilts, height, width), float32
+        As the camera sees them.
+    """
+
+    scene: Scene
+    told: TiltGeometry
+    true: TiltGeometry
+    grid: VolumeGrid
+    images: npt.NDArray[np.float32]
+
+    @property
+    def n_tilts(self) -> int:
+        """Number of images."""
+        return self.told.n_tilts
+
+    def maps(self, label: str) -> npt.NDArray[np.uint8]:
+        """True masks, shape of the images, 0 or 1."""
+        found = [silhouette(self.scene, label, self.true, t) for t in range(self.n_tilts)]
+        return np.stack(found).astype(np.uint8)
+
+    def boxes(self, label: str) -> list[Boxes]:
+        """True boxes of every tilt."""
+        found = [boxes(self.scene, label, self.true, t) for t in range(self.n_tilts)]
+        return [Boxes(b.centers, b.sizes, np.ones(len(b.ids))) for b in found]
+
+    def truth(self, label: str) -> npt.NDArray[np.uint32]:
+        """Structures by number, shape of the grid."""
+        return self.scene.labels(label, self.grid, (0, 0, 0), self.grid.shape)
+
+    def examples(
+        self, label: str, tilts: Sequence[int] | None = None, *, with_boxes: bool = False
+    ) -> list[Loaded]:
+        """Images with their true masks (or boxes), to learn from."""
+        maps = None if with_boxes else self.maps(label)
+        places = self.boxes(label) if with_boxes else None
+        found = []
+        for t in range(self.n_tilts) if tilts is None else tilts:
+            image = prepared(self.images[t], VOXEL, VOXEL, CLIP)
+            target = np.zeros((1, *image.shape), np.uint8) if maps is None else maps[t][None]
+            example = Example.of(image, target, [places[t]] if places else [])
+            found.append(Loaded(f"tilt {t}", example))
+        return found
+
+
+def simulate_tomogram(
+    seed: int,
+    *,
+    shape: tuple[int, int, int] = (100, 256, 256),
+    snr: float = 0.3,
+    jitter: float = 0.0,
+    step: float = 3.0,
+    n_mitochondria: int = 2,
+    n_granules: int = 4,
+) -> SimulatedTomogram:
+    """Simulate a piece of a cell and its tilt series from -60° to 60°.
+
+    Parameters
+    ----------
+    seed : int
+        Of the specimen and of all noise.
+    shape : tuple of int
+        Of the volume (z, y, x); images have its height and width.
+    snr : float
+        Variance of the signal over that of the noise, over all pixels; inf is free of noise.
+    jitter : float
+        Misalignment, rms in Å, of which the told geometry knows nothing.
+    step : float
+        Between tilts, in degrees.
+    n_mitochondria, n_granules : int
+        Of the cell, and in each of them.
+
+    Returns
+    -------
+    SimulatedTomogram
+
+    Notes
+    -----
+    With transmitted fractions p and N electrons per pixel, counts are Poisson with the mean N p:
+    the signal's variance is N² var(p), the noise's N mean(p), so N = snr · mean(p) / var(p).
+    """
+    told = TiltGeometry(TiltScheme(-60, 60, step).angles, shape[1:], VOXEL)
+    grid = VolumeGrid(shape, VOXEL)
+    size = [n * VOXEL for n in shape]
+    numbers = {"n_mitochondria": n_mitochondria, "n_granules": n_granules, "n_gold": 0}
+    scene = cell(size, seed=seed, **numbers)
+    camera = Acquisition(jitter=jitter, seed=seed)
+    tilts = range(told.n_tilts)
+    images = np.stack([acquire(scene, told, t, camera) for t in tilts])
+    if np.isfinite(snr):
+        electrons = snr * images.mean(dtype=np.float64) / images.var(dtype=np.float64)
+        dose = float(electrons) * told.n_tilts / told.pixel_size**2
+        camera = replace(camera, dose=dose)
+        images = np.stack([acquire(scene, told, t, camera) for t in tilts])
+    return SimulatedTomogram(scene, told, camera.true_geometry(told), grid, images)

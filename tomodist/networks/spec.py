@@ -1,0 +1,80 @@
+"""Which network: a small value that a model's document holds; torch is not needed to read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tomodist.errors import InputError
+
+NAMES = ("residual-unet", "dense-unet", "faster-rcnn")
+MONAI = "monai:"
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "residual-unet": {"widths": (16, 32, 64, 128), "stem_stride": 2, "output_stride": 1},
+    # DenseNet-121, the encoder of CheXNet
+    "dense-unet": {"blocks": (6, 12, 24, 16), "growth": 32, "output_stride": 1},
+    "faster-rcnn": {"backbone": "resnet50", "pretrained": False, "min_size": 0},
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network by name.
+
+    Parameters
+    ----------
+    name : str
+        ``"residual-unet"``, ``"dense-unet"``, ``"faster-rcnn"``, or ``"monai:<class>"`` such as
+        ``"monai:SegResNet"``.
+    dims : {2, 3}
+        Of images or of volumes.
+    n_outputs : int
+        Channels of the output.
+    options : dict
+        What differs from the network's defaults, as plain values.
+
+    Raises
+    ------
+    InputError
+        If the name or an option is unknown, or a number makes no sense.
+
+    Examples
+    --------
+    >>> Architecture("residual-unet", 2, 1).all_options
+    {'widths': (16, 32, 64, 128), 'stem_stride': 2, 'output_stride': 1}
+    """
+
+    name: str = "residual-unet"
+    dims: Literal[2, 3] = 2
+    n_outputs: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES and not (self.name.startswith(MONAI) and self.name[6:]):
+            raise InputError(
+                f"network {self.name!r} is unknown; it must be one of {', '.join(NAMES)}, or "
+                "monai:CLASS such as monai:SegResNet"
+            )
+        if self.dims not in (2, 3) or self.n_outputs < 1:
+            raise InputError(
+                f"a network of {self.dims} dimensions with {self.n_outputs} outputs cannot be; "
+                "give 2 or 3, and 1 or more"
+            )
+        known = _DEFAULTS.get(self.name, self.options)
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise InputError(
+                f"network {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}"
+            )
+        widths = self.options.get("widths", (16,))
+        if self.name == "residual-unet" and (not widths or any(w < 16 or w % 16 for w in widths)):
+            raise InputError(
+                f"widths are {tuple(widths)}; each must be a multiple of 16 (narrower ones crash "
+                "oneDNN: its issue 6035)"
+            )
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """Defaults, and what differs from them."""
+        return {**_DEFAULTS.get(self.name, {}), **self.options}

@@ -67,7 +67,7 @@ class Condition(NamedTuple):
         """In words."""
         words = [f"SNR {self.snr:g}"]
         words += [f"{self.jitter:g} Å misaligned"] if self.jitter else []
-        words += [f"tilts every {self.step:g}°"] if self.step != 3 else []  # noqa: PLR2004
+        words += [f"tilts every {self.step:g}°"] if self.step != 3 else []
         return ", ".join(words)
 
     @property

@@ -4,6 +4,9 @@
         model.json            architecture, classes, pixel size, normalisation, training, metrics
         model.safetensors     the weights
 
+A network from elsewhere is one file, ``granules.onnx``, and the same document beside it,
+``granules.json`` (an ONNX file that tomodist wrote holds it).
+
 One rule: nothing in a model folder is code and nothing is pickled, so opening one that came by mail
 runs nothing. The document holds the hash of the weights; a folder appears by one rename, complete.
 """
@@ -14,8 +17,7 @@ import hashlib
 import math
 import shutil
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +27,13 @@ from tomodist.io.documents import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FORMAT = 1
 DOCUMENT, WEIGHTS = "model.json", "model.safetensors"
 Task = Literal["segment", "boxes"]
+Activation = Literal["sigmoid", "softmax", "none"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Weights = dict[str, npt.NDArray[Any]]
 
 
@@ -43,7 +48,7 @@ class ModelCard:
     dims : {2, 3}
         Of what goes in.
     architecture : str
-        Name of the network; see `tomodist.networks.spec`.
+        Name of the network (see `tomodist.networks.spec`), or ``"file"``: the file is a whole one.
     options : dict
         Of the network.
     classes : tuple of str
@@ -54,6 +59,11 @@ class ModelCard:
         Per class: a probability above is structure; a box of a higher score is one.
     normalisation : dict
         ``clip``: images have zero mean and unit deviation, and are cut off at so many of it.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs; softmax has another output, the first, for nothing.
+    tiling : dict
+        Of a network from a file: ``multiple`` of which the sides of an image must be multiples, and
+        ``radius``, how far, in pixels, an output looks.
     training, metrics, versions : dict
         Where it comes from and how good it was, as plain values.
     sha256 : str
@@ -73,6 +83,8 @@ class ModelCard:
     pixel_size: float
     thresholds: tuple[float, ...]
     normalisation: dict[str, Any] = field(default_factory=lambda: {"clip": 8.0})
+    activation: Activation = "sigmoid"
+    tiling: dict[str, int] = field(default_factory=lambda: {"multiple": 16, "radius": 128})
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -94,6 +106,10 @@ class ModelCard:
             problems.append(f"pixel_size is {self.pixel_size!r}, not a positive number of Å")
         if not self.normalisation.get("clip", 0) > 0:
             problems.append(f"normalisation is {self.normalisation}, without a positive clip")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation is {self.activation!r}, not {', '.join(ACTIVATIONS)}")
+        if any(self.tiling.get(name, 0) < 1 for name in ("multiple", "radius")):
+            problems.append(f"tiling is {self.tiling}, without a positive multiple and radius")
         if problems:
             raise InputError(f"a model cannot be so: {'; '.join(problems)}")
 
@@ -134,7 +150,7 @@ def write_model(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         safetensors.numpy.save_file(
-            {name: np.ascontiguousarray(value) for name, value in weights.items()}, draft / WEIGHTS
+            {name: np.asarray(value, order="C") for name, value in weights.items()}, draft / WEIGHTS
         )
         hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})
         write_json(draft / DOCUMENT, {"tomodist_model": FORMAT, **asdict(hashed)})
@@ -207,8 +223,8 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
     found = sha256_of(path)
     if found != card.sha256:
         raise InputError(
-            f"{path} has the hash {found[:12]}..., but {DOCUMENT} names {card.sha256[:12] or 'none'}"
-            "...: it is damaged or of another model; copy the whole folder again"
+            f"{path} has the hash {found[:12]}..., but {DOCUMENT} names "
+            f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; copy the whole folder again"
         )
     try:
         weights: Weights = safetensors.numpy.load_file(path)

@@ -14,6 +14,9 @@ from tomodist.networks.residual import ResidualUNet
 from tomodist.networks.spec import MONAI, Architecture
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
     from torch import Tensor
 
 _MONAI_OPTIONS: dict[str, dict[str, Any]] = {
@@ -102,3 +105,24 @@ def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(architecture)
+
+
+def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], origin: str) -> Any:  # noqa: ANN401
+    """A network with given weights; see `build`.
+
+    Raises
+    ------
+    InputError
+        If weights are missing, too many, or of other shapes; names the first, and the `origin`.
+    """
+    network = build(architecture)
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    if wanted != found:
+        name = min(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
+        raise InputError(
+            f"{origin}: the weights do not fit the network {architecture.name}: {name} has shape "
+            f"{found.get(name, 'none')}, but {wanted.get(name, 'none')} is expected"
+        )
+    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    return network.eval()

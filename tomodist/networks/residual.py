@@ -10,6 +10,7 @@ Every arrow down or along is a residual block. Logits may also be read at a coar
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ class ResidualUNet(nn.Module):
         self._enlarge = stem_stride if output_stride == 1 else 1
         self._last = 0 if output_stride == 1 else strides.index(output_stride)
         self.stem = ConvNorm(dims, 1, widths[0], 5, stem_stride)
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.top = ResidualBlock(dims, widths[0], widths[0])
         self.down = nn.ModuleList(ResidualBlock(dims, a, b, 2) for a, b in pairs)
         rising = pairs[self._last :][::-1]
@@ -102,7 +103,7 @@ class ResidualUNet(nn.Module):
         """
         stem = self.multiple // 2 ** len(self.down)
         strides = [stem * 2**k for k in range(len(self.down) + 1)]
-        down = 2 + 2 * stem + sum(a + b for a, b in zip(strides, strides[1:], strict=False))
+        down = 2 + 2 * stem + sum(a + b for a, b in itertools.pairwise(strides))
         up = sum(2 * s + 2 * s for s in strides[self._last : -1]) + 2 * stem
         return math.ceil((down + up) / self.multiple) * self.multiple
 

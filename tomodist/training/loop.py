@@ -338,7 +338,7 @@ def _interrupted() -> Iterator[threading.Event]:
 
 @contextmanager
 def _processes() -> Iterator[tuple[int, int]]:
-    """This process's rank and how many there are; ``torchrun`` says it in the environment."""
+    """Rank of this process, and how many there are; ``torchrun`` says it in the environment."""
     n = int(os.environ.get("WORLD_SIZE", "1"))
     if n == 1:
         yield 0, 1

@@ -58,8 +58,8 @@ class Schedule:
             raise InputError(f"--side is {self.side}; it must be a multiple of 16")
         if not 0 < self.learning_rate < 1 or not 0 <= self.weight_decay < 1 or self.seed < 0:
             raise InputError(
-                f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g} and seed "
-                f"{self.seed} must be small positive numbers"
+                f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g} and "
+                f"seed {self.seed} must be small positive numbers"
             )
 
     def rate(self, step: int) -> float:

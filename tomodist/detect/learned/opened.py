@@ -1,0 +1,146 @@
+"""Models as small values that travel to workers, and the networks that they open there.
+
+One rule: a process opens a network once. Everything that can be wrong with a model is found by
+`check`, before a cluster starts.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.errors import InputError
+from tomodist.io.models import ModelCard, card_summary, is_model, read_card, read_weights
+
+if TYPE_CHECKING:
+    from tomodist.detect.learned.network import Network
+
+_LOCK = threading.Lock()
+_PROBE = 64  # pixels: side of the image on which a network is tried
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its place and the hash of its weights.
+
+    Parameters
+    ----------
+    path : str
+        Absolute; a model folder, or a network's file with its document.
+    sha256 : str
+        Of the weights.
+    trusted : bool
+        Whether a file that may hold code may be opened.
+    """
+
+    path: str
+    sha256: str
+    trusted: bool = False
+
+    @classmethod
+    def at(cls, path: str | Path, *, trusted: bool = False) -> Model:
+        """The model at a path; the document is read and checked.
+
+        Raises
+        ------
+        InputError
+        """
+        path = Path(path).absolute()
+        return cls(str(path), read_card(path).sha256, trusted)
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is."""
+        return _card(self.path, self.sha256)
+
+    def network(self) -> Network:
+        """The network, opened once per process.
+
+        Raises
+        ------
+        InputError
+            If the weights are damaged, or are not those that the document names.
+        """
+        with _LOCK:  # several threads of a worker want it at the same time
+            return _network(self.path, self.sha256, self.trusted)
+
+    def check(self) -> None:
+        """Try the network on a small image.
+
+        Raises
+        ------
+        InputError
+            If it cannot be opened, or what comes out is not finite or of another shape.
+        """
+        card, network = self.card, self.network()
+        side = -(-_PROBE // network.multiple) * network.multiple
+        random = np.random.default_rng(0)
+        probe = random.standard_normal((1, 1, *(side,) * card.dims), dtype=np.float32)
+        found = network(probe)
+        n = n_outputs(card)
+        shape = (1, n, *(side // network.output_stride,) * card.dims)
+        if found.shape != shape:
+            raise InputError(
+                f"{self.path}: the network gives an array of shape {found.shape} for an image of "
+                f"{side} pixels; its document makes one expect {shape}"
+            )
+        if not np.isfinite(found).all():
+            raise InputError(f"{self.path}: the network gives values that are not finite")
+
+    def parameters(self) -> dict[str, Any]:
+        """What determines its results, as plain values."""
+        return dict(card_summary(self.card))
+
+
+def n_outputs(card: ModelCard) -> int:
+    """Channels that the network of a model has."""
+    if card.task == "boxes":
+        return len(card.classes) + 4
+    return len(card.classes) + (card.activation == "softmax")
+
+
+@functools.lru_cache(maxsize=16)
+def _card(path: str, sha256: str) -> ModelCard:
+    card = read_card(Path(path))
+    if card.sha256 != sha256:
+        raise InputError(f"{path} is another model than when the run began; run it anew")
+    return card
+
+
+@functools.lru_cache(maxsize=2)
+def _network(path: str, sha256: str, trusted: bool) -> Network:  # noqa: FBT001 -- a cache's key
+    """Open a network; threads of torch are the share of this process."""
+    card = _card(path, sha256)
+    if not is_model(Path(path)):
+        from tomodist.detect.learned.files import open_file
+
+        return open_file(Path(path), card, trusted=trusted)
+    from tomodist.detect.learned.network import TorchNetwork
+    from tomodist.networks.device import use_threads
+
+    use_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return TorchNetwork(module_of(Path(path), card))
+
+
+def module_of(folder: Path, card: ModelCard) -> Any:  # noqa: ANN401 -- see `build`
+    """A model's torch module with its weights, ready to detect.
+
+    Raises
+    ------
+    InputError
+        If weights are missing, too many, or of other shapes; names the first.
+    """
+    from tomodist.networks.build import filled
+    from tomodist.networks.layers import fuse_norms
+    from tomodist.networks.spec import Architecture
+
+    architecture = Architecture(card.architecture, card.dims, n_outputs(card), card.options)
+    module = filled(architecture, read_weights(folder, card), str(folder))
+    fuse_norms(module)
+    return module

@@ -1,0 +1,178 @@
+"""The learned detector of masks: probabilities of a network, cut at the model's threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.detect.base import as_map
+from tomodist.detect.learned.network import TILE, dense_output, sigmoid
+from tomodist.detect.learned.normalise import prepared, rescaled
+from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from tomodist.detect.learned.network import Network
+    from tomodist.detect.learned.opened import Model
+    from tomodist.io.models import Activation
+
+    Image = npt.NDArray[np.float32]
+    Map = npt.NDArray[np.uint8]
+    FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LearnedSegmentation:
+    """Masks of one class, or of all, from a 2D network.
+
+    Parameters
+    ----------
+    model : Model
+        For segmentation, of two dimensions.
+    name : str, optional
+        Of the class that `__call__` maps; by default the only one.
+    threshold : float, optional
+        On probability; by default the model's.
+    tile : int
+        Side of the cores into which larger images are cut.
+    average : bool
+        Mean over the eight mirror images and quarter turns (test-time augmentation): eight times
+        the work.
+
+    Raises
+    ------
+    InputError
+        If the model is for something else, has no such class, or the threshold makes no sense.
+    """
+
+    model: Model
+    name: str | None = None
+    threshold: float | None = None
+    tile: int = TILE
+    average: bool = False
+
+    def __post_init__(self) -> None:
+        card = self.model.card
+        if (card.task, card.dims) != ("segment", 2):
+            what = "boxes" if card.task == "boxes" else "volumes"
+            raise InputError(f"{self.model.path} is a model for {what}, not for masks of images")
+        if self.name is not None and self.name not in card.classes:
+            there = ", ".join(card.classes)
+            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {there})")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"a threshold on probability is {self.threshold:g}; give 0 to 1")
+        if self.tile < 1:
+            raise InputError(f"--tile is {self.tile}; it must be positive")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that are mapped."""
+        return self.model.card.classes if self.name is None else (self.name,)
+
+    @property
+    def thresholds(self) -> FloatArray:
+        """Of those classes."""
+        card = self.model.card
+        of = dict(zip(card.classes, card.thresholds, strict=True))
+        return np.array([self.threshold or of[name] for name in self.classes], np.float32)
+
+    def probabilities(self, image: Image, pixel_size: float) -> FloatArray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        ndarray, shape (n_classes, height, width), float32
+            0 to 1; 0 where the image was not measured.
+        """
+        card = self.model.card
+        known = [card.classes.index(name) for name in self.classes]
+        ready = prepared(image, pixel_size, card.pixel_size, card.normalisation["clip"])
+        found = probabilities_of(
+            self.model.network(), ready, card.activation, tile=self.tile, average=self.average
+        )[known]
+        full = np.stack([rescaled(channel, image.shape) for channel in found])
+        return np.where(np.isfinite(image), full, np.float32(0))
+
+    def __call__(self, image: Image, pixel_size: float) -> Map:
+        """Detect in one image; see `tomodist.detect.base.MapDetector`.
+
+        Raises
+        ------
+        InputError
+            If the model has several classes and none was named.
+        """
+        if len(self.classes) != 1:
+            raise InputError(f"{self.model.path} has several classes; name one")
+        found = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
+        return as_map(found, np.isfinite(image))
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and settings as plain values."""
+        return {
+            "detector": "LearnedSegmentation",
+            **self.model.parameters(),
+            "mapped": list(self.classes),
+            "thresholds": [round(float(t), 6) for t in self.thresholds],
+            "tile": self.tile,
+            "average": self.average,
+        }
+
+
+def probabilities_of(
+    network: Network,
+    image: FloatArray,
+    activation: Activation = "sigmoid",
+    *,
+    tile: int = TILE,
+    average: bool = False,
+) -> FloatArray:
+    """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
+    if not average:
+        return _activated(dense_output(network, image, tile), activation)
+    total: FloatArray | None = None
+    for turned, back in _orientations(image):
+        found = back(_activated(dense_output(network, turned, tile), activation))
+        total = found.copy() if total is None else np.add(total, found, out=total)
+    assert total is not None
+    return total / np.float32(8)
+
+
+def _orientations(
+    image: FloatArray,
+) -> Iterator[tuple[FloatArray, Callable[[FloatArray], FloatArray]]]:
+    """The eight forms of an image, each with the way back of what was found in it."""
+    for mirrored in (False, True):
+        for turns in range(4):
+            form = np.rot90(image[:, ::-1] if mirrored else image, turns)
+
+            def back(
+                found: FloatArray,
+                turns: int = turns,
+                mirrored: bool = mirrored,  # noqa: FBT001
+            ) -> FloatArray:
+                straight = np.rot90(found, -turns, axes=(1, 2))
+                return straight[:, :, ::-1] if mirrored else straight
+
+            yield np.ascontiguousarray(form), back
+
+
+def _activated(outputs: FloatArray, activation: Activation) -> FloatArray:
+    """Outputs of a network as probabilities of the classes."""
+    if activation == "none":
+        return np.clip(outputs, 0, 1)
+    if activation == "sigmoid":
+        return sigmoid(outputs)
+    shifted = np.exp(outputs - outputs.max(axis=0))
+    return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)

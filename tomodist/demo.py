@@ -21,9 +21,10 @@ from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all
 from tomodist.pipeline import edge_detection, run_task, segmentation, tracking
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
-from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
+from tomodist.stages.detect import import_maps
 from tomodist.stages.ingest import describe_series, ingest_series
 from tomodist.stages.simulate import write_simulation
+from tomodist.stages.sources import DetectorMaps, MapSource
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -246,14 +246,17 @@ def check_fit(plan: Plan) -> None:
     )
 
 
-def check_image_memory(image_shape: Sequence[int], resources: Resources, step: str) -> None:
-    """Refuse images of which one does not fit the memory of a task.
+def check_image_memory(
+    image_shape: Sequence[int], resources: Resources, step: str, more: int = 0
+) -> None:
+    """Refuse images of which one, and `more` bytes, do not fit the memory of a task.
 
     Raises
     ------
     PlanError
     """
-    needed = 48 * image_shape[0] * image_shape[1]  # float32 in and out, float64 on the way
+    # float32 in and out, float64 on the way
+    needed = 48 * image_shape[0] * image_shape[1] + more
     if needed > resources.task_budget:
         raise PlanError(
             f"{step}: an image of {image_shape[1]} x {image_shape[0]} pixels needs "

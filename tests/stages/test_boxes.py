@@ -188,7 +188,7 @@ def test_maps_show_boxes_or_the_ellipses_inside(whole: Tomogram, tmp_path: Path)
     image = bead_images()[2]
     for form, n_pixels in (("box", 4 * 7), ("mask", 2 * 7 + 2 * 5)):
         (source,) = import_boxes(whole, path, form=form).values()  # type: ignore[arg-type]
-        mask, boxes = source.of_tilt(2).detect(image, 10.0)
+        mask, boxes, _ = source.of_tilt(2).detect(image, 10.0)
         assert (int(mask.sum()), boxes.center.tolist()) == (n_pixels, [[9.5, 20.0]])
         assert source.of_tilt(3).detect(image, 10.0)[0].sum() == 0
 

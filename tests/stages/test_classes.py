@@ -214,7 +214,7 @@ def test_small_parts_of_a_class_are_dropped(tmp_path: Path) -> None:
     labels[:, 84:86, 24:26] = 2
     np.save(tmp_path / "l.npy", labels)
     source = import_classes(tomogram, tmp_path / "l.npy", ("a", "b"), "c", min_size=40)
-    kept, _ = source.of_tilt(1).detect(images(tomogram)[1], 10)
+    kept = source.of_tilt(1).detect(images(tomogram)[1], 10).map
     expected = np.where(labels[1] == 2, 0, labels[1])
     expected[100:103] = 0
     np.testing.assert_array_equal(kept, expected)

@@ -16,6 +16,9 @@ from tomodist.errors import TomodistError
 
 COMMANDS = (
     "ingest",
+    "annotate",
+    "train",
+    "model",
     "segment",
     "edges",
     "locate",

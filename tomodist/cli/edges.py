@@ -72,7 +72,8 @@ def command(
     from tomodist.detect.denoise import Denoised
     from tomodist.detect.hidden import BlobsHidden
     from tomodist.pipeline import edge_detection
-    from tomodist.stages.detect import DetectorMaps, MapSource, import_maps
+    from tomodist.stages.detect import import_maps
+    from tomodist.stages.sources import DetectorMaps, MapSource
 
     tomogram = open_tomogram(store)
     source: MapSource

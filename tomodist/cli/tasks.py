@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tomodist.pipeline import LinkTask, Task
     from tomodist.plan import Resources
     from tomodist.stages.classes import ImportedClasses
-    from tomodist.stages.detect import MapSource
     from tomodist.stages.execute import Session
+    from tomodist.stages.sources import MapSource
 
 _ENOUGH_OBJECTS = 5  # to say of a tilt that it shows few of them
 
@@ -56,7 +56,8 @@ class MapOptions:
     ) -> dict[str, MapSource]:
         """Where the maps of every label come from; everything about it is checked here."""
         from tomodist.detect.denoise import Denoised
-        from tomodist.stages.detect import DetectorMaps, import_maps
+        from tomodist.stages.detect import import_maps
+        from tomodist.stages.sources import DetectorMaps
 
         given = [name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None]
         if len(given) != 1:

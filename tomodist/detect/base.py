@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from tomodist.detect.boxes import Boxes
@@ -74,6 +76,40 @@ class BoxDetector(Protocol):
 
     def parameters(self) -> dict[str, Any]:
         """Name and settings as plain values, for fingerprints and reports."""
+        ...
+
+
+@runtime_checkable
+class ProbabilityDetector(Protocol):
+    """Tells how likely every pixel belongs to a structure of each class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names."""
+
+    @property
+    def thresholds(self) -> npt.NDArray[np.float32]:
+        """Per class: a probability above is structure."""
+
+    def probabilities(self, image: Image, pixel_size: float) -> npt.NDArray[np.float32]:
+        """Probabilities, shape (n_classes, height, width), float32; 0 where not measured."""
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and settings as plain values, for fingerprints and reports."""
+        ...
+
+
+@runtime_checkable
+class NeedyDetector(Protocol):
+    """A detector that needs more than an image or two of memory, or files on the workers."""
+
+    def memory(self, image_shape: tuple[int, int]) -> int:
+        """Bytes that it holds at its peak for an image of this shape."""
+        ...
+
+    def folders(self) -> tuple[Path, ...]:
+        """Folders that workers must see."""
         ...
 
 

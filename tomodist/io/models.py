@@ -14,9 +14,10 @@ runs nothing. The document holds the hash of the weights; a folder appears by on
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -26,7 +27,7 @@ from tomodist.errors import ExistsError, InputError
 from tomodist.io.documents import read_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -35,6 +36,10 @@ Task = Literal["segment", "boxes"]
 Activation = Literal["sigmoid", "softmax", "none"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Weights = dict[str, npt.NDArray[Any]]
+
+_LISTS = ("classes", "thresholds")  # of the document, by the kinds that JSON knows
+_OBJECTS = ("options", "normalisation", "tiling", "training", "metrics", "versions")
+_TEXTS = ("architecture", "sha256")
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class ModelCard:
             problems.append(f"classes are {list(self.classes)}, not one or more different names")
         if len(self.thresholds) != len(self.classes):
             problems.append(f"{len(self.thresholds)} thresholds for {len(self.classes)} classes")
+        if not all(0 <= t <= 1 for t in self.thresholds):
+            problems.append(f"thresholds are {list(self.thresholds)}, not all between 0 and 1")
         if not (isinstance(self.pixel_size, int | float) and 0 < self.pixel_size < math.inf):
             problems.append(f"pixel_size is {self.pixel_size!r}, not a positive number of Å")
         if not self.normalisation.get("clip", 0) > 0:
@@ -142,26 +149,32 @@ def write_model(
     InputError
         If what is there is no model, or the folder cannot be written.
     """
-    import safetensors.numpy
-
     check_model_target(folder, overwrite=overwrite)
+    safetensors = _safetensors()
     draft = folder.with_name(f".{folder.name}.draft")
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        safetensors.numpy.save_file(
-            {name: np.asarray(value, order="C") for name, value in weights.items()}, draft / WEIGHTS
-        )
+        plain = {name: np.asarray(value, order="C") for name, value in weights.items()}
+        safetensors.numpy.save_file(plain, draft / WEIGHTS)
         hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})
         write_json(draft / DOCUMENT, {"tomodist_model": FORMAT, **asdict(hashed)})
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
+        _put_in_place(draft, folder)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written: {error.strerror or error}; give another --output"
         ) from error
     return hashed
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Rename; what was there goes last, so that a kill at any moment leaves a complete model."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_model_target(folder: Path, *, overwrite: bool) -> None:
@@ -184,26 +197,81 @@ def is_model(path: Path) -> bool:
     return (path / DOCUMENT).is_file()
 
 
-def read_card(folder: Path) -> ModelCard:
-    """Read what a model is; the weights are looked at by `read_weights`.
+def read_card(path: Path) -> ModelCard:
+    """Read what a model is; the weights of a folder are looked at by `read_weights`.
+
+    Parameters
+    ----------
+    path : Path
+        A model folder, or a network's file (see `tomodist.io.model_files`).
 
     Raises
     ------
     InputError
-        If there is no model, of another format, or its document is damaged.
+        If there is no model, of another format, or its document is damaged; if a file is not the
+        one that its document names.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such model folder; `tomodist train` makes one")
-    if not is_model(folder):
-        raise InputError(f"{folder} has no {DOCUMENT}; a model is a folder that holds one")
-    content = read_json(folder / DOCUMENT)
-    found = content.pop("tomodist_model", None)
+    if path.is_file():
+        from tomodist.io.model_files import read_file_card
+
+        return read_file_card(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such model; `tomodist train` makes one")
+    if not is_model(path):
+        raise InputError(f"{path} has no {DOCUMENT}; a model is a folder that holds one")
+    return card_of(read_json(path / DOCUMENT), str(path / DOCUMENT))
+
+
+def card_of(content: Mapping[str, Any], place: str) -> ModelCard:
+    """What a document says.
+
+    Parameters
+    ----------
+    content : dict
+        The document.
+    place : str
+        Where it stands, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is of another format, or something in it is missing, unknown, or makes no sense.
+    """
+    given = dict(content)
+    found = given.pop("tomodist_model", None)
     if found != FORMAT:
-        raise InputError(f"{folder} is of model format {found}; this tomodist reads {FORMAT}")
+        raise InputError(
+            f"{place} is of model format {found}; this tomodist reads {FORMAT}: "
+            "use the tomodist that made it, or a newer one"
+        )
+    problems = [*_strange_fields(given), *_strange_kinds(given)]
+    if problems:
+        raise InputError(f"{place} is damaged: {'; '.join(problems)}")
     try:
-        return ModelCard(**content)
-    except (TypeError, InputError) as error:
-        raise InputError(f"{folder / DOCUMENT} is damaged: {error}") from error
+        return ModelCard(**given)
+    except (TypeError, ValueError) as error:  # an InputError is a ValueError
+        raise InputError(f"{place} is damaged: {error}") from error
+
+
+def _strange_fields(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is in a document and should not be, and the other way round."""
+    known = {field.name: field for field in fields(ModelCard)}
+    yield from (f"there is no field {name!r}" for name in given if name not in known)
+    for name, one in known.items():
+        if name not in given and one.default is MISSING and one.default_factory is MISSING:
+            yield f"{name} is missing"
+
+
+def _strange_kinds(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is of another kind than it should be: a text, say, where a list of texts is wanted."""
+    for names, kind, word in (
+        (_LISTS, list, "a list"),
+        (_OBJECTS, dict, "an object"),
+        (_TEXTS, str, "a text"),
+    ):
+        for name in names:
+            if name in given and not isinstance(given[name], kind):
+                yield f"{name} is {json.dumps(given[name])}, not {word}"
 
 
 def read_weights(folder: Path, card: ModelCard) -> Weights:
@@ -214,9 +282,7 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
     InputError
         If they are missing, damaged, another's, or not finite; names the array.
     """
-    import safetensors
-    import safetensors.numpy
-
+    safetensors = _safetensors()
     path = folder / WEIGHTS
     if not path.is_file():
         raise InputError(f"{folder} has no {WEIGHTS}; copy the whole folder again")
@@ -224,7 +290,8 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
     if found != card.sha256:
         raise InputError(
             f"{path} has the hash {found[:12]}..., but {DOCUMENT} names "
-            f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; copy the whole folder again"
+            f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; "
+            "copy the whole folder again"
         )
     try:
         weights: Weights = safetensors.numpy.load_file(path)
@@ -234,6 +301,19 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"{path}: {name} holds values that are not finite; train it again")
     return weights
+
+
+def _safetensors() -> Any:  # noqa: ANN401 -- a module
+    """The library of weights, or a message on how to get it."""
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise InputError(
+            "weights of models need the package safetensors, which is not installed; "
+            "`pip install tomodist[torch]`"
+        ) from error
+    return safetensors
 
 
 def sha256_of(path: Path) -> str:
@@ -249,4 +329,7 @@ def card_summary(card: ModelCard) -> Mapping[str, Any]:
         "architecture": card.architecture,
         "classes": list(card.classes),
         "pixel_size": card.pixel_size,
+        "normalisation": dict(card.normalisation),
+        "activation": card.activation,
+        "tiling": dict(card.tiling),
     }

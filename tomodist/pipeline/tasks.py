@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.plan import Plan, Resources
-    from tomodist.stages.detect import MapSource
+    from tomodist.stages.sources import MapSource
 
 
 LocateMethod = Literal["tracks", "votes"]

@@ -19,6 +19,7 @@ from tomodist.io.annotations import read_annotations
 from tomodist.io.annotations.placed import Frame, Wanted, place_boxes
 from tomodist.io.annotations.rows import Problems
 from tomodist.io.resample import aligned_points, aligned_sizes
+from tomodist.stages.sources import Found, Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,10 @@ class ImportedBoxes:
         boxes_made = {"n": self.n_boxes, "sha256": content.hexdigest()}
         return {"form": self.form, **self.made, "boxes": boxes_made}
 
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
+
     def of_tilt(self, tilt: int) -> _BoxesOfTilt:
         """The boxes of one tilt."""
         return _BoxesOfTilt(self.boxes[tilt], self.form)
@@ -78,11 +83,9 @@ class _BoxesOfTilt:
     boxes: Boxes
     form: Form
 
-    def detect(
-        self, image: npt.NDArray[np.float32], _: float
-    ) -> tuple[npt.NDArray[np.uint8], Boxes]:
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
         """Map and boxes of this tilt."""
-        return draw(self.boxes, image.shape, self.form), self.boxes
+        return Found(draw(self.boxes, image.shape, self.form), self.boxes)
 
 
 def import_boxes(

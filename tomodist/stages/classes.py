@@ -24,6 +24,7 @@ from tomodist.io.resample import resample_labels
 from tomodist.io.sections import FrameName, Sections, fitting_sections
 from tomodist.io.store import Tomogram, check_label
 from tomodist.stages.execute import Session, Task, task_of
+from tomodist.stages.sources import Found, Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +68,10 @@ class ImportedClasses:
             "sections": self.found.numbers,
         }
 
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
+
     def of_tilt(self, tilt: int) -> _ClassesOfTilt:
         """One section, and how it is resampled."""
         transforms = self.found.transforms
@@ -85,7 +90,7 @@ class _ClassesOfTilt:
     largest: int
     min_size: float
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> tuple[LabelMap, Boxes]:
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
         """Label map of this tilt; boxes are of the classes, which have units of their own."""
         values = np.asarray(self.found.stack.read(self.found.numbers[self.tilt]))
         if values.size and values.max() > self.largest:  # it has changed since it was looked at
@@ -96,7 +101,7 @@ class _ClassesOfTilt:
             labels = resample_labels(labels, *way, unmeasured=NOT_MEASURED)
         if self.min_size:
             _drop_small(labels, self.min_size / pixel_size)
-        return labels, Boxes.empty()
+        return Found(labels, Boxes.empty())
 
 
 def _drop_small(labels: LabelMap, min_size_px: float) -> None:

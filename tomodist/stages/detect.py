@@ -6,13 +6,11 @@ Per tilt the boxes are written first and the map last: the map's shard is the co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.base import STRUCTURE
-from tomodist.detect.boxes import Boxes, Form, boxes_of, draw, fill
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample
@@ -21,72 +19,18 @@ from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import UNMEASURED
 from tomodist.plan import check_image_memory
 from tomodist.stages.execute import Session, Task, task_of
+from tomodist.stages.sources import Found, Needs, formed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.detect.boxes import Form
     from tomodist.io.stacks import ImageStack
     from tomodist.io.store import Tomogram
+    from tomodist.stages.sources import MapSource, ProbabilityType, TiltSource
 
 VERSION = 1
-Found = tuple[npt.NDArray[np.uint8], Boxes]  # map and boxes of one image
-
-
-class TiltSource(Protocol):
-    """Gives the map of one tilt; travels to the task that writes it."""
-
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
-        """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
-        ...
-
-
-class MapSource(Protocol):
-    """Where the maps of a series come from."""
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
-        ...
-
-    def of_tilt(self, tilt: int) -> TiltSource:
-        """All that the task of one tilt needs, and nothing of the others."""
-        ...
-
-
-@dataclass(frozen=True)
-class DetectorMaps:
-    """Maps from a detector.
-
-    Parameters
-    ----------
-    detector : MapDetector or BoxDetector
-        What looks at each image.
-    form : {"mask", "box"}
-        What the map shows: the mask (of a box, the ellipse inside), or filled boxes.
-    min_size : float
-        Boxes of which a side is shorter are dropped, in Å.
-    """
-
-    detector: MapDetector | BoxDetector
-    form: Form = "mask"
-    min_size: float = 0.0
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
-        return {"form": self.form, "min_size": self.min_size, **self.detector.parameters()}
-
-    def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
-        """The same for every tilt."""
-        return self
-
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
-        """Map and boxes of one image."""
-        found = self.detector(image, pixel_size)
-        if not isinstance(found, Boxes):
-            return _formed(found == STRUCTURE, self.form, self.min_size / pixel_size)
-        large = found.select((found.size >= self.min_size / pixel_size).all(axis=1))
-        return draw(large, image.shape, self.form), large
 
 
 @dataclass(frozen=True)
@@ -105,6 +49,10 @@ class ImportedMaps:
         Likewise.
     form, min_size
         As for `DetectorMaps`.
+    value : float, optional
+        Which value is structure; by default any but 0 (and NaN).
+    ignored : float, optional
+        Which value says nothing: such pixels are 2 in the map.
     """
 
     stack: ImageStack
@@ -113,49 +61,55 @@ class ImportedMaps:
     binning: int = 1
     form: Form = "mask"
     min_size: float = 0.0
+    value: float | None = None
+    ignored: float | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the maps."""
         frame = "raw" if self.transforms else "aligned"
         stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
-        return {"form": self.form, "min_size": self.min_size, **stack}
+        given = {"value": self.value, "ignored": self.ignored}
+        only = {name: number for name, number in given.items() if number is not None}
+        return {"form": self.form, "min_size": self.min_size, **only, **stack}
+
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
 
     def of_tilt(self, tilt: int) -> TiltSource:
         """One section, and how it is resampled."""
-        transform = self.transforms[tilt] if self.transforms else None
-        section = self.sections[tilt]
-        return _ImportedMap(self.stack, section, transform, self.binning, self.form, self.min_size)
+        return _ImportedMap(self, tilt)
 
 
 @dataclass(frozen=True)
 class _ImportedMap:
     """One tilt of `ImportedMaps`."""
 
-    stack: ImageStack
-    section: int
-    transform: Any
-    binning: int
-    form: Form
-    min_size: float
+    maps: ImportedMaps
+    tilt: int
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
         """Map and boxes of this tilt."""
-        values = np.asarray(self.stack.read(self.section))
-        found = ((values != 0) & (values == values)).astype(np.float32)
-        if self.transform is not None:
-            found = resample(found, np.asarray(self.transform), image.shape, self.binning)
-        return _formed(found > 0.5, self.form, self.min_size / pixel_size)
+        maps = self.maps
+        values = np.asarray(maps.stack.read(maps.sections[self.tilt]))
+        ignored = np.zeros(values.shape, np.bool_)
+        if maps.ignored is not None:
+            ignored = values == maps.ignored
+        there = (values != 0) & (values == values) if maps.value is None else values == maps.value
+        mask = self._aligned(there & ~ignored, image.shape) > 0.5
+        found = formed(mask, maps.form, maps.min_size / pixel_size)
+        if ignored.any():
+            found.map[self._aligned(ignored, image.shape) > 0] = UNMEASURED
+        return found
 
-
-def _formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Found:
-    """The mask or its filled boxes, and its boxes; small components are dropped from both."""
-    boxes = boxes_of(mask)
-    large = boxes.select((boxes.size >= min_size_px).all(axis=1))
-    if form == "box":
-        return fill(large, mask.shape), large
-    if len(large) < len(boxes):
-        mask = mask & (fill(large, mask.shape) == STRUCTURE)
-    return mask.astype(np.uint8), large
+    def _aligned(
+        self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
+    ) -> npt.NDArray[np.float32]:
+        values = mask.astype(np.float32)
+        if self.maps.transforms is None:
+            return values
+        transform = np.asarray(self.maps.transforms[self.tilt])
+        return resample(values, transform, (shape[0], shape[1]), self.maps.binning)
 
 
 def import_maps(
@@ -165,6 +119,8 @@ def import_maps(
     *,
     form: Form = "mask",
     min_size: float = 0.0,
+    value: float | None = None,
+    ignored: float | None = None,
 ) -> ImportedMaps:
     """Check that a stack of maps fits a tilt series.
 
@@ -178,6 +134,8 @@ def import_maps(
         Whether the maps lie on the stored images, or on the raw ones as they were ingested.
     form, min_size
         As for `DetectorMaps`.
+    value, ignored
+        As for `ImportedMaps`.
 
     Returns
     -------
@@ -188,7 +146,9 @@ def import_maps(
     InputError
         If shapes or numbers of tilts differ.
     """
-    return ImportedMaps(*fitting_sections(tomogram, path, frame), form=form, min_size=min_size)
+    sections = fitting_sections(tomogram, path, frame)
+    options = {"value": value, "ignored": ignored, "min_size": min_size}
+    return ImportedMaps(*sections, form=form, **options)
 
 
 def detect_maps(
@@ -235,22 +195,27 @@ def detect_maps(
     }
     if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
         return False
-    check_image_memory(geometry.image_shape, session.resources, "detect")
+    needs = source.needs()
+    for folder in needs.folders:
+        session.check_sees(folder)
+    more = needs.memory(geometry.image_shape)
+    check_image_memory(geometry.image_shape, session.resources, "detect", more)
     images = tomogram.array("tilt_series", "images")
     with tomogram.stage(unit, fingerprint) as staging:
-        maps, boxes = (
-            ArrayHandle(str(staging.path / "maps")),
-            ArrayHandle(str(staging.path / "boxes")),
-        )
+        maps, boxes = (ArrayHandle(str(staging.path / name)) for name in ("maps", "boxes"))
+        kept = tuple(ArrayHandle(str(staging.path / name)) for name in needs.probabilities)
         if not staging.has("maps"):
             staging.clear()
-            boxes = create_boxes(staging.path / "boxes", geometry.n_tilts)
-            maps = create_stack(staging.path / "maps", geometry, np.uint8)
+            create_boxes(staging.path / "boxes", geometry.n_tilts)
+            for name, kind in needs.probabilities.items():
+                create_stack(staging.path / name, geometry, kind, _scale_of(kind))
+            create_stack(staging.path / "maps", geometry, np.uint8)
 
         def task(brick: Index) -> Task:
             tilt, size = brick[0], geometry.pixel_size
             of_tilt = source.of_tilt(tilt)
-            return task_of(_detect_tilt, images, maps, boxes, of_tilt, size, tilt, unmeasured)
+            to = (maps, boxes, kept)
+            return task_of(_detect_tilt, images, to, of_tilt, size, tilt, unmeasured)
 
         session.fill(f"detect {label}", maps, task)
         staging.describe(**source.fingerprint())
@@ -259,15 +224,29 @@ def detect_maps(
 
 def _detect_tilt(
     images: ArrayHandle,
-    maps: ArrayHandle,
-    boxes: ArrayHandle,
+    to: tuple[ArrayHandle, ArrayHandle, tuple[ArrayHandle, ...]],
     source: TiltSource,
     pixel_size: float,
     tilt: int,
     unmeasured: int,
 ) -> None:
-    image = images.read((tilt, tilt + 1))[0]
-    found, places = source.detect(image, pixel_size)
-    mask = np.where(np.isfinite(image), found, unmeasured).astype(np.uint8)
+    image, (maps, boxes, kept) = images.read((tilt, tilt + 1))[0], to
+    found = source.detect(image, pixel_size)
+    places = found.boxes
     write_boxes(boxes, tilt, places.center, places.size, places.score)
+    if found.probabilities is not None:
+        for array, values in zip(kept, found.probabilities, strict=True):
+            array.write((tilt, 0, 0), _stored(values, array.dtype)[None])
+    mask = np.where(np.isfinite(image), found.map, unmeasured).astype(np.uint8)
     maps.write((tilt, 0, 0), mask[None])
+
+
+def _scale_of(kind: ProbabilityType) -> dict[str, Any]:
+    """CF's attribute by which xarray gives back probabilities."""
+    return {"scale_factor": 1 / 255} if kind == "uint8" else {}
+
+
+def _stored(probabilities: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if dtype.kind == "f":
+        return probabilities.astype(dtype)
+    return np.asarray(np.rint(probabilities * 255), dtype)

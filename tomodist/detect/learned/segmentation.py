@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomodist.detect.base import as_map
 from tomodist.detect.learned.network import TILE, dense_output, sigmoid
-from tomodist.detect.learned.normalise import prepared, rescaled
+from tomodist.detect.learned.normalise import prepared, rescaled, scaled_shape
+from tomodist.detect.learned.opened import n_outputs
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     Image = npt.NDArray[np.float32]
     Map = npt.NDArray[np.uint8]
     FloatArray = npt.NDArray[np.float32]
+
+
+_TORCH = 300 * 2**20  # bytes: the library itself
+_PER_PIXEL = 250  # bytes: what a network holds per pixel of a window, in float32
+_MARGINS = 256  # pixels: of a window beside its core, at most
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,17 @@ class LearnedSegmentation:
         full = np.stack([rescaled(channel, image.shape) for channel in found])
         return np.where(np.isfinite(image), full, np.float32(0))
 
+    def memory(self, image_shape: tuple[int, int], pixel_size: float | None = None) -> int:
+        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        card = self.model.card
+        size = card.pixel_size if pixel_size is None else pixel_size
+        shape = scaled_shape(image_shape, size, card.pixel_size)
+        return detection_memory(shape, self.tile, n_outputs(card))
+
+    def folders(self) -> tuple[Path, ...]:
+        """The model's."""
+        return (Path(self.model.path),)
+
     def __call__(self, image: Image, pixel_size: float) -> Map:
         """Detect in one image; see `tomodist.detect.base.MapDetector`.
 
@@ -128,6 +146,16 @@ class LearnedSegmentation:
             "tile": self.tile,
             "average": self.average,
         }
+
+
+def detection_memory(shape: tuple[int, ...], tile: int, n_outputs: int) -> int:
+    """Bytes of a task that detects in an image, torch and its copies included.
+
+    Measured peaks of processes; see `tests/benchmarks/bench_inference.py`.
+    """
+    height, width = shape[0], shape[1]
+    window = min(height, tile + _MARGINS) * min(width, tile + _MARGINS)
+    return _TORCH + _PER_PIXEL * window + (4 * n_outputs + 16) * height * width
 
 
 def probabilities_of(

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--volume", type=click.Path(), help="3D mask (MRC, Zarr, OME-Zarr); projected to the tilts."
 )
-@click.option(
-    "--value", type=float, help="Which value is it. [default: any but 0]"
-)
+@click.option("--value", type=float, help="Which value is it. [default: any but 0]")
 @click.option("--unknown", type=float, help="Of --maps: the value that says nothing, such as 255.")
 @click.option(
     "--tilts", type=Tilts(), help="That were annotated, such as 5,20-22 (from 0). [default: all]"

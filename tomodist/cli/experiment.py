@@ -24,6 +24,7 @@ EXPERIMENTS: tuple[str, ...] = (
     "sphere",
     "localisation",
     "granules",
+    "mitochondria",
 )
 
 

@@ -9,6 +9,7 @@ import click
 from tomodist.cli.classes import run_classes_or_plan
 from tomodist.cli.options import Classes, RunOptions, labels_options
 from tomodist.cli.tasks import MapOptions, detector_options, open_tomogram, run_or_plan
+from tomodist.cli.volume import run_volume_or_plan
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     help="Names of the values 1, 2, ... of --maps, such as granule,membrane; or auto: they are "
     "called LABEL-1, LABEL-2, ... [default: anything but 0 is one class]",
 )
+@click.option(
+    "--reconstruction", default="wbp", show_default=True, help="That a model of volumes looks at."
+)
 @detector_options
 @labels_options
 def command(
@@ -52,6 +56,7 @@ def command(
     votes: VotesKind,
     sectors: int | None,
     classes: tuple[str, ...] | Literal["auto"] | None,
+    reconstruction: str,
     given: MapOptions,
     run: RunOptions,
     *,
@@ -61,7 +66,8 @@ def command(
     """Lift 2D masks to 3D: votes, and the threshold whose reprojection agrees best.
 
     With --classes, masks hold a number per class: every class becomes a label of its own, and
-    LABEL the class of every voxel.
+    LABEL the class of every voxel. A --model of volumes looks at a reconstruction instead, and
+    nothing is lifted.
     """
     from tomodist.pipeline import segmentation
     from tomodist.pipeline.classes import class_segmentation
@@ -72,6 +78,10 @@ def command(
     given_votes = {"sectors": sectors, "coverage": coverage}
     options |= {name: value for name, value in given_votes.items() if value is not None}
     tomogram = open_tomogram(store)
+    model = given.volume_model()
+    if model is not None:
+        run_volume_or_plan(tomogram, model, reconstruction, label, run)
+        return
     if classes is not None:
         source, name = given.classes_of(tomogram, classes, label)
         run_classes_or_plan(

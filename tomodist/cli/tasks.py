@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from tomodist.cli.console import print_line, print_table
+from tomodist.cli.learned import CLASSICAL, Learned
 from tomodist.cli.options import Command, RunOptions, WorkOptions, gathered, session_of
 from tomodist.errors import InputError
 from tomodist.plan import Plan, format_bytes
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import BoxDetector, MapDetector
     from tomodist.detect.denoise import Method
+    from tomodist.detect.learned.opened import Model
     from tomodist.io.store import Tomogram
     from tomodist.pipeline import LinkTask, Task
     from tomodist.plan import Resources
     from tomodist.stages.classes import ImportedClasses
     from tomodist.stages.execute import Session
-    from tomodist.stages.sources import MapSource
+    from tomodist.stages.sources import DetectedClasses, MapSource
 
+_DETECTORS = (
+    "blobs or threshold; or the folder of a trained model, an .onnx file, or a function of your "
+    "own as package.module:function."
+)
+_TILE = "default: 2048"
 _ENOUGH_OBJECTS = 5  # to say of a tilt that it shows few of them
 
 
@@ -44,6 +51,11 @@ class MapOptions:
     flip_y: bool
     min_score: float | None
     detector: str | None
+    probability: float | None
+    average: bool
+    keep: Literal["uint8", "float16", "none"]
+    tile: int | None
+    trust_model: bool
     diameter: float | None
     dark: bool
     sensitivity: float | None
@@ -65,6 +77,8 @@ class MapOptions:
         if self.boxes is not None:
             return self._boxes(tomogram, self.boxes, label, form)
         self._check_of_boxes()
+        if self.detector is not None and self.detector not in CLASSICAL:
+            return self._learned.sources(label, form)
         if label is None:
             raise click.UsageError("Missing option '--label'.")
         if self.maps is not None:
@@ -74,21 +88,51 @@ class MapOptions:
         detector = Denoised(self._detector(tomogram), self.denoise)
         return {label: DetectorMaps(detector, form, self.min_size)}
 
+    @property
+    def _learned(self) -> Learned:
+        """The detector that a path or a function names; options of others are refused."""
+        given = {
+            "--denoise": self.denoise != "none",
+            "--sensitivity": self.sensitivity is not None,
+            "--diameter": self.diameter is not None,
+        }
+        wrong = [name for name, there in given.items() if there]
+        if wrong:
+            raise InputError(f"{wrong[0]} is not of --detector {self.detector}; leave it out")
+        return Learned(
+            str(self.detector),
+            self.probability,
+            self.tile,
+            None if self.keep == "none" else self.keep,
+            self.min_size,
+            average=self.average,
+            trusted=self.trust_model,
+        )
+
+    def volume_model(self) -> Model | None:
+        """The model, if it is one of volumes."""
+        if self.detector is None or self.detector in CLASSICAL:
+            return None
+        model = self._learned.model()
+        return model if model is not None and model.card.dims == 3 else None
+
     def classes_of(
         self, tomogram: Tomogram, names: tuple[str, ...] | Literal["auto"], label: str | None
-    ) -> tuple[ImportedClasses, str]:
+    ) -> tuple[ImportedClasses | DetectedClasses, str]:
         """Label maps with their classes, and their label; everything about it is checked here."""
         from tomodist.io.store import check_label
         from tomodist.stages.classes import import_classes
 
         self._check_of_boxes()
-        if self.maps is None or self.boxes is not None or self.detector is not None:
-            raise InputError(
-                "--classes names the values of --maps; give --maps, and neither --boxes nor "
-                "--detector"
-            )
         if label is None:
             raise click.UsageError("Missing option '--label'.")
+        if self.detector is not None and self.detector not in CLASSICAL and self.maps is None:
+            return self._learned.classes(names, check_label(label)), label
+        if self.maps is None or self.boxes is not None or self.detector is not None:
+            raise InputError(
+                "--classes names the values of --maps, or the classes of a --model; give one of "
+                "these, and not --boxes"
+            )
         where = (check_label(label), self.maps_frame)
         found = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
         return found, label
@@ -125,6 +169,11 @@ class MapOptions:
     def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
         from tomodist.detect.classical import Blobs, GlobalThreshold
 
+        if self.probability is not None or self.average or self.trust_model or self.tile:
+            raise InputError(
+                f"--probability, --average, --tile and --trust-model are of models, but --detector "
+                f"is {self.detector}; leave them out"
+            )
         if self.detector == "threshold":
             level: float | Literal["otsu"] = "otsu"
             if self.sensitivity is not None:
@@ -335,7 +384,26 @@ def detector_options(command: Command) -> Command:
             ),
             click.option("--flip-y", is_flag=True, help="Rows of --boxes count from the last one."),
             click.option("--min-score", type=float, help="Drop --boxes of lower scores."),
-            click.option("--detector", type=click.Choice(["blobs", "threshold"])),
+            click.option("--detector", "--model", "detector", help=_DETECTORS),
+            click.option(
+                "--probability",
+                type=float,
+                help="Of a model: above it is structure, or a box. [default: the model's]",
+            ),
+            click.option(
+                "--average",
+                is_flag=True,
+                help="Of a model: mean over mirror images and quarter turns; 8 times the work.",
+            ),
+            click.option(
+                "--keep",
+                type=click.Choice(["uint8", "float16", "none"]),
+                default="uint8",
+                show_default=True,
+                help="How probabilities of a model are kept beside the maps.",
+            ),
+            click.option("--tile", type=int, help=f"Of a model: cores of large images. [{_TILE}]"),
+            click.option("--trust-model", is_flag=True, help="Open files that can hold code."),
             click.option("--diameter", type=float, help="Of blobs, or of points in --boxes, in Å."),
             click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
             click.option(

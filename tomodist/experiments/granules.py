@@ -161,11 +161,11 @@ def experiment(
 def run_case(case: Case) -> list[Row]:
     """Train on one tomogram, judge on another, by every path."""
     given = dict(case.settings)
-    taken = {name: float(given.pop(name)) for name in Condition._fields}
+    taken = Condition(*(float(given.pop(name)) for name in Condition._fields))
     settings = Settings(tuple(given["shape"]), given["steps"], given["side"])
     use_threads(1)  # cases run side by side
     known, unknown = (
-        simulate_tomogram(2 * case.seed + k, shape=settings.shape, **taken) for k in (0, 1)
+        simulate_tomogram(2 * case.seed + k, shape=settings.shape, **taken._asdict()) for k in (0, 1)
     )
     truth = unknown.truth(LABEL) > 0
     rows = []
@@ -245,7 +245,7 @@ def detect_tilts(network: TorchNetwork, unknown: SimulatedTomogram, trained: Tra
 
 def lift_all(unknown: SimulatedTomogram, found: Detected) -> dict[str, Mask]:
     """Algorithm 1, its forms, and soft votes."""
-    at: tuple[Any, ...] = (unknown.told, unknown.grid)
+    at = (unknown.told, unknown.grid)
     n = unknown.n_tilts
     votes = lifted(Votes(*at), found.maps)
     balanced = lifted(BalancedVotes(*at), found.maps)
@@ -271,7 +271,8 @@ def reconstructed(tomogram: SimulatedTomogram) -> FloatArray:
     method = WeightedBackprojection(tomogram.told, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
     volume = lifted(method.lifting, np.stack(filtered))
-    return Levels.of(volume).normalised(volume)
+    normalised: FloatArray = Levels.of(volume).normalised(volume)
+    return normalised
 
 
 def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:

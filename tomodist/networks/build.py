@@ -11,7 +11,7 @@ from torch import nn
 from tomodist.errors import InputError
 from tomodist.networks.dense import DenseUNet
 from tomodist.networks.residual import ResidualUNet
-from tomodist.networks.spec import MONAI, Architecture
+from tomodist.networks.spec import FASTER_RCNN, MONAI, N_PLACE, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,7 +65,8 @@ def build(architecture: Architecture) -> Any:  # noqa: ANN401 -- a Module with t
     Raises
     ------
     InputError
-        If an option makes no sense, or MONAI is wanted and missing, or has no such network.
+        If an option makes no sense, or MONAI or torchvision is wanted and missing, or has no such
+        network.
     """
     dims, n, options = architecture.dims, architecture.n_outputs, architecture.all_options
     if architecture.name == "residual-unet":
@@ -74,7 +75,17 @@ def build(architecture: Architecture) -> Any:  # noqa: ANN401 -- a Module with t
         return DenseUNet(dims, n, **options)
     if architecture.name.startswith(MONAI):
         return _monai(architecture.name.removeprefix(MONAI), dims, n, architecture.options)
-    raise InputError(f"network {architecture.name} makes boxes; it cannot be used for this")
+    return _faster_rcnn(architecture)
+
+
+def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  # noqa: ANN401
+    """The network for boxes; its outputs are counted as those of one that says centres are."""
+    from tomodist.networks.faster_rcnn import FasterRCNN
+
+    n_classes = architecture.n_outputs - N_PLACE
+    if architecture.dims != 2 or n_classes < 1:
+        raise InputError(f"network {architecture.name} makes boxes in images, nothing else")
+    return FasterRCNN(n_classes, **architecture.all_options, download=download)
 
 
 def _monai(name: str, dims: int, n_outputs: int, options: dict[str, Any]) -> MonaiNetwork:
@@ -115,7 +126,8 @@ def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], 
     InputError
         If weights are missing, too many, or of other shapes; names the first, and the `origin`.
     """
-    network = build(architecture)
+    given = architecture.name == FASTER_RCNN  # its first weights are not fetched in vain
+    network = _faster_rcnn(architecture, download=False) if given else build(architecture)
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     found = {name: value.shape for name, value in weights.items()}
     if wanted != found:

@@ -13,13 +13,20 @@ References
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from tomodist.networks.layers import ConvNorm, average, convolution, enlarged, norm, set_prior
+from tomodist.networks.layers import (
+    ConvNorm,
+    average,
+    convolution,
+    enlarged,
+    norm,
+    rounded_up,
+    set_prior,
+)
 from tomodist.networks.residual import PRIOR
 
 if TYPE_CHECKING:
@@ -116,7 +123,7 @@ class DenseUNet(nn.Module):
         layers = [len(block) for block in self.encode]  # type: ignore[arg-type]
         down = 2 + sum(s * n for s, n in zip(strides, layers, strict=True)) + sum(strides)
         up = sum(3 * s for s in strides)
-        return math.ceil((down + up) / self.multiple) * self.multiple
+        return rounded_up(down + up, self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; see `ResidualUNet.forward`."""

@@ -32,7 +32,7 @@ def has_fast_bf16() -> bool:
     """Whether bfloat16 is quicker than float32 here: AVX512_BF16, AMX, or a GPU that knows it."""
     if device().type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capable: dict[str, Any] = torch.cpu.get_capabilities()  # type: ignore[no-untyped-call]
+    capable = torch.cpu.get_capabilities()
     return bool(capable.get("avx512_bf16") or capable.get("amx_bf16"))
 
 

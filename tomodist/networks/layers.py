@@ -66,7 +66,7 @@ def fuse_norms(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, ConvNorm) and not isinstance(part.norm, nn.Identity):
             conv: Any = part.conv
-            part.conv = fuse_conv_bn_eval(conv.eval(), part.norm.eval())  # type: ignore[arg-type,type-var]
+            part.conv = fuse_conv_bn_eval(conv.eval(), part.norm.eval())  # type: ignore[arg-type]
             part.norm = nn.Identity()
 
 
@@ -74,4 +74,15 @@ def set_prior(head: nn.Module, prior: float) -> None:
     """Let a head say `prior` everywhere at first: a rare class is then no shock to begin with."""
     logit = torch.logit(torch.tensor(prior))
     with torch.no_grad():
-        head.bias.fill_(float(logit))  # type: ignore[operator,union-attr]
+        head.bias.fill_(float(logit))  # type: ignore[operator]
+
+
+def rounded_up(n: int, multiple: int) -> int:
+    """The next multiple.
+
+    Examples
+    --------
+    >>> rounded_up(33, 16)
+    48
+    """
+    return -(-n // multiple) * multiple

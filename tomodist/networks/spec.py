@@ -7,14 +7,19 @@ from typing import Any, Literal
 
 from tomodist.errors import InputError
 
-NAMES = ("residual-unet", "dense-unet", "faster-rcnn")
+FASTER_RCNN = "faster-rcnn"
+NAMES = ("residual-unet", "dense-unet", FASTER_RCNN)
 MONAI = "monai:"
+N_PLACE = 4
+"""Outputs of a network for boxes beside one per class: where, and how large."""
+N_ROWS, N_COLUMNS = 100, 6
+"""What a Faster R-CNN gives of an image: so many boxes, each a row of so many numbers."""
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "residual-unet": {"widths": (16, 32, 64, 128), "stem_stride": 2, "output_stride": 1},
     # DenseNet-121, the encoder of CheXNet
     "dense-unet": {"blocks": (6, 12, 24, 16), "growth": 32, "output_stride": 1},
-    "faster-rcnn": {"backbone": "resnet50", "pretrained": False, "min_size": 0},
+    FASTER_RCNN: {"backbone": "resnet50", "pretrained": False, "min_size": 0},
 }
 
 
@@ -30,7 +35,7 @@ class Architecture:
     dims : {2, 3}
         Of images or of volumes.
     n_outputs : int
-        Channels of the output.
+        Channels of the output; of a network for boxes 4 more than it has classes.
     options : dict
         What differs from the network's defaults, as plain values.
 

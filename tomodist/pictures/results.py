@@ -69,7 +69,7 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
     located = "residual_per_tilt" in tomogram.dataset(f"structures/{label}")
     wanted = {
         "slices": (draw_slices, tomogram.has(f"labels/{label}")),
-        "tilts": (draw_tilts, has_images),
+        "tilts": (draw_tilts, has_images and tomogram.has(f"maps/{label}")),
         "contact": (draw_contact_sheet, has_images and located),
         "threshold": (draw_threshold, tomogram.has(f"curves/{label}")),
         "agreement": (draw_agreement, tomogram.has(f"curves/{label}")),

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
     from tomodist.pipeline.tasks import VotesKind
     from tomodist.plan import Plan, Resources
-    from tomodist.stages.classes import ImportedClasses
     from tomodist.stages.execute import Session
+    from tomodist.stages.sources import LabelMaps
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ClassesTask:
 def class_segmentation(
     tomogram: Tomogram,
     label: str,
-    source: ImportedClasses,
+    source: LabelMaps,
     votes: VotesKind = "balanced",
     **options: Any,  # noqa: ANN401
 ) -> ClassesTask:
@@ -117,7 +117,7 @@ def class_segmentation(
         The store.
     label : str
         Of the label maps.
-    source : ImportedClasses
+    source : ImportedClasses or DetectedClasses
         From `tomodist.stages.classes.import_classes`.
     votes, **options
         As for `tomodist.pipeline.segmentation`.

@@ -178,7 +178,7 @@ def _curve(
     scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
     grid = task.lifting.grid
     curve = choose_threshold_of(
-        session, scores, evidence.maps, evidence.geometry, grid, evidence.levels
+        session, scores, evidence.compared, evidence.geometry, grid, evidence.levels
     )
     keep_curve(tomogram, task.label, curve, evidence.tilts, evidence.scale)
     return curve
@@ -193,7 +193,8 @@ def _edge_threshold(
         return found
     scores = tomogram.array(f"scores/{task.label}", "scale0/scores")
     grid, own = task.lifting.grid, 0 if task.parameters.get("rounds") else 1
-    curve = choose_edge_threshold(session, scores, evidence.maps, evidence.geometry, grid, own=own)
+    maps = evidence.compared
+    curve = choose_edge_threshold(session, scores, maps, evidence.geometry, grid, own=own)
     keep_edge_curve(tomogram, task.label, curve)
     return float(curve.best)
 

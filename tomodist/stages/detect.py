@@ -147,8 +147,7 @@ def import_maps(
         If shapes or numbers of tilts differ.
     """
     sections = fitting_sections(tomogram, path, frame)
-    options = {"value": value, "ignored": ignored, "min_size": min_size}
-    return ImportedMaps(*sections, form=form, **options)
+    return ImportedMaps(*sections, form, min_size, value, ignored)
 
 
 def detect_maps(

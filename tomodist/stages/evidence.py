@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from tomodist.errors import StoreError
 from tomodist.io.maps import stored_maps
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class Evidence:
     ----------
     geometry : TiltGeometry
         Of the tilts that took part.
-    maps : Stack
-        Their maps.
+    maps : Stack, optional
+        Their maps; scores of a 3D network have none.
     tilts : tuple of int
         Which tilts of the series they are.
     levels : int
@@ -32,7 +33,7 @@ class Evidence:
     """
 
     geometry: TiltGeometry
-    maps: Stack
+    maps: Stack | None
     tilts: tuple[int, ...]
     levels: int
     scale: float = 1.0
@@ -44,11 +45,26 @@ class Evidence:
         Raises
         ------
         StoreError
-            If there are no scores, or no maps.
+            If there are no scores, or no maps that they were made from.
         """
         made, geometry = tomogram.attributes(f"scores/{label}"), tomogram.geometry
         excluded = set(made.get("excluded", ()))
         tilts = tuple(t for t in range(geometry.n_tilts) if t not in excluded)
-        some = stored_maps(tomogram, label, tilts if excluded else None)
+        some = None
+        if "reconstruction" not in made:
+            some = stored_maps(tomogram, label, tilts if excluded else None)
         levels, scale = made.get("levels", len(tilts)), made.get("score_scale", 1.0)
         return cls(geometry.select(tilts), some, tilts, levels, scale)
+
+    @property
+    def compared(self) -> Stack:
+        """The maps, where something is to be compared with them.
+
+        Raises
+        ------
+        StoreError
+            If there are none, as the scores are of a 3D network.
+        """
+        if self.maps is None:
+            raise StoreError("scores of a 3D network come from no maps: nothing is compared")
+        return self.maps

@@ -126,16 +126,17 @@ def select_structures(
         "step": "select",
         "version": VERSION,
         "scores": tomogram.digest(f"scores/{label}"),
-        "maps": tomogram.digest(f"maps/{label}"),
         **vars(selection),
     }
+    evidence = Evidence.of(tomogram, label)
+    if evidence.maps is not None:
+        fingerprint["maps"] = tomogram.digest(f"maps/{label}")
     units = [f"labels/{label}", f"structures/{label}"]
     current = [tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]
     if all(current):
         return False
     plan = plan_labels(tomogram.grid, session.resources, brick)
     scores = tomogram.array(f"scores/{label}", "scale0/scores")
-    evidence = Evidence.of(tomogram, label)
     with tomogram.stage(units[0], fingerprint) as staging:
         local = _local_labels(session, staging, scores, plan, selection.threshold)
         measures, numbers = _measure(
@@ -256,7 +257,7 @@ def _own_of(
     evidence: Evidence,
 ) -> tuple[npt.NDArray[np.int64], list[float]]:
     """Own thresholds of some structures; a component lies wholly in its bounding box."""
-    read, common, found = image_reader(evidence.maps), math.floor(threshold), []
+    read, common, found = image_reader(evidence.compared), math.floor(threshold), []
     for first, low, high in zip(measures.first, measures.low, measures.high, strict=True):
         box = scores.read(*((int(a), int(b) + 1) for a, b in zip(low, high, strict=True)))
         voxel = np.array(np.unravel_index(int(first), scores.shape)) - low

@@ -68,6 +68,14 @@ class MapSource(Protocol):
         ...
 
 
+class LabelMaps(MapSource, Protocol):
+    """Where the label maps of several classes come from."""
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Names by value."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a source of maps asks for.

@@ -22,7 +22,7 @@ import torch
 
 from tomodist.detect.learned.network import TorchNetwork
 from tomodist.errors import InputError
-from tomodist.networks.device import autocast, device, memory_format
+from tomodist.networks.device import autocast, device, memory_format, use_threads
 from tomodist.stages.execute import Progress, Silent
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class _Run:
 
 
 def _dims(module: Any) -> int:  # noqa: ANN401
-    return max(p.ndim for p in module.parameters()) - 2
+    return int(max(p.ndim for p in module.parameters()) - 2)
 
 
 def _weights(module: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -348,3 +348,14 @@ def _processes() -> Iterator[tuple[int, int]]:
         yield torch.distributed.get_rank(), n
     finally:
         torch.distributed.destroy_process_group()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def use_all_cores() -> None:
+    """Let torch use the cores of this machine, shared with the other processes of ``torchrun``."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    use_threads(max(1, n // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

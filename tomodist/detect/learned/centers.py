@@ -27,10 +27,11 @@ import numpy as np
 from scipy import ndimage
 
 from tomodist.detect.boxes import Boxes
-from tomodist.detect.learned.faster_rcnn import FASTER_RCNN, boxes_of_rows
+from tomodist.detect.learned.faster_rcnn import boxes_of_rows
 from tomodist.detect.learned.network import TILE, dense_output, sigmoid
 from tomodist.detect.learned.normalise import prepared, scaled_shape
 from tomodist.errors import InputError
+from tomodist.networks.spec import FASTER_RCNN, N_PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 STRIDE = 4
 """Pixels of a cell, by default: objects whose middles are nearer are one."""
-
-N_PLACE = 4
-"""Outputs beside the heat maps: two offsets, two logarithms of sizes."""
 
 _LARGEST = 1e4  # cells: what an untrained network says of sizes must not overflow
 

@@ -15,9 +15,6 @@ from tomodist.detect.boxes import Boxes
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-FASTER_RCNN = "faster-rcnn"
-N_COLUMNS = 6
-
 
 def boxes_of_rows(rows: npt.NDArray[np.float32], threshold: float, class_index: int) -> Boxes:
     """Boxes of one class.

@@ -41,9 +41,10 @@ class Levels:
     def normalised(self, values: Array, clip: float = CLIP) -> Array:
         """Zero mean, unit deviation, cut off at ± `clip`; 0 where nothing was measured."""
         scale = 1.0 / self.deviation if self.deviation > 0 else 0.0
-        result = (values - np.float32(self.mean)) * np.float32(scale)
+        result: Array = (values - np.float32(self.mean)) * np.float32(scale)
         np.clip(result, -clip, clip, out=result)
-        return np.nan_to_num(result, copy=False, nan=0.0)
+        np.nan_to_num(result, copy=False, nan=0.0)
+        return result
 
 
 def scaled_shape(shape: Sequence[int], size: float, wanted: float) -> tuple[int, ...]:

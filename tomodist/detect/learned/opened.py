@@ -17,6 +17,7 @@ import numpy as np
 
 from tomodist.errors import InputError
 from tomodist.io.models import ModelCard, card_summary, is_model, read_card, read_weights
+from tomodist.networks.spec import FASTER_RCNN, N_COLUMNS, N_ROWS
 
 if TYPE_CHECKING:
     from tomodist.detect.learned.network import Network
@@ -83,8 +84,9 @@ class Model:
         random = np.random.default_rng(0)
         probe = random.standard_normal((1, 1, *(side,) * card.dims), dtype=np.float32)
         found = network(probe)
-        n = n_outputs(card)
-        shape = (1, n, *(side // network.output_stride,) * card.dims)
+        shape = (1, n_outputs(card), *(side // network.output_stride,) * card.dims)
+        if card.architecture == FASTER_RCNN:
+            shape = (1, N_ROWS, N_COLUMNS)
         if found.shape != shape:
             raise InputError(
                 f"{self.path}: the network gives an array of shape {found.shape} for an image of "

@@ -1,0 +1,26 @@
+"""``tomodist experiment mitochondria``: boxes of trained detectors, lifted by components or tracks."""
+
+from __future__ import annotations
+
+import click
+
+from tomodist.cli.console import print_line
+from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_and_print
+
+
+@click.command(
+    "mitochondria", epilog="Example: tomodist experiment mitochondria --seeds 5 -o mitochondria/"
+)
+@click.option("--steps", default=400, show_default=True, help="Of training.")
+@click.option("--size", default=256, show_default=True, help="Of images, in pixels.")
+@experiment_options(seeds=5)
+def command(steps: int, size: int, run: ExperimentOptions) -> None:
+    """Learn boxes from one or three simulated tomograms, and find mitochondria in another."""
+    from tomodist.experiments.mitochondria import Settings, experiment
+    from tomodist.networks.faster_rcnn import is_available
+
+    there = is_available()
+    shape = (round(size / 2.56), size, size)
+    run_and_print(experiment(run.seeds, settings=Settings(shape, 6, steps, 128, there)), run)
+    if not there:
+        print_line("left out: the paper's Faster R-CNN, because torchvision cannot be imported")

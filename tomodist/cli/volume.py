@@ -1,0 +1,39 @@
+"""What ``tomodist segment`` does with a model of volumes: tables and pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tomodist.cli.console import print_line
+from tomodist.cli.learned import labels_of
+from tomodist.cli.tasks import print_structures, session_or_plan
+from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    from tomodist.cli.options import RunOptions
+    from tomodist.detect.learned.opened import Model
+    from tomodist.io.store import Tomogram
+
+
+def run_volume_or_plan(
+    tomogram: Tomogram, model: Model, reconstruction: str, label: str | None, run: RunOptions
+) -> None:
+    """Segment a reconstruction and print the summaries, or only print the plan."""
+    from tomodist.pictures import draw_all
+    from tomodist.pipeline.volume import VolumeTask, run_volume
+    from tomodist.stages.volume import VolumeDetection
+
+    if run.exclude:
+        raise InputError("--exclude-tilts is not of a model of volumes; reconstruct without them")
+    labels = {name: given for given, name in labels_of(model, label).items()}
+    detection = VolumeDetection(model, reconstruction, labels)
+    detection.check(tomogram)
+    task = VolumeTask(detection, tomogram.grid, run.threshold, run.min_voxels, run.brick)
+    with session_or_plan(task.plans, run) as session:
+        if session is None:
+            return
+        thresholds = run_volume(session, tomogram, task, overwrite=run.overwrite)
+    for given, threshold in thresholds.items():
+        print_structures(tomogram, given, threshold)
+        for picture in draw_all(tomogram, given):
+            print_line(f"picture: {picture}")

@@ -1,0 +1,258 @@
+"""Anybody's function as a detector: ``package.module:function``.
+
+    def find(image, pixel_size):  # (height, width) float32, NaN = not measured; Å
+        return mask               # or probabilities, or boxes
+
+What it may return:
+
+    bool or uint8 (height, width)          a mask: 0, 1 = structure, 2 = not measured
+    float (height, width)                  probabilities
+    float (n_classes, height, width)       probabilities of several classes, of which one is used
+    Boxes, or float (n, 5)                 rows of (y, x, height, width, score), in pixels
+
+One rule: what travels to a worker is the text; each process imports it once. The hash of the file
+that the function stands in is part of the detector's fingerprint, so an edited one runs anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tomodist.detect.base import UNMEASURED, as_map
+from tomodist.detect.boxes import Boxes
+from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Image = npt.NDArray[np.float32]
+    Map = npt.NDArray[np.uint8]
+    Anything = npt.NDArray[Any]
+
+Kind = Literal["mask", "boxes"]
+Function = Callable[..., Any]
+
+_TRIAL = (96, 80)  # pixels; not square, so that a transposed result is found out
+_FIELDS = 5  # of a row of boxes
+_ALLOWED = "a mask (bool or uint8), probabilities (float), Boxes, or float rows of 5 numbers each"
+
+
+@dataclass(frozen=True)
+class CallableDetector:
+    """A function, or a detector, by the name of its module and its own.
+
+    Parameters
+    ----------
+    text : str
+        ``"package.module:function"``; the part behind the colon may have dots.
+    threshold : float
+        On probability.
+    channel : int, optional
+        Which class's probabilities are used, from 0; needed where there are several.
+
+    Raises
+    ------
+    InputError
+        If the text is of another form, or a number makes no sense.
+
+    Examples
+    --------
+    >>> detector = CallableDetector("numpy:divide")  # "probabilities": image / pixel size
+    >>> detector(np.array([[1, 6, np.nan]], np.float32), 10.0)
+    array([[0, 1, 2]], dtype=uint8)
+    """
+
+    text: str
+    threshold: float = 0.5
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        module, colon, name = self.text.partition(":")
+        if not (
+            colon and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+        ):
+            raise InputError(
+                f"{self.text!r} names no function; give package.module:function, such as "
+                "mypackage.detectors:find_granules"
+            )
+        if not 0 < self.threshold < 1:
+            raise InputError(f"a threshold on probability is {self.threshold:g}; give 0 to 1")
+        if self.channel is not None and self.channel < 0:
+            raise InputError(f"a class is number {self.channel}; the first one is 0")
+
+    def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- as the function
+        """Detect in one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        ndarray, shape (height, width), uint8, or Boxes
+            0, 1 = structure, 2 = not measured; or boxes, if the function gives boxes.
+
+        Raises
+        ------
+        InputError
+            If it cannot be imported, raises something, or returns something else.
+        """
+        function = imported(self.text)
+        try:
+            found = function(image.copy(), pixel_size)  # its own, to do with what it likes
+        except Exception as error:  # whatever it raises
+            raise InputError(
+                f"{self.text} raised {type(error).__name__}: {error}; it is called with an image "
+                f"of shape {image.shape}, float32, NaN where not measured, and its pixel size in Å"
+            ) from error
+        return self._understood(found, np.isfinite(image))
+
+    def check(self, pixel_size: float = 10.0) -> Kind:
+        """Try it on a small image of noise with a rim that was not measured.
+
+        Parameters
+        ----------
+        pixel_size : float
+            To try it with, in Å.
+
+        Returns
+        -------
+        {"mask", "boxes"}
+            What it gives.
+
+        Raises
+        ------
+        InputError
+            As of a call.
+        """
+        image = np.random.default_rng(0).standard_normal(_TRIAL, dtype=np.float32)
+        image[:2] = np.nan
+        return "boxes" if isinstance(self(image, pixel_size), Boxes) else "mask"
+
+    def parameters(self) -> dict[str, Any]:
+        """Name, settings and hash of the source as plain values; those of a detector too."""
+        found = imported(self.text)
+        of = getattr(found, "parameters", None)
+        own = of() if callable(of) and not isinstance(found, type) else {}
+        settings = {"threshold": self.threshold, "channel": self.channel}
+        source = source_hash(found)
+        return {"detector": self.text, **settings, "source": source, **({"of": own} if own else {})}
+
+    def _understood(self, found: Any, measured: npt.NDArray[np.bool_]) -> Map | Boxes:  # noqa: ANN401
+        if isinstance(found, Boxes):
+            return found
+        if not isinstance(found, np.ndarray):
+            raise InputError(f"{self.text} returned a {type(found).__name__}; return {_ALLOWED}")
+        if found.ndim == 2 and found.shape[1] == _FIELDS and found.shape != measured.shape:
+            return self._boxes(found)
+        if found.dtype in (np.bool_, np.uint8) and found.shape == measured.shape:
+            return self._mask(found, measured)
+        if found.dtype.kind == "f" and found.shape[-2:] == measured.shape and found.ndim in (2, 3):
+            return self._cut(found, measured)
+        raise InputError(
+            f"{self.text} returned an array of shape {found.shape}, {found.dtype}, for an image of "
+            f"shape {measured.shape}; return {_ALLOWED}"
+        )
+
+    def _boxes(self, rows: Anything) -> Boxes:
+        try:
+            return Boxes(rows[:, :2], rows[:, 2:4], rows[:, 4])
+        except (InputError, TypeError) as error:
+            raise InputError(f"{self.text} returned boxes that make no sense: {error}") from error
+
+    def _mask(self, found: Anything, measured: npt.NDArray[np.bool_]) -> Map:
+        if found.dtype == np.uint8 and found.max(initial=0) > UNMEASURED:
+            raise InputError(
+                f"{self.text} returned a mask with the value {found.max()}; return 0, 1 for "
+                "structure and 2 for not measured (or float for probabilities)"
+            )
+        return as_map(found == 1, measured & (found != UNMEASURED))
+
+    def _cut(self, found: Anything, measured: npt.NDArray[np.bool_]) -> Map:
+        values = found if found.ndim == 2 else self._chosen(found)
+        known = values[measured]  # filters spread NaN over what was not measured: that is no fault
+        if not np.isfinite(known).all():
+            raise InputError(
+                f"{self.text} returned probabilities that are not finite where the image was "
+                "measured; fill NaN before you filter"
+            )
+        if known.size and not (known.min() >= 0 and known.max() <= 1):
+            raise InputError(
+                f"{self.text} returned values from {known.min():g} to {known.max():g}; "
+                "probabilities lie between 0 and 1 (apply a sigmoid to logits)"
+            )
+        return as_map(values > self.threshold, measured)
+
+    def _chosen(self, found: Anything) -> Anything:
+        if len(found) == 1 and self.channel is None:
+            return np.asarray(found[0])
+        if self.channel is None or self.channel >= len(found):
+            raise InputError(
+                f"{self.text} returned probabilities of {len(found)} classes, and "
+                f"{'none' if self.channel is None else f'number {self.channel}'} was asked for; "
+                f"give one from 0 to {len(found) - 1}"
+            )
+        return np.asarray(found[self.channel])
+
+
+@functools.cache
+def imported(text: str) -> Function:
+    """What a text names; imported once per process.
+
+    Raises
+    ------
+    InputError
+        If there is no such module, importing it fails, or it has nothing callable of that name.
+    """
+    place, _, name = text.partition(":")
+    try:
+        found: Any = importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise InputError(f"{text}: importing {place} needs {error.name}: {error}") from error
+        raise InputError(
+            f"{text}: there is no module {error.name}; set PYTHONPATH to the folder that it lies "
+            "in, on every machine that works"
+        ) from error
+    except Exception as error:  # whatever the module's code raises
+        raise InputError(
+            f"{text}: importing {place} raised {type(error).__name__}: {error}"
+        ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            there = ", ".join(n for n in vars(found) if not n.startswith("_")) or "nothing"
+            raise InputError(f"{text}: {place} has no {part!r} (there: {there[:200]})")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(f"{text} is a {type(found).__name__}, not a function; it must be callable")
+    function: Function = found
+    return function
+
+
+def source_hash(found: Any) -> str | None:  # noqa: ANN401 -- any object
+    """Hash of the file that something callable was defined in; None where there is none.
+
+    The whole file counts, because a function calls others beside it.
+    """
+    kinds = (inspect.isfunction, inspect.ismethod, inspect.isclass)
+    inner = inspect.unwrap(found)
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    defined = inner if any(is_kind(inner) for is_kind in kinds) else type(inner)
+    try:
+        path = inspect.getsourcefile(defined)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+    except (TypeError, OSError):  # built in, or compiled
+        return None

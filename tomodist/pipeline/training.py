@@ -1,0 +1,330 @@
+"""Training as a task: stores in, a model folder with its pictures out.
+
+    stores --loaders, divided--> examples --train--> best weights --> model.json, model.safetensors
+                                     |
+                        <output>.training/checkpoint.pt       while it is not finished
+
+One rule: the same command again goes on where it stopped, and does nothing when it is finished.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from tomodist.errors import ExistsError, InputError
+from tomodist.io.fingerprints import digest
+from tomodist.io.models import (
+    ModelCard,
+    check_model_target,
+    is_model,
+    read_card,
+    write_model,
+)
+from tomodist.networks.spec import Architecture
+from tomodist.pictures.training import draw_history
+from tomodist.training.examples import Pool, spread
+from tomodist.training.schedule import Schedule
+from tomodist.training.stores import Divided, Source, block_loaders, divided, tilt_loaders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tomodist.io.models import Task
+    from tomodist.io.store import Tomogram
+    from tomodist.stages.execute import Progress
+    from tomodist.training.loop import Job, Trained
+
+VERSION = 1  # of training; raise it when the same task would give other weights
+_JUDGED = 2**28  # bytes of examples that a validation looks at, at most
+_LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is learnt, from what, and how.
+
+    Parameters
+    ----------
+    task : {"segment", "boxes"}
+        What comes out of the model.
+    stores : tuple of Tomogram
+        To learn from.
+    labels : tuple of str
+        Maps (or label volumes) of the stores, one per class.
+    classes : tuple of str
+        What the model calls them.
+    output : Path
+        The model folder.
+    held_out : tuple of Tomogram
+        To judge by; by default the last of three or more stores, else a block of each.
+    reconstruction : str, optional
+        Learn in 3D from the reconstruction of this name.
+    network : str
+        Name of the network; its outputs follow from the classes.
+    options : dict
+        Of the network.
+    pixel_size : float, optional
+        Of the model, in Å; by default that of the first store.
+    schedule : Schedule
+        How long, and how.
+    """
+
+    task: Task
+    stores: tuple[Tomogram, ...]
+    labels: tuple[str, ...]
+    classes: tuple[str, ...]
+    output: Path
+    held_out: tuple[Tomogram, ...] = ()
+    reconstruction: str | None = None
+    network: str = "residual-unet"
+    options: dict[str, Any] = field(default_factory=dict)
+    pixel_size: float | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        if not self.stores or not self.labels:
+            raise InputError("training needs one or more stores, and one or more --label")
+        if len(self.classes) != len(self.labels):
+            raise InputError(f"{len(self.classes)} classes for {len(self.labels)} labels")
+        if self.dims == 3 and self.task == "boxes":
+            raise InputError("boxes are learnt on tilts; leave --3d out")
+        if {s.path for s in self.stores} & {s.path for s in self.held_out}:
+            raise InputError("a store cannot be learnt from and judged by; name another")
+
+    @property
+    def dims(self) -> Literal[2, 3]:
+        """Of the network."""
+        return 2 if self.reconstruction is None else 3
+
+    @property
+    def size(self) -> float:
+        """Å per pixel of the model."""
+        if self.pixel_size is not None:
+            return self.pixel_size
+        return self.stores[0].geometry.pixel_size if self.dims == 2 else self._voxel_size
+
+    @property
+    def _voxel_size(self) -> float:
+        sizes = {s.grid.voxel_size for s in (*self.stores, *self.held_out)}
+        if len(sizes) > 1:
+            words = ", ".join(f"{size:g}" for size in sorted(sizes))
+            raise InputError(f"the reconstructions have voxels of {words} Å; give alike ones")
+        return self.stores[0].grid.voxel_size
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network."""
+        n, options = len(self.classes), dict(self.options)
+        if self.task == "boxes" and self.network != "faster-rcnn":
+            n, options = n + 4, {"output_stride": 4, **options}
+        return Architecture(self.network, self.dims, n, options)
+
+    def loaders(self) -> Divided:
+        """Examples to learn from and to judge by; everything about them is checked here.
+
+        Raises
+        ------
+        InputError, StoreError
+        """
+        if self.reconstruction is not None:
+            return self._blocks(self.reconstruction)
+        boxes = self.task == "boxes"
+        per_store, held_out = (
+            [tilt_loaders(self._source(s), with_boxes=boxes) for s in stores]
+            for stores in (self.stores, self.held_out)
+        )
+        return divided(per_store, held_out)
+
+    def _blocks(self, name: str) -> Divided:
+        parts = [block_loaders(self._source(s), name) for s in self.stores]
+        if not self.held_out:
+            return Divided(
+                [one for part in parts for one in part.training],
+                [one for part in parts for one in part.validation],
+            )
+        judged = [block_loaders(self._source(s), name) for s in self.held_out]
+        whole = [[*part.training, *part.validation] for part in (*parts, *judged)]
+        return divided(whole[: len(parts)], whole[len(parts) :])
+
+    def _source(self, tomogram: Tomogram) -> Source:
+        return Source(tomogram, self.labels, self.size)
+
+    def data(self) -> list[dict[str, Any]]:
+        """What is learnt from and judged by, with the fingerprints of all that matters."""
+        kind, images = "maps", "tilt_series"
+        if self.dims == 3:
+            kind, images = "labels", f"reconstructions/{self.reconstruction}"
+        found = []
+        for role, stores in (("training", self.stores), ("held out", self.held_out)):
+            for store in stores:
+                units = [images, *(f"{kind}/{label}" for label in self.labels)]
+                digests = {unit: store.digest(unit) for unit in units}
+                found.append({"store": str(store.path), "role": role, "fingerprints": digests})
+        return found
+
+    def fingerprint(self) -> str:
+        """Of everything that determines the weights."""
+        data = [{k: v for k, v in entry.items() if k != "store"} for entry in self.data()]
+        architecture = self.architecture
+        return digest(
+            {
+                "version": VERSION,
+                "task": self.task,
+                "architecture": [architecture.name, architecture.dims, architecture.options],
+                "classes": self.classes,
+                "pixel_size": self.size,
+                "schedule": {k: v for k, v in asdict(self.schedule).items() if k != "memory"},
+                "data": data,
+            }
+        )
+
+
+def run_training(
+    task: TrainingTask, *, progress: Progress | None = None, overwrite: bool = False
+) -> ModelCard:
+    """Train, and write the model with its pictures.
+
+    Parameters
+    ----------
+    task : TrainingTask
+        What to do.
+    progress : Progress, optional
+        Told of every step.
+    overwrite : bool
+        Replace a model of another training.
+
+    Returns
+    -------
+    ModelCard
+        Of the model; ``training["stopped"]`` says why it ended.
+
+    Raises
+    ------
+    ExistsError, InputError, StoreError
+    """
+    from tomodist.networks.build import n_parameters, seeded
+    from tomodist.training.loop import is_first, train, use_all_cores
+
+    fingerprint = task.fingerprint()
+    finished = finished_model(task, fingerprint, overwrite=overwrite)
+    if finished is not None:
+        return finished
+    parts = task.loaders()
+    use_all_cores()
+    module = seeded(task.architecture, task.schedule.seed)
+    pool = Pool(parts.training, task.schedule.memory, task.schedule.seed)
+    judged = spread(parts.validation, _JUDGED)
+    folder = task.output.with_name(f"{task.output.name}.training")
+    began = time.perf_counter()
+    trained = train(
+        _job(task),
+        module,
+        pool,
+        judged,
+        task.schedule,
+        checkpoint=folder / "checkpoint.pt",
+        fingerprint=fingerprint,
+        progress=progress,
+    )
+    numbers = {
+        "fingerprint": fingerprint,
+        "examples": len(pool),
+        "validation_examples": len(judged),
+        "weights": n_parameters(module),
+        "seconds_of_the_last_run": round(time.perf_counter() - began, 1),
+    }
+    card = _card(task, trained, numbers)
+    if is_first():
+        card = write_model(task.output, card, trained.weights, overwrite=True)
+        draw_history(trained.history, trained.step, task.task, task.output / "training.png")
+        if trained.stopped != "interrupted":
+            shutil.rmtree(folder, ignore_errors=True)
+    return card
+
+
+def finished_model(
+    task: TrainingTask, fingerprint: str, *, overwrite: bool = False
+) -> ModelCard | None:
+    """The model, if it is there and finished; None if it is to be made.
+
+    Raises
+    ------
+    ExistsError
+        If there is a model of another training, and `overwrite` is false.
+    InputError
+        If something else is in the way.
+    """
+    if not is_model(task.output):
+        check_model_target(task.output, overwrite=overwrite)
+        return None
+    card = read_card(task.output)
+    if card.training.get("fingerprint") == fingerprint:
+        return None if card.training.get("stopped") == "interrupted" else card
+    if not overwrite:
+        raise ExistsError(
+            f"{task.output} is a model of another training (of {', '.join(card.classes)}); use "
+            "--overwrite to replace it, or another --output"
+        )
+    return None
+
+
+def _job(task: TrainingTask) -> Job:
+    """What is trained for."""
+    if task.task == "segment":
+        from tomodist.training.segment import SegmentJob
+
+        return SegmentJob(task.schedule, task.classes)
+    if task.network == "faster-rcnn":
+        from tomodist.training.faster_rcnn import FasterRCNNJob
+
+        return FasterRCNNJob(task.schedule, task.classes)
+    from tomodist.training.centers import CentersJob
+
+    return CentersJob(task.schedule, task.classes)
+
+
+def _card(task: TrainingTask, trained: Trained, numbers: dict[str, Any]) -> ModelCard:
+    architecture, details = task.architecture, trained.score.details
+    return ModelCard(
+        task=task.task,
+        dims=task.dims,
+        architecture=architecture.name,
+        options=dict(architecture.options),
+        classes=task.classes,
+        pixel_size=task.size,
+        thresholds=tuple(details["thresholds"]),
+        training={
+            "data": task.data(),
+            "labels": list(task.labels),
+            "reconstruction": task.reconstruction,
+            "schedule": asdict(task.schedule),
+            "best_step": trained.step,
+            "stopped": trained.stopped,
+            "history": trained.history,
+            **numbers,
+        },
+        metrics={"validation": details},
+        versions={"python": platform.python_version(), **_versions()},
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def class_names(labels: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Labels and classes of ``--label``: ``LABEL``, or ``LABEL=CLASS`` for another name.
+
+    Examples
+    --------
+    >>> class_names(["granule", "true-gold=gold"])
+    (('granule', 'true-gold'), ('granule', 'gold'))
+    """
+    pairs = [label.partition("=") for label in labels]
+    return tuple(p[0] for p in pairs), tuple(p[2] or p[0] for p in pairs)

@@ -34,7 +34,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 def load() -> str:
-    """Import torchvision, with the operator if it is the one that is missing; why not, if it fails."""
+    """Import torchvision, with the operator if that is what is missing; else, why it fails."""
     try:
         importlib.import_module("torchvision")
     except ImportError as error:

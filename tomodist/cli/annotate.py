@@ -61,13 +61,13 @@ def command(
     workers: int | None,
     memory: int | None,
 ) -> None:
-    """Put annotations into a store: 2D masks or boxes, or a 3D mask that is projected.
+    """Put annotations into a store: 2D masks or boxes, or a 3D mask and its projections.
 
     Tilts that are not named in --tilts, and pixels of the value --unknown, say nothing, and
     training ignores them.
     """
     from tomodist.io.store import check_label
-    from tomodist.stages.annotate import projected_mask, sparse
+    from tomodist.stages.annotate import label_volume, projected_mask, sparse
     from tomodist.stages.detect import detect_maps, import_maps
 
     if sum(given is not None for given in (maps, boxes, volume)) != 1:
@@ -76,14 +76,17 @@ def command(
         raise InputError("--tilts names the annotated tilts; auto cannot know them")
     tomogram = open_tomogram(store)
     check_label(label)
-    if volume is not None:
-        source: MapSource = projected_mask(tomogram, volume, value)
+    mask = None if volume is None else projected_mask(tomogram, volume, value)
+    if mask is not None:
+        source: MapSource = mask
     elif boxes is not None:
         source = _boxes(tomogram, boxes, label, frame, diameter)
     else:
         source = import_maps(tomogram, str(maps), frame, value=value, ignored=unknown)
     source = sparse(source, tilts, tomogram.geometry.n_tilts)
     with session_of(cluster, workers, memory) as session:
+        if mask is not None:
+            label_volume(session, tomogram, label, mask, overwrite=overwrite)
         made = detect_maps(session, tomogram, label, source, overwrite=overwrite)
     n = len(tilts) if tilts is not None else tomogram.geometry.n_tilts
     print_line(

@@ -103,14 +103,15 @@ class Settings:
     shape : tuple of int
         Of the volume.
     steps : int
-        Of the 2D network; the 3D residual U-Net takes half as many, 3D CheXNet a quarter.
-    side : int
-        Of 2D patches; 3D patches are half as wide.
+        Of the 2D network; the 3D residual U-Net takes 0.4 times as many, 3D CheXNet a quarter.
+    side, side_3d : int
+        Of patches, in pixels and in voxels.
     """
 
     shape: tuple[int, int, int] = SHAPE
-    steps: int = 1200
+    steps: int = 1000
     side: int = 128
+    side_3d: int = 48
 
     def flat(self, seed: int) -> Contender:
         """The 2D network."""
@@ -119,10 +120,10 @@ class Settings:
     def solid(self, seed: int) -> dict[str, Contender]:
         """The 3D networks: the strong one, and a narrow DenseNet-121 (CheXNet) of the paper."""
         small = {"blocks": (2, 4, 6, 4), "growth": 16}
-        of = {"batch": 2, "side": self.side // 2, "seed": seed}
+        of = {"batch": 4, "side": self.side_3d, "seed": seed}
         return {
             "3D residual U-Net": Contender(
-                Architecture("residual-unet", 3), Schedule(steps=max(1, self.steps // 2), **of)
+                Architecture("residual-unet", 3), Schedule(steps=max(1, 2 * self.steps // 5), **of)
             ),
             "3D CheXNet (narrow)": Contender(
                 Architecture("dense-unet", 3, options=small),
@@ -162,10 +163,11 @@ def run_case(case: Case) -> list[Row]:
     """Train on one tomogram, judge on another, by every path."""
     given = dict(case.settings)
     taken = Condition(*(float(given.pop(name)) for name in Condition._fields))
-    settings = Settings(tuple(given["shape"]), given["steps"], given["side"])
+    settings = Settings(tuple(given.pop("shape")), **given)
     use_threads(1)  # cases run side by side
     known, unknown = (
-        simulate_tomogram(2 * case.seed + k, shape=settings.shape, **taken._asdict()) for k in (0, 1)
+        simulate_tomogram(2 * case.seed + k, shape=settings.shape, **taken._asdict())
+        for k in (0, 1)
     )
     truth = unknown.truth(LABEL) > 0
     rows = []
@@ -212,7 +214,8 @@ def _tilts(known: SimulatedTomogram) -> tuple[list[Loaded], list[Loaded]]:
 def _blocks(known: SimulatedTomogram, volume: FloatArray) -> tuple[list[Loaded], list[Loaded]]:
     """The volume with its truth: rows to learn from in two blocks, and the held-out rows."""
     truth = (known.truth(LABEL) > 0).astype(np.uint8)
-    split = block_of(volume.shape[1], gap=_ROWS_APART)
+    marked = truth.sum(axis=(0, 2), dtype=np.int64).tolist()
+    split = block_of(volume.shape[1], marked, gap=_ROWS_APART)
     parts = []
     for rows in (split.training, split.validation):
         runs = np.split(np.array(rows), np.flatnonzero(np.diff(rows) > 1) + 1)

@@ -327,8 +327,8 @@ def card_summary(card: ModelCard) -> Mapping[str, Any]:
     return {
         "model": card.sha256,
         "architecture": card.architecture,
-        "classes": list(card.classes),
-        "pixel_size": card.pixel_size,
+        "model_classes": list(card.classes),
+        "model_pixel_size": card.pixel_size,
         "normalisation": dict(card.normalisation),
         "activation": card.activation,
         "tiling": dict(card.tiling),

@@ -76,12 +76,12 @@ def multiscales(name: str, variable: str, n_levels: int, voxel_size: float) -> d
     }
 
 
-def image_label(source: str, classes: Mapping[int, str] | None = None) -> dict[str, Any]:
+def image_label(source: str | None, classes: Mapping[int, str] | None = None) -> dict[str, Any]:
     """Value of ``ome["image-label"]`` of a label image.
 
     Parameters
     ----------
-    source : str
+    source : str, optional
         The image, relative to the label image's group.
     classes : mapping of int to str, optional
         What its values are called, where they are classes.
@@ -96,7 +96,9 @@ def image_label(source: str, classes: Mapping[int, str] | None = None) -> dict[s
     >>> image_label("../../scores/gold", {1: "gold"})["properties"]
     [{'label-value': 1, 'class': 'gold'}]
     """
-    described: dict[str, Any] = {"version": "0.5", "source": {"image": source}}
+    described: dict[str, Any] = {"version": "0.5"}
+    if source is not None:
+        described["source"] = {"image": source}
     if classes:
         described["properties"] = [{"label-value": v, "class": n} for v, n in classes.items()]
     return described

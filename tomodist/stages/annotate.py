@@ -1,4 +1,4 @@
-"""Sources of annotations: true masks to learn from, whole or sparse, drawn in 2D or in 3D.
+"""Annotations: true masks to learn from, whole or sparse, drawn in 2D or in 3D.
 
 One rule: what nobody looked at says nothing. Tilts that were not annotated, and pixels of the
 value for "unknown", are 2 in the maps, as what was not measured; training ignores them.
@@ -6,18 +6,26 @@ value for "unknown", are 2 in the maps, as what was not measured; training ignor
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.costs import TaskCosts, labelling
 from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
 from tomodist.io.arrays import brick_windows
+from tomodist.io.ome import image_label, multiscales
 from tomodist.io.truth import MaskVolume, check_grid, open_truth
+from tomodist.io.volumes import create_levels
 from tomodist.lift.project import READ, project_tile
 from tomodist.lift.windows import UNMEASURED
+from tomodist.plan import Shape3, Terms, plan_step
+from tomodist.stages.execute import Session, task_of
+from tomodist.stages.pyramid import fill_levels
 from tomodist.stages.sources import Found, Needs, formed
 
 if TYPE_CHECKING:
@@ -25,7 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.io.arrays import ArrayHandle, Index
     from tomodist.io.store import Tomogram
+    from tomodist.plan import Resources
     from tomodist.stages.sources import MapSource, TiltSource
 
 
@@ -75,15 +85,18 @@ class ProjectedMask:
         The mask, on the grid of the store.
     geometry, grid
         Of the images and of the volume.
+    content : str
+        Hash of the mask.
     """
 
     volume: MaskVolume
     geometry: TiltGeometry
     grid: VolumeGrid
+    content: str
 
     def fingerprint(self) -> dict[str, Any]:
         """What determines the maps."""
-        return {"form": "mask", "projected": self.volume.path, "value": self.volume.value}
+        return {"form": "mask", "projected": self.content, "value": self.volume.value}
 
     def needs(self) -> Needs:
         """What a window of the volume takes: as stored, as mask, and transposed."""
@@ -115,6 +128,73 @@ class _ProjectedTilt:
         return formed(found[0] > 0, "mask", 0.0)
 
 
+def label_volume(
+    session: Session,
+    tomogram: Tomogram,
+    label: str,
+    mask: ProjectedMask,
+    *,
+    overwrite: bool = False,
+) -> bool:
+    """Make `labels/<label>` from a 3D annotation: what 3D networks learn from.
+
+    Parameters
+    ----------
+    session : Session
+        Where tasks run.
+    tomogram : Tomogram
+        The store.
+    label : str
+        What is annotated.
+    mask : ProjectedMask
+        The annotation.
+    overwrite : bool
+        Replace labels that were made differently.
+
+    Returns
+    -------
+    bool
+        False if they were there already.
+
+    Raises
+    ------
+    ExistsError, PlanError, StoreError
+    """
+    unit, grid = f"labels/{label}", tomogram.grid
+    fingerprint = {"step": "annotate", "version": 1, **mask.fingerprint()}
+    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
+        return False
+    brick = _brick(mask, session.resources)
+    with tomogram.stage(unit, fingerprint) as staging:
+        levels = create_levels(staging.path, "labels", grid, np.uint32, brick)
+        session.fill(
+            f"annotate {label}",
+            levels[0],
+            lambda b: task_of(_copy_brick, mask.volume, levels[0], b),
+        )
+        fill_levels(session, levels, "max")
+        ome = multiscales(label, "labels", len(levels), grid.voxel_size)
+        staging.describe(ome={**ome, "image-label": image_label(None)})
+    return True
+
+
+def _brick(mask: ProjectedMask, resources: Resources) -> Sequence[int]:
+    """Bricks whose mask and labels, with the shard that is written, fit a task."""
+    each = mask.volume.itemsize + 13
+
+    def terms(size: Shape3, _: int) -> Terms:
+        return {"labels": each * math.prod(size), "reading": mask.volume.unpacked}
+
+    def costs(size: Shape3, _: int) -> TaskCosts:
+        return TaskCosts(leaf=labelling(math.prod(size)), join=0.0)
+
+    return plan_step("annotate", mask.grid.shape, resources, terms, costs, itemsize=4).brick
+
+
+def _copy_brick(volume: MaskVolume, labels: ArrayHandle, brick: Index) -> None:
+    labels.write(brick, volume.read(labels.window(brick)).astype(np.uint32))
+
+
 def projected_mask(
     tomogram: Tomogram, path: str | Path, value: float | None = None
 ) -> ProjectedMask:
@@ -144,7 +224,15 @@ def projected_mask(
         raise InputError(f"{path} is a table; a 3D annotation is a volume: MRC, Zarr or OME-Zarr")
     check_grid(volume, f"the volume of {tomogram.path}", grid.shape, grid.voxel_size)
     volume.check_content()
-    return ProjectedMask(volume, tomogram.geometry, grid)
+    return ProjectedMask(volume, tomogram.geometry, grid, _hash_of(volume))
+
+
+def _hash_of(volume: MaskVolume) -> str:
+    """Of the bits of a mask, read window by window."""
+    total = hashlib.sha256()
+    for window in brick_windows(volume.shape, READ):
+        total.update(np.packbits(volume.read(window)).tobytes())
+    return total.hexdigest()[:16]
 
 
 def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapSource:

@@ -147,19 +147,19 @@ class Session:
             yield result
 
     def check_sees(self, folder: Path) -> None:
-        """Refuse workers that do not see a folder.
+        """Refuse workers that do not see a folder, or a file.
 
         Raises
         ------
         StoreError
             Names the workers.
         """
-        seen = self.client.run(folder.is_dir) if self.client else {}
+        seen = self.client.run(folder.exists) if self.client else {}
         blind = [worker for worker, sees in seen.items() if not sees]
         if blind:
             raise StoreError(
-                f"{folder}: {len(blind)} of {len(seen)} workers do not see this folder (such as "
-                f"{blind[0]}); put the store on a file system that all workers share"
+                f"{folder}: {len(blind)} of {len(seen)} workers do not see it (such as "
+                f"{blind[0]}); put it on a file system that all workers share"
             )
 
     def fill(

@@ -5,9 +5,9 @@ What a network is to say of a box (see `tomodist.detect.learned.centers` for the
 - its heat map is 1 in the cell of the centre and falls as a Gaussian around it, of a width in
   proportion to the box's along each axis, as in TTFNet [1]_; where objects overlap, the larger
   value counts;
-- offset and size are learnt wherever the heat map is that of the box, with its value as weight,
-  not in the centre's cell alone as in CenterNet: in noise the peak is often a cell beside it, and
-  its offset must lead back.
+- offset and size (by smooth L1) are learnt wherever the heat map is that of the box, with its value
+  as weight, not in the centre's cell alone as in CenterNet: in noise the peak is often a cell
+  beside it, and its offset must lead back.
 
 One rule: what is not to be learnt from (`IGNORED`) has no part in any loss, nor in the score.
 
@@ -58,7 +58,9 @@ LOWEST = 0.05
 
 THRESHOLDS = np.arange(10, 91) / 100  # what may be chosen; beyond, few boxes would decide
 _LEAST = 0.05  # of a Gaussian: beyond, nothing is learnt of offset and size
-_OFFSET, _SIZE = 1.0, 1.0  # weights of the losses beside that of the heat map (cells, log)
+# Cells, or logarithms, below which errors count squared: plain L1 pulls as hard at small errors as
+# at large ones, and after 400 steps centres were still off by 1.2 pixels on average, all alike.
+_SMOOTH = 0.5
 
 
 class Targets(NamedTuple):
@@ -108,13 +110,15 @@ class CentersJob:
         return {"image": np.stack([p.image for p in patches])[:, None], **parts}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Penalty-reduced focal loss of the heat maps, L1 of offsets and sizes."""
+        """Penalty-reduced focal loss of the heat maps, smooth L1 of offsets and sizes."""
+        from torch.nn.functional import smooth_l1_loss
+
         outputs = module(batch["image"]).float()
         heat, place = outputs[:, :-N_PLACE], outputs[:, -N_PLACE:]
         weight = batch["weight"]
-        apart = (place - batch["place"]).abs() * weight / weight.sum().clamp(min=1e-6)
-        far, wrong = apart[:, :2].sum() / 2, apart[:, 2:].sum() / 2
-        return focal(heat, batch["heat"], batch["known"]) + _OFFSET * far + _SIZE * wrong
+        apart = smooth_l1_loss(place, batch["place"], beta=_SMOOTH, reduction="none")
+        mean = (apart * weight).sum() / weight.sum().clamp(min=1e-6) / 2  # of y and x
+        return focal(heat, batch["heat"], batch["known"]) + mean
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
         """Mean over the classes of the average precision; see `score_of`."""

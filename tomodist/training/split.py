@@ -7,9 +7,14 @@ both. Of a volume it is a slab along y, across which no ray runs in the single-a
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FRACTION = 0.2  # of the tilts, or of the rows, that is held out
 _MIDDLE = (
@@ -25,13 +30,22 @@ class Split(NamedTuple):
     validation: tuple[int, ...]
 
 
-def block_of(n: int, fraction: float = FRACTION, gap: int = GAP_TILTS) -> Split:
+def block_of(
+    n: int,
+    marked: Sequence[float] | None = None,
+    *,
+    fraction: float = FRACTION,
+    gap: int = GAP_TILTS,
+) -> Split:
     """Hold out one block.
 
     Parameters
     ----------
     n : int
         Tilts, or rows.
+    marked : sequence of float, optional
+        How much is marked in each of them: the block is the one that has nearest to its share, so
+        that there is something to judge by and something to learn.
     fraction : float
         Part that is held out.
     gap : int
@@ -44,22 +58,32 @@ def block_of(n: int, fraction: float = FRACTION, gap: int = GAP_TILTS) -> Split:
     Raises
     ------
     InputError
-        If there are too few for both parts.
+        If there are too few for both parts, or all that is marked lies in one block.
 
     Examples
     --------
     >>> block_of(10)
     Split(training=(0, 1, 2, 3, 8, 9), validation=(5, 6))
-    >>> [len(part) for part in block_of(41)]
-    [31, 8]
+    >>> block_of(10, [0, 0, 0, 0, 0, 0, 0, 3, 1, 8]).validation
+    (6, 7)
     """
     held = max(1, round(fraction * n))
-    start = min(max(round(_MIDDLE * n - held / 2), 0), n - held)
-    before, after = range(max(start - gap, 0)), range(start + held + gap, n)
-    training = (*before, *after)
-    if not training:
-        raise InputError(
-            f"there are {n} annotated tilts (or rows); too few to learn from some and judge by "
-            "others: annotate more, or give --validation another tomogram"
+    usual = min(max(round(_MIDDLE * n - held / 2), 0), n - held)
+    amounts = np.ones(n) if marked is None else np.asarray(marked, np.float64)
+    share = amounts / max(float(amounts.sum()), 1e-9)
+    best, least = None, (np.inf, np.inf)
+    for start in sorted(range(n - held + 1), key=lambda k: abs(k - usual)):
+        split = Split(
+            (*range(max(start - gap, 0)), *range(start + held + gap, n)),
+            tuple(range(start, start + held)),
         )
-    return Split(training, tuple(range(start, start + held)))
+        learnt, judged = (float(share[list(part)].sum()) for part in split)
+        off = round(abs(judged - fraction), 6)
+        if split.training and learnt > 0 and judged > 0 and (off, abs(start - usual)) < least:
+            best, least = split, (off, abs(start - usual))
+    if best is None:
+        raise InputError(
+            f"of {n} annotated tilts (or rows), none can be held out such that something is marked "
+            "both in them and in the others: annotate more, or give --validation another tomogram"
+        )
+    return best

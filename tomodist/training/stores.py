@@ -78,6 +78,8 @@ class TiltLoader:
         Å per pixel of the stored images, and of the example.
     store : str
         Name of the store.
+    marked : int
+        Pixels of the class that has fewest of them.
     """
 
     images: ArrayHandle
@@ -87,6 +89,7 @@ class TiltLoader:
     size: float
     wanted: float
     store: str
+    marked: int = 1
 
     @property
     def name(self) -> str:
@@ -203,16 +206,16 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     images = tomogram.array("tilt_series", "images")
     maps = tuple(stored_maps(tomogram, label) for label in source.labels)
     boxes = [_boxes_of(tomogram, label) for label in source.labels] if with_boxes else []
-    loaders, marked = [], 0
+    loaders = []
     for tilt in range(geometry.n_tilts):
-        seen = [np.unique(m.read((tilt, tilt + 1))) for m in maps]
-        if all((values > 1).all() for values in seen):
+        seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
+        if not any(counts[:2].any() for counts in seen):
             continue
-        marked += sum(1 in values for values in seen)
         of_tilt = tuple(b[tilt] for b in boxes)
         size = (geometry.pixel_size, source.pixel_size)
-        loaders.append(TiltLoader(images, maps, of_tilt, tilt, *size, source.name))
-    if not marked:
+        marked = min(int(counts[1]) for counts in seen)
+        loaders.append(TiltLoader(images, maps, of_tilt, tilt, *size, source.name, marked))
+    if not any(loader.marked for loader in loaders):
         raise InputError(
             f"{tomogram.path}: no tilt of {', '.join(source.labels)} has anything marked; there is "
             "nothing to learn: `tomodist annotate` puts annotations into the store"
@@ -246,7 +249,7 @@ def divided(per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]
     training: list[Any] = []
     validation: list[Any] = []
     for loaders in per_store:
-        split = block_of(len(loaders))
+        split = block_of(len(loaders), [loader.marked for loader in loaders])
         training += [loaders[k] for k in split.training]
         validation += [loaders[k] for k in split.validation]
     return Divided(training, validation)
@@ -266,7 +269,7 @@ def block_loaders(source: Source, reconstruction: str) -> Divided:
     volume = tomogram.array(f"reconstructions/{reconstruction}", "scale0/reconstruction")
     labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
     levels = combined(brick_sums(volume, brick) for brick in volume.bricks())
-    split = block_of(volume.shape[1], gap=_APART)
+    split = block_of(volume.shape[1], _marked_rows(labels), gap=_APART)
     parts: list[list[BlockLoader]] = []
     for rows in (split.training, split.validation):
         ends = np.flatnonzero(np.diff(rows) > 1)
@@ -280,6 +283,18 @@ def block_loaders(source: Source, reconstruction: str) -> Divided:
                 loaders.append(BlockLoader(volume, labels, window, levels, source.name))
         parts.append(loaders)
     return Divided(parts[0], parts[1])
+
+
+def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
+    """Labelled voxels in every row, of the class that has fewest of them there."""
+    counts = np.zeros((len(labels), labels[0].shape[1]), np.int64)
+    for k, volume in enumerate(labels):
+        for brick in volume.bricks():
+            window = volume.window(brick)
+            rows = slice(*window[1])
+            counts[k, rows] += (volume.read(*window) > 0).sum(axis=(0, 2))
+    least: list[int] = counts.min(axis=0).tolist()
+    return least if any(least) else counts.max(axis=0).tolist()
 
 
 def _boxes_of(tomogram: Tomogram, label: str) -> list[Boxes]:

@@ -8,7 +8,7 @@ from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_a
 
 
 @click.command("granules", epilog="Example: tomodist experiment granules --seeds 5 -o granules/")
-@click.option("--steps", default=1200, show_default=True, help="Of the 2D network's training.")
+@click.option("--steps", default=1000, show_default=True, help="Of the 2D network's training.")
 @click.option("--size", default=256, show_default=True, help="Of images, in pixels.")
 @experiment_options(seeds=5)
 def command(steps: int, size: int, run: ExperimentOptions) -> None:

@@ -1,4 +1,4 @@
-"""``tomodist experiment mitochondria``: boxes of trained detectors, lifted by components or tracks."""
+"""``tomodist experiment mitochondria``: boxes of trained detectors, lifted to 3D."""
 
 from __future__ import annotations
 

@@ -278,6 +278,10 @@ def malloc(model: Model, rounds: int) -> list[list[str]]:
         "votes, one brick": (lifting_seconds, "votes", rounds),
         "linear, one brick": (lifting_seconds, "linear", rounds),
     }
+    for name in worker_environment():
+        os.environ.pop(
+            name, None
+        )  # workers would inherit it
     key = "distributed.nanny.pre-spawn-environ"
     settings = {"dask's own": dask.config.get(key), "tomodist's": worker_environment()}
     found: dict[str, list[float]] = {name: [] for name in jobs}
@@ -285,7 +289,7 @@ def malloc(model: Model, rounds: int) -> list[list[str]]:
         with (
             dask.config.set({key: environment}),
             distributed.LocalCluster(
-                n_workers=1, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                n_workers=1, threads_per_worker=1, dashboard_address=":0", memory_limit=0
             ) as cluster,
             distributed.Client(cluster) as client,
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,11 @@ pytest.importorskip("torch")
 from tomodist.detect.learned.centers import LearnedBoxes, decode, rescaled_boxes
 from tomodist.detect.learned.opened import Model
 from tomodist.networks.build import seeded
-from tomodist.training.centers import center_architecture, targets_of
+from tomodist.training.centers import center_architecture
+from tomodist.training.heatmaps import targets_of
 from tomodist.training.patches import Patch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float32]
@@ -76,7 +76,7 @@ def detector(**options: Any) -> LearnedBoxes:
 def squares() -> tuple[FloatArray, Boxes]:
     """A bright image that is wider than high: boxes of odd, even, high and broad form."""
     true = Boxes(
-        [[20, 30], [60.5, 40.5], [31.5, 100], [90, 150.5]],
+        [[20.0, 30.0], [60.5, 40.5], [31.5, 100.0], [90.0, 150.5]],
         [[9, 9], [12, 12], [18, 7], [5, 24]],
         np.ones(4),
     )
@@ -101,9 +101,8 @@ def test_a_single_peak_is_where_cell_and_offset_say() -> None:
 
 def test_targets_come_back_as_the_boxes_that_they_were_made_of() -> None:
     image, true = squares()
-    shifted = Boxes(
-        [*true.center, [0.3, -0.2], [0.1, 1.7], [-1.4, 0], [0, 0.6]], true.size, true.score
-    )
+    by = np.array([[0.3, -0.2], [0.1, 1.7], [-1.4, 0.0], [0.0, 0.6]])
+    shifted = Boxes(true.center + by, true.size, true.score)
     for boxes in (true, shifted):
         found = in_order(decode(outputs_of(image, boxes), STRIDE, 0.5, 0))
         np.testing.assert_allclose(found.center, in_order(boxes).center, atol=1e-3)
@@ -135,7 +134,7 @@ def test_each_class_has_its_heat_map_and_its_threshold() -> None:
     outputs = outputs_of(image, true.select([0, 2]), true.select([1, 3]))
     outputs[1] -= 9.2  # peaks at a probability of about 1/2
     np.testing.assert_allclose(
-        in_order(decode(outputs, STRIDE, 0.9, 0)).center, [[20, 30], [31.5, 100]], atol=1e-3
+        in_order(decode(outputs, STRIDE, 0.9, 0)).center, [[20.0, 30.0], [31.5, 100.0]], atol=1e-3
     )
     assert len(decode(outputs, STRIDE, 0.4, 1)) == 2
     assert len(decode(outputs, STRIDE, 0.6, 1)) == 0
@@ -208,6 +207,15 @@ def test_a_detector_says_what_it_is() -> None:
         0.25,
     )
     assert detector().lowest == 0.5
+    assert detector().folders() == (Path("made"),)
+
+
+def test_memory_grows_with_the_image_until_it_is_cut_into_tiles() -> None:
+    of = detector(tile=512).memory
+    assert of((4096, 4096)) > of((1024, 1024)) > of((256, 256))
+    whole = detector(tile=4096).memory((4096, 4096))
+    assert of((4096, 4096)) < 0.7 * whole
+    assert of((4096, 4096), 10.0) == of((2048, 2048))  # as the model of 20 Å sees it
 
 
 @pytest.mark.parametrize(

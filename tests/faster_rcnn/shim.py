@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 VERSION = "0.28.0"
-_LIBRARIES = []  # a library's operators live as long as it does
+_LIBRARIES: list[Any] = []  # a library's operators live as long as it does
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -49,15 +50,15 @@ def load() -> str:
 def _supplied() -> str:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]  # half-imported
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.impl("nms", nms, "CPU")
     _LIBRARIES.append(library)
-    torchvision = importlib.import_module("torchvision")
+    torchvision: Any = importlib.import_module("torchvision")
     if torchvision.__version__.split("+")[0] != VERSION:
         return f"torchvision is {torchvision.__version__}; this knows {VERSION}"
     torchvision.extension._has_ops = lambda: True  # all that `_assert_has_ops` asks
-    align = importlib.import_module("torchvision.ops.roi_align")
+    align: Any = importlib.import_module("torchvision.ops.roi_align")
     align._roi_align = align._roi_align.__wrapped__  # as it is, not compiled
     return ""

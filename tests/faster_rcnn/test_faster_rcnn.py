@@ -66,8 +66,8 @@ def test_the_missing_operator_is_as_torchvision_defines_it() -> None:
 def test_corners_are_those_of_the_pixels_and_end_at_the_patch() -> None:
     one, other = Boxes([[9.5, 20.0]], [[4, 7]], [1]), Boxes([[1.0, 29.0]], [[6, 8]], [1])
     patch = Patch(np.zeros((20, 32), np.float32), np.zeros((2, 20, 32), np.uint8), (one, other))
-    # Pixels 8 to 11 and 17 to 23; rows 0 to 3 (of -1 to 4) and columns 25 to 31 (of 25 to 32).
-    expected = [[17, 8, 24, 12, 1], [25.5, 0, 32, 4.5, 2]]
+    # Pixels 8 to 11 and 17 to 23; the other reaches from row -1.5 to 4.5 and column 25.5 to 33.5.
+    expected = [[17.0, 8.0, 24.0, 12.0, 1.0], [25.5, 0.0, 32.0, 4.5, 2.0]]
     np.testing.assert_allclose(corners_of(patch), expected)
 
 

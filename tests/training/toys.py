@@ -21,3 +21,17 @@ def rectangles(seed: int, *, n: int = 4, shape: tuple[int, int] = (96, 128)) -> 
     image = 2.0 * fill(true, shape) + random.normal(size=shape)
     image = ((image - image.mean()) / image.std()).astype(np.float32)
     return Loaded(f"toy {seed}", Example.of(image, np.zeros((1, *shape), np.uint8), [true]))
+
+
+def squares(seed: int, *, shape: tuple[int, int] = (48, 56), n_classes: int = 1) -> Loaded:
+    """Bright squares of 8 pixels in noise of half their height, with their masks."""
+    random = np.random.default_rng(seed)
+    target = np.zeros((n_classes, *shape), np.uint8)
+    for channel in target:
+        for _ in range(3):
+            row, column = random.integers(0, np.array(shape) - 8)
+            channel[row : row + 8, column : column + 8] = 1
+    image = 2.0 * (target * np.arange(1, n_classes + 1)[:, None, None]).max(axis=0)
+    image = image + random.normal(size=shape)
+    image = ((image - image.mean()) / image.std()).astype(np.float32)
+    return Loaded(f"squares {seed}", Example.of(image, target))

@@ -77,12 +77,11 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = (
-    Condition(1.0),
     Condition(0.3),
     Condition(0.1),
-    Condition(0.3, jitter=40.0),
     Condition(0.3, jitter=100.0),
     Condition(0.3, step=10.0),
+    Condition(1.0),
 )
 
 

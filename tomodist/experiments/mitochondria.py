@@ -32,7 +32,7 @@ from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import VOXEL, SimulatedTomogram, simulate_tomogram
-from tomodist.metrics import Matches, match_boxes, match_points
+from tomodist.metrics import Agreement, match_boxes, match_points
 from tomodist.metrics.precision import RankedHits
 from tomodist.networks.build import seeded
 from tomodist.networks.device import use_threads
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float32]
+    Learner = Callable[[Sequence[SimulatedTomogram], "Settings", int], "Detector"]
 
 LABEL = "mitochondrion"
 CENTERS, MASKS = "centre network", "mask network, its parts"
@@ -191,12 +192,12 @@ def run_case(case: Case) -> list[Row]:
     return rows
 
 
-def learners(
-    settings: Settings,
-) -> dict[str, Callable[[Sequence[SimulatedTomogram], Settings, int], Detector]]:
+def learners(settings: Settings) -> dict[str, Learner]:
     """Ways to a detector, by name."""
-    both = {CENTERS: learn_centers, MASKS: learn_masks}
-    return {**both, RCNN: learn_faster_rcnn} if settings.faster_rcnn else both
+    ways: dict[str, Learner] = {CENTERS: learn_centers, MASKS: learn_masks}
+    if settings.faster_rcnn:
+        ways[RCNN] = learn_faster_rcnn
+    return ways
 
 
 def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
@@ -241,7 +242,7 @@ def judged_boxes(
     found: Sequence[Boxes], kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, float]:
     """How good boxes of every tilt are: all of them by score, and those that are kept."""
-    ranked, matches = RankedHits.nothing(), Matches()
+    ranked, matches = RankedHits.nothing(), Agreement()
     for every, sure, true in zip(found, kept, unknown.boxes(LABEL), strict=True):
         ranked += hits_of(every, true)
         sure = sure.select((sure.size > 0).all(axis=1))

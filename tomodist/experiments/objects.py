@@ -51,6 +51,8 @@ def by_components(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[Floa
     Centres are triangulated from the boxes, and parts that too few boxes support are dropped; see
     `by_tracks` for the parameters.
     """
+    if not any(len(b) for b in boxes):
+        return Objects(np.zeros((0, 3)), np.zeros((0, 3)))
     shape = geometry.image_shape
     maps = np.stack([fill(Boxes(b[:, :2], b[:, 2:], np.ones(len(b))), shape) for b in boxes])
     votes = lifted(Votes(geometry, grid), maps)

@@ -1,26 +1,13 @@
-"""Training for boxes: Gaussian heat maps of centres, offsets and sizes; average precision.
+"""Training for boxes by their centres: batches, losses, and average precision.
 
-What a network is to say of a box (see `tomodist.detect.learned.centers` for the outputs):
-
-- its heat map is 1 in the cell of the centre and falls as a Gaussian around it, of a width in
-  proportion to the box's along each axis, as in TTFNet [1]_; where objects overlap, the larger
-  value counts;
-- offset and size (by smooth L1) are learnt wherever the heat map is that of the box, with its value
-  as weight, not in the centre's cell alone as in CenterNet: in noise the peak is often a cell
-  beside it, and its offset must lead back.
-
-One rule: what is not to be learnt from (`IGNORED`) has no part in any loss, nor in the score.
-
-References
-----------
-.. [1] Z. Liu, T. Zheng, G. Xu, Z. Yang, H. Liu, D. Cai, "Training-Time-Friendly Network for
-   Real-Time Object Detection", AAAI (2020). https://arxiv.org/abs/1909.00700
+One rule: networks are judged as detectors are used, by the boxes that their outputs give in whole
+images; what is not to be learnt from (`IGNORED`) has no part in the score.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +15,9 @@ import numpy.typing as npt
 from tomodist.detect.learned.centers import STRIDE, found_boxes
 from tomodist.metrics.precision import RankedHits, rank_boxes
 from tomodist.networks.build import seeded
-from tomodist.networks.residual import PRIOR
 from tomodist.networks.spec import N_PLACE, Architecture
 from tomodist.training.examples import IGNORED
+from tomodist.training.heatmaps import Targets, targets_of
 from tomodist.training.loop import Batch, Score
 from tomodist.training.losses import focal
 from tomodist.training.patches import draw_batch
@@ -41,13 +28,9 @@ if TYPE_CHECKING:
     from tomodist.detect.boxes import Boxes
     from tomodist.detect.learned.network import Network
     from tomodist.training.examples import Example, Loader
-    from tomodist.training.patches import Patch
     from tomodist.training.schedule import Schedule
 
     FloatArray = npt.NDArray[np.float32]
-
-SIGMA = 0.09
-"""Width of a heat map's Gaussian, as a part of the box: 0.54 / 6, the best of TTFNet's."""
 
 MIN_IOUS = (0.5, 0.75)
 """A box is found if it and the true one have so much in common, at least: what is told is of the
@@ -57,31 +40,9 @@ LOWEST = 0.05
 """Boxes of a lower score have no part in the average precision."""
 
 THRESHOLDS = np.arange(10, 91) / 100  # what may be chosen; beyond, few boxes would decide
-_LEAST = 0.05  # of a Gaussian: beyond, nothing is learnt of offset and size
 # Cells, or logarithms, below which errors count squared: plain L1 pulls as hard at small errors as
-# at large ones, and after 400 steps centres were still off by 1.2 pixels on average, all alike.
+# at large ones, and leaves all centres off to the same side (by 1.2 pixels after 400 steps, once).
 _SMOOTH = 0.5
-
-
-class Targets(NamedTuple):
-    """What a network is to say of one image.
-
-    Parameters
-    ----------
-    heat : ndarray, shape (n_classes, height, width), float32
-        Of cells: 1 where an object has its middle.
-    place : ndarray, shape (4, height, width), float32
-        Offsets and logarithms of sizes, in cells.
-    weight : ndarray, shape (1, height, width), float32
-        Of `place`.
-    known : ndarray, shape (n_classes, height, width), float32
-        0 where nothing is to be learnt from.
-    """
-
-    heat: FloatArray
-    place: FloatArray
-    weight: FloatArray
-    known: FloatArray
 
 
 @dataclass(frozen=True)
@@ -126,13 +87,8 @@ class CentersJob:
         return score_of(self.classes, loaders, lambda x: found_boxes(network, x, LOWEST, n))
 
 
-def first_network(
-    n_classes: int, seed: int, log_size: float, architecture: Architecture | None = None
-) -> Any:  # noqa: ANN401 -- see `build`
-    """A network for centres with random weights, whose first outputs make sense.
-
-    Heat maps say `PRIOR` everywhere, offsets 0, and sizes the mean of those to be learnt: from the
-    bias of a heat map it would take hundreds of steps to get there.
+def first_network(n_classes: int, seed: int, log_size: float) -> Any:  # noqa: ANN401 -- see `build`
+    """The default network for centres: random weights, and first outputs that make sense.
 
     Parameters
     ----------
@@ -141,24 +97,37 @@ def first_network(
     seed : int
         Of the weights.
     log_size : float
-        Mean logarithm of the sides of boxes, in pixels; see `mean_log_size`.
-    architecture : Architecture, optional
-        By default the residual U-Net with a stride of 4.
+        See `set_first_outputs`.
 
     Returns
     -------
     Module
     """
+    module = seeded(center_architecture(n_classes), seed)
+    set_first_outputs(module, log_size)
+    return module
+
+
+def set_first_outputs(module: Any, log_size: float) -> None:  # noqa: ANN401 -- see `build`
+    """Let a network say offsets of 0 and sizes of the mean, before anything is learnt.
+
+    Heat maps keep their prior. Sizes would otherwise begin at a twentieth of a cell, and take
+    hundreds of steps to get anywhere. A network without a last convolution of its own by the name
+    of ``head`` (MONAI's) stays as it is.
+
+    Parameters
+    ----------
+    module : Module
+        For centres.
+    log_size : float
+        Mean logarithm of the sides of boxes, in pixels; see `mean_log_size`.
+    """
     import torch
 
-    chosen = architecture or center_architecture(n_classes)
-    module = seeded(chosen, seed)
-    prior = float(np.log(PRIOR / (1 - PRIOR)))
-    cells = log_size - float(np.log(module.output_stride))
-    with torch.no_grad():
-        module.head.bias[:-N_PLACE] = prior
-        module.head.bias[-N_PLACE:] = torch.tensor([0.0, 0.0, cells, cells])
-    return module
+    if hasattr(module, "head"):
+        cells = log_size - float(np.log(module.output_stride))
+        with torch.no_grad():
+            module.head.bias[-N_PLACE:] = torch.tensor([0.0, 0.0, cells, cells])
 
 
 def center_architecture(n_classes: int) -> Architecture:
@@ -170,36 +139,6 @@ def mean_log_size(boxes: Sequence[Boxes]) -> float:
     """Mean logarithm of the sides of all boxes, in pixels; of none, that of four strides."""
     sizes = np.concatenate([np.zeros((0, 2)), *(b.size for b in boxes)])
     return float(np.log(np.maximum(sizes, 1.0)).mean()) if len(sizes) else float(np.log(4 * STRIDE))
-
-
-def targets_of(patch: Patch | Example, stride: int) -> Targets:
-    """What a network is to say of a patch.
-
-    Parameters
-    ----------
-    patch : Patch or Example
-        Image, target and boxes; sides are multiples of `stride`, or the last cells are cut off.
-    stride : int
-        Pixels of a cell.
-
-    Returns
-    -------
-    Targets
-    """
-    shape = tuple(-(-n // stride) for n in patch.image.shape)
-    known = _known(patch.target, stride)
-    heat = np.zeros((len(patch.target), *shape), np.float32)
-    place = np.zeros((N_PLACE, *shape), np.float32)
-    nearest = np.zeros(shape, np.float32)
-    for k, boxes in enumerate(patch.boxes):
-        for center, size in zip((boxes.center + 0.5) / stride, boxes.size / stride, strict=True):
-            window, bump = _bump(center, size, shape)
-            np.maximum(heat[k][window], bump, out=heat[k][window])
-            own = (bump > nearest[window]) & (known[k][window] > 0)
-            nearest[window][own] = bump[own]
-            _put(place, window, own, center, size)
-    weight = np.where(nearest > _LEAST, nearest, np.float32(0))
-    return Targets(heat, place, weight[None], known)
 
 
 def score_of(
@@ -249,45 +188,6 @@ def hits_of(found: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHi
     return rank_boxes(
         found.center, found.size, found.score, true.center, true.size, min_iou=min_iou
     )
-
-
-def _bump(
-    center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], FloatArray]:
-    """Gaussian about the cell of a box's centre, and its place; 1 in that cell, in cells."""
-    cell = np.clip(np.floor(center).astype(np.int64), 0, np.array(shape) - 1)
-    sigma = np.maximum(SIGMA * size, 1e-3)
-    reach = np.ceil(3.5 * sigma).astype(np.int64)
-    start, stop = np.maximum(cell - reach, 0), np.minimum(cell + reach + 1, shape)
-    lines = [
-        np.exp(-((np.arange(a, b) - c) ** 2) / (2 * s**2))
-        for a, b, c, s in zip(start, stop, cell, sigma, strict=True)
-    ]
-    window = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-    return window, np.outer(*lines).astype(np.float32)
-
-
-def _put(
-    place: FloatArray,
-    window: tuple[slice, ...],
-    own: npt.NDArray[np.bool_],
-    center: npt.NDArray[np.float64],
-    size: npt.NDArray[np.float64],
-) -> None:
-    """Offsets and sizes of a box, in the cells of a window that are its own."""
-    cells = np.meshgrid(*(np.arange(s.start, s.stop) for s in window), indexing="ij")
-    for axis in range(2):
-        place[axis][window][own] = (center[axis] - 0.5 - cells[axis])[own]
-        place[2 + axis][window][own] = np.log(max(size[axis], 1e-3))
-
-
-def _known(target: npt.NDArray[np.uint8], stride: int) -> FloatArray:
-    """1 in cells of which every pixel is to be learnt from."""
-    n, height, width = target.shape
-    up = [-n % stride for n in (height, width)]
-    whole = np.pad(target, ((0, 0), (0, up[0]), (0, up[1])), constant_values=IGNORED)
-    cells = whole.reshape(n, whole.shape[1] // stride, stride, whole.shape[2] // stride, stride)
-    return np.asarray((cells != IGNORED).all(axis=(2, 4)), np.float32)
 
 
 def _judged(boxes: Boxes, target: npt.NDArray[np.uint8]) -> Boxes:

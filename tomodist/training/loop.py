@@ -356,6 +356,13 @@ def is_first() -> bool:
 
 
 def use_all_cores() -> None:
-    """Let torch use the cores of this machine, shared with the other processes of ``torchrun``."""
+    """Let torch use the cores of this machine, shared with the other processes of ``torchrun``.
+
+    ``OMP_NUM_THREADS`` says otherwise: two threads that wait for each other on cores that are busy
+    with something else are many times slower than one.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        use_threads(int(os.environ["OMP_NUM_THREADS"]))
+        return
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     use_threads(max(1, n // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

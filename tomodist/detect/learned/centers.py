@@ -21,6 +21,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from tomodist.detect.boxes import Boxes
 from tomodist.detect.learned.faster_rcnn import boxes_of_rows
 from tomodist.detect.learned.network import TILE, dense_output, sigmoid
 from tomodist.detect.learned.normalise import prepared, scaled_shape
+from tomodist.detect.learned.opened import n_outputs
+from tomodist.detect.learned.segmentation import detection_memory
 from tomodist.errors import InputError
 from tomodist.networks.spec import FASTER_RCNN, N_PLACE
 
@@ -100,6 +103,18 @@ class LearnedBoxes:
         """The threshold: the given one, or the model's."""
         chosen = self.threshold
         return self.model.card.thresholds[self.index] if chosen is None else chosen
+
+    def memory(self, image_shape: tuple[int, int], pixel_size: float | None = None) -> int:
+        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        card = self.model.card
+        size = card.pixel_size if pixel_size is None else pixel_size
+        shape = scaled_shape(image_shape, size, card.pixel_size)
+        whole = card.architecture == FASTER_RCNN
+        return detection_memory(shape, max(shape) if whole else self.tile, n_outputs(card))
+
+    def folders(self) -> tuple[Path, ...]:
+        """The model's."""
+        return (Path(self.model.path),)
 
     def __call__(self, image: FloatArray, pixel_size: float) -> Boxes:
         """Detect in one image; see `tomodist.detect.base.BoxDetector`."""
@@ -181,8 +196,8 @@ def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
     """Boxes whose centre lies in the image, and on a pixel that was measured."""
     pixel = np.floor(boxes.center + 0.5).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < measured.shape)).all(axis=1)
-    pixel = np.where(inside[:, None], pixel, 0)
-    return boxes.select(inside & measured[pixel[:, 0], pixel[:, 1]])
+    near = np.clip(pixel, 0, np.array(measured.shape) - 1)
+    return boxes.select(inside & measured[near[:, 0], near[:, 1]])
 
 
 def found_boxes(

@@ -107,7 +107,7 @@ def _export(module: Any, card: ModelCard, told: ModelCard, path: Path) -> None: 
     batch = torch.export.Dim("n", min=1, max=_LARGEST)
     example = torch.zeros(2, 1, *(side,) * card.dims)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -155,8 +155,8 @@ def _check_packages() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter has to say to its own developers."""
+def quiet() -> Iterator[None]:
+    """Export without what the exporter has to say to its own developers."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)  # "torchvision is not installed. Skipping ..."

@@ -1,0 +1,195 @@
+"""What is wrong is told before anything is trained or detected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.cli.learning import annotate, beside, simulate
+from tests.cli.materials import THREADS, tomodist
+from tomodist.io.models import ModelCard, write_model
+from tomodist.io.store import Tomogram
+from tomodist.networks.build import seeded
+from tomodist.networks.spec import Architecture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = simulate(tmp_path_factory.mktemp("bad"), 3)
+    assert annotate(found) == 0
+    return found
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Untrained, of two classes."""
+    module = seeded(Architecture(n_outputs=2), 0)
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    card = ModelCard("segment", 2, "residual-unet", {}, ("a", "b"), 40.0, (0.5, 0.5))
+    write_model(tmp_path / "model", card, weights)
+    return tmp_path / "model"
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 1) -> str:
+    """The one line that a command says before it ends."""
+    capsys.readouterr()
+    assert tomodist(*arguments) == status
+    return capsys.readouterr().err
+
+
+TRAIN = {
+    "no such store": (("nowhere.zarr",), ("--label", "x"), "no such tomogram store"),
+    "no such label": ((), ("--label", "x"), "has no maps labelled 'x' (there: true-granule)"),
+    "no such network": ((), ("--network", "vgg"), "network 'vgg' is unknown; it must be one of"),
+    "no such option": ((), ("--option", "depth=3"), "has no option 'depth'; it has widths"),
+    "narrow": ((), ("--option", "widths=8,16"), "each must be a multiple of 16"),
+    "torchvision": ((), ("--network", "faster-rcnn"), "network faster-rcnn makes boxes in images, nothing else"),
+    "side": ((), ("--side", 100), "--side is 100; it must be a multiple of 16"),
+    "steps": ((), ("--steps", 0), "--steps is 0; it must be 1 or more"),
+    "learning rate": ((), ("--learning-rate", -1), "learning rate -1"),
+    "3D without volume": ((), ("--3d",), "has no reconstructions labelled 'wbp'"),
+}
+
+
+@pytest.mark.parametrize(("stores", "more", "message"), TRAIN.values(), ids=TRAIN)
+def test_training_says_what_is_wrong(
+    store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stores: tuple[str, ...],
+    more: tuple[object, ...],
+    message: str,
+) -> None:
+    given = ("--label", "true-granule") if "--label" not in more else ()
+    where = stores or (store,)
+    error = error_of(capsys, "train", "segment", *where, *given, *more, "-o", tmp_path / "m")
+    assert message in error
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_that_is_no_model_is_not_replaced(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    arguments = ("train", "segment", store, "--label", "true-granule", "-o", tmp_path / "m")
+    assert "exists and is not a model" in error_of(capsys, *arguments, "--overwrite")
+    assert (tmp_path / "m" / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_marked_is_nothing_to_learn(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "empty.npy", np.zeros((21, 128, 128), np.uint8))
+    empty = ("--maps", tmp_path / "empty.npy", "--label", "empty", *THREADS)
+    assert tomodist("annotate", store, *empty) == 0
+    arguments = ("train", "segment", store, "--label", "empty", "-o", tmp_path / "m")
+    assert "no tilt of empty has anything marked" in error_of(capsys, *arguments)
+
+
+ANNOTATE = {
+    "nothing": ((), "give one of --maps, --boxes and --volume"),
+    "auto": (("--maps", "x", "--tilts", "auto"), "auto cannot know them"),
+    "beyond": (("--maps", "MAPS", "--tilts", "3,40"), "--tilts names 40; tilts are 0 to 20"),
+    "other grid": (("--volume", "MAPS"), "both must have the same voxels"),
+    "missing": (("--volume", "nowhere.mrc"), "there is no such file"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), ANNOTATE.values(), ids=ANNOTATE)
+def test_annotating_says_what_is_wrong(
+    store: Path, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], message: str
+) -> None:
+    maps = str(beside(store, "granule_maps.mrc"))
+    words = [maps if word == "MAPS" else word for word in given]
+    error = error_of(capsys, "annotate", store, "--label", "new", *words, *THREADS)
+    assert message in error
+    assert "maps/new" not in [f"maps/{label}" for label in Tomogram.open(store).labels("maps")]
+
+
+def _spoil(model: Path, how: str) -> None:
+    weights, document = model / "model.safetensors", model / "model.json"
+    if how == "flipped byte":
+        content = bytearray(weights.read_bytes())
+        content[-1000] ^= 0x40
+        weights.write_bytes(content)
+    elif how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-500])
+    elif how == "other network":
+        found = json.loads(document.read_text())
+        document.write_text(json.dumps({**found, "classes": ["a"], "thresholds": [0.5]}))
+    else:
+        document.unlink()
+
+
+SPOILT = {
+    "flipped byte": "damaged or of another model",
+    "truncated": "damaged or of another model",
+    "other network": "the weights do not fit the network residual-unet: head.",
+    "no document": "model.json",
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_model_is_refused_before_anything_starts(
+    store: Path, model: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    _spoil(model, how)
+    error = error_of(capsys, "segment", store, "--model", model, "--label", "a", *THREADS)
+    assert SPOILT[how] in error
+    assert "a" not in Tomogram.open(store).labels("maps")
+
+
+def test_a_model_that_changes_during_a_run_is_another(model: Path) -> None:
+    from tomodist.detect.learned.opened import Model
+    from tomodist.errors import InputError
+
+    travelled = Model.at(model)
+    shutil.rmtree(model)
+    module = seeded(Architecture(n_outputs=2), 7)
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    card = ModelCard("segment", 2, "residual-unet", {}, ("a", "b"), 40.0, (0.5, 0.5))
+    write_model(model, card, weights)
+    with pytest.raises(InputError, match="is another model than when the run began"):
+        travelled.network()
+
+
+SEGMENT = {
+    "no such model": (("--model", "nowhere"), "there is no such model; give blobs, threshold"),
+    "no such class": (("--model", "MODEL", "--label", "c"), "has the classes a, b, and --label"),
+    "denoised": (("--model", "MODEL", "--label", "a", "--denoise", "tv"), "--denoise is not of"),
+    "probability": (("--model", "MODEL", "--label", "a", "--probability", 2), "give 0 to 1"),
+    "of blobs": (
+        ("--detector", "blobs", "--diameter", 100, "--label", "a", "--probability", 0.5),
+        "are of models, but --detector is blobs",
+    ),
+    "classes": (("--model", "MODEL", "--classes", "x,y", "--label", "q"), "has a, b; give these"),
+    "two sources": (("--model", "MODEL", "--maps", "x.mrc", "--label", "a"), "give either --maps"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), SEGMENT.values(), ids=SEGMENT)
+def test_detection_says_what_is_wrong(
+    store: Path,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: tuple[object, ...],
+    message: str,
+) -> None:
+    words = [model if word == "MODEL" else word for word in given]
+    assert message in error_of(capsys, "segment", store, *words, *THREADS)
+
+
+def test_a_worker_too_small_for_the_network_is_told_first(
+    store: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--memory", "600MiB", *THREADS)
+    error = error_of(capsys, "segment", store, "--model", model, "--label", "a", *small)
+    assert "detect: an image of 128 x 128 pixels needs" in error

@@ -25,7 +25,7 @@ RANKS = (
     {"cluster"},
     {"pictures", "pipeline", "reconstruction", "evaluation"},
     {"demo", "experiments"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 HOMES = {
     "numba": {"kernels"},
@@ -39,6 +39,9 @@ HOMES = {
     "rich": {"cli"},
     "matplotlib": {"pictures"},
     "torch": {"networks", "detect", "training", "experiments"},
+    "onnxruntime": {"detect"},
+    "onnx": {"detect"},
+    "onnxscript": {"detect"},
 }
 
 

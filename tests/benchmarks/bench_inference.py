@@ -146,8 +146,9 @@ def forms(model: Model, folder: Path, *, compiled: bool) -> dict[str, Form]:
     """Ways to run the same network."""
     import torch
 
-    from tomodist.detect.learned.network import TorchNetwork, dense_output
+    from tomodist.detect.learned.network import dense_output
     from tomodist.detect.learned.onnx_export import write_onnx
+    from tomodist.detect.learned.torch_network import TorchNetwork
 
     plain, fused, turned = (module_of(model, fused=f) for f in (False, True, True))
     turned = turned.to(memory_format=torch.channels_last)
@@ -279,9 +280,7 @@ def malloc(model: Model, rounds: int) -> list[list[str]]:
         "linear, one brick": (lifting_seconds, "linear", rounds),
     }
     for name in worker_environment():
-        os.environ.pop(
-            name, None
-        )  # workers would inherit it
+        os.environ.pop(name, None)  # workers would inherit it
     key = "distributed.nanny.pre-spawn-environ"
     settings = {"dask's own": dask.config.get(key), "tomodist's": worker_environment()}
     found: dict[str, list[float]] = {name: [] for name in jobs}

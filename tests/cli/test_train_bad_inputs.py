@@ -50,7 +50,11 @@ TRAIN = {
     "no such network": ((), ("--network", "vgg"), "network 'vgg' is unknown; it must be one of"),
     "no such option": ((), ("--option", "depth=3"), "has no option 'depth'; it has widths"),
     "narrow": ((), ("--option", "widths=8,16"), "each must be a multiple of 16"),
-    "torchvision": ((), ("--network", "faster-rcnn"), "network faster-rcnn makes boxes in images, nothing else"),
+    "torchvision": (
+        (),
+        ("--network", "faster-rcnn"),
+        "network faster-rcnn makes boxes in images, nothing else",
+    ),
     "side": ((), ("--side", 100), "--side is 100; it must be a multiple of 16"),
     "steps": ((), ("--steps", 0), "--steps is 0; it must be 1 or more"),
     "learning rate": ((), ("--learning-rate", -1), "learning rate -1"),

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from tomodist.detect.learned.network import TorchNetwork  # noqa: E402
 from tomodist.detect.learned.segmentation import (  # noqa: E402
     LearnedSegmentation,
     probabilities_of,
 )
+from tomodist.detect.learned.torch_network import TorchNetwork  # noqa: E402
 from tomodist.networks.build import seeded  # noqa: E402
 from tomodist.networks.device import use_threads  # noqa: E402
 

@@ -31,10 +31,11 @@ torch = pytest.importorskip("torch")
 for library in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(library)
 
-from tomodist.detect.learned.network import TorchNetwork, dense_output  # noqa: E402
+from tomodist.detect.learned.network import dense_output  # noqa: E402
 from tomodist.detect.learned.onnx_export import quiet, write_onnx  # noqa: E402
 from tomodist.detect.learned.opened import module_of  # noqa: E402
 from tomodist.detect.learned.segmentation import LearnedSegmentation  # noqa: E402
+from tomodist.detect.learned.torch_network import TorchNetwork  # noqa: E402
 from tomodist.networks.build import seeded  # noqa: E402
 from tomodist.networks.device import use_threads  # noqa: E402
 

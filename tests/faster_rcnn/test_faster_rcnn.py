@@ -21,8 +21,8 @@ if problem := shim.load():
 
 from tomodist.detect.learned.centers import LearnedBoxes  # noqa: E402
 from tomodist.detect.learned.faster_rcnn import boxes_of_rows  # noqa: E402
-from tomodist.detect.learned.network import TorchNetwork  # noqa: E402
 from tomodist.detect.learned.opened import Model  # noqa: E402
+from tomodist.detect.learned.torch_network import TorchNetwork  # noqa: E402
 from tomodist.errors import InputError  # noqa: E402
 from tomodist.networks.build import seeded  # noqa: E402
 from tomodist.networks.device import use_threads  # noqa: E402

@@ -93,7 +93,9 @@ def test_nothing_else_is_in_the_folder(model: Path) -> None:
 def test_the_hash_is_of_the_weights(model: Path) -> None:
     again = write_model(model.with_name("again"), CARD, VALUES)
     assert again.sha256 == read_card(model).sha256
-    other = write_model(model.with_name("other"), CARD, {**VALUES, "scale": np.array(0.25, np.float32)})
+    other = write_model(
+        model.with_name("other"), CARD, {**VALUES, "scale": np.array(0.25, np.float32)}
+    )
     assert other.sha256 != again.sha256
 
 

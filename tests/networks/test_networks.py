@@ -12,8 +12,9 @@ from tomodist.networks.spec import Architecture
 
 torch = pytest.importorskip("torch")
 
-from tomodist.detect.learned.network import TorchNetwork, dense_output  # noqa: E402
+from tomodist.detect.learned.network import dense_output  # noqa: E402
 from tomodist.detect.learned.tiles import tiles_of  # noqa: E402
+from tomodist.detect.learned.torch_network import TorchNetwork  # noqa: E402
 from tomodist.networks.build import filled, n_parameters, seeded  # noqa: E402
 from tomodist.networks.device import use_threads  # noqa: E402
 from tomodist.networks.layers import ConvNorm, fuse_norms  # noqa: E402

@@ -14,7 +14,7 @@ from tomodist.training.schedule import Schedule
 torch = pytest.importorskip("torch")
 
 from tomodist.detect.learned.centers import decode  # noqa: E402
-from tomodist.detect.learned.network import TorchNetwork  # noqa: E402
+from tomodist.detect.learned.torch_network import TorchNetwork  # noqa: E402
 from tomodist.networks.device import use_threads  # noqa: E402
 from tomodist.training.centers import (  # noqa: E402
     CentersJob,

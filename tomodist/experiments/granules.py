@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tomodist.detect.learned.network import TorchNetwork, dense_output, sigmoid
+from tomodist.detect.learned.network import dense_output, sigmoid
 from tomodist.detect.learned.normalise import Levels
 from tomodist.detect.learned.tiles import Blending
+from tomodist.detect.learned.torch_network import TorchNetwork
 from tomodist.detect.learned.volume import OVERLAP, SIDE, blended_probabilities
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
@@ -282,7 +283,7 @@ def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:
     whole = tuple((0, n) for n in volume.shape)
     blending = Blending(volume.shape, SIDE, OVERLAP)
     read = lambda window: volume[tuple(slice(*w) for w in window)]  # noqa: E731
-    return blended_probabilities(network, read, blending, whole, 1)[0]
+    return blended_probabilities(network, read, blending, whole)[0]
 
 
 def _iou(found: Mask, truth: Mask) -> float:

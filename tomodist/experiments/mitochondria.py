@@ -27,7 +27,8 @@ import numpy as np
 from tomodist.detect.boxes import Boxes, boxes_of
 from tomodist.detect.learned.centers import found_boxes
 from tomodist.detect.learned.faster_rcnn import boxes_of_rows
-from tomodist.detect.learned.network import TorchNetwork, dense_output, sigmoid
+from tomodist.detect.learned.network import dense_output, sigmoid
+from tomodist.detect.learned.torch_network import TorchNetwork
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.report import Experiment

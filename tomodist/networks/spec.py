@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tomodist.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FASTER_RCNN = "faster-rcnn"
 NAMES = ("residual-unet", "dense-unet", FASTER_RCNN)
@@ -83,3 +86,23 @@ class Architecture:
     def all_options(self) -> dict[str, Any]:
         """Defaults, and what differs from them."""
         return {**_DEFAULTS.get(self.name, {}), **self.options}
+
+
+def bytes_per_pixel(name: str, dims: int, options: Mapping[str, Any]) -> int:
+    """What a network holds per pixel (or voxel) of a window while it detects, in float32.
+
+    Nine arrays of the first level's channels, measured of the default network; of a DenseNet the
+    channels that it has gathered when its first block ends; of a network from elsewhere as much as
+    MONAI's SegResNet of 32 filters, the largest that was measured.
+
+    Examples
+    --------
+    >>> bytes_per_pixel("residual-unet", 2, {}), bytes_per_pixel("residual-unet", 3, {})
+    (144, 72)
+    """
+    given = {**_DEFAULTS.get(name, {}), **options}
+    if name == "residual-unet":
+        return int(36 * given["widths"][0] / given["stem_stride"] ** dims)
+    if name == "dense-unet":
+        return int(20 * given["growth"] * (2 + given["blocks"][0]) / 2**dims)
+    return 950

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.costs import TaskCosts
+from tomodist.detect.learned.segmentation import TORCH_MEMORY
 from tomodist.detect.learned.tiles import Blending
 from tomodist.errors import InputError
 from tomodist.io.ome import multiscales
 from tomodist.io.volumes import create_levels
 from tomodist.lift.balanced import LEVELS
+from tomodist.networks.spec import bytes_per_pixel
 from tomodist.plan import Plan, Resources, Shape3, Terms, plan_step
 from tomodist.stages.execute import Session, Task, task_of
 from tomodist.stages.levels import levels_of
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _SIDE, _OVERLAP = 128, 32  # voxels of a window, and of what neighbours share
-_TORCH = 300 * 2**20  # bytes: the library itself
-_PER_VOXEL = 150  # bytes: what a network holds per voxel of a window
 _SECONDS = 3e-7  # per voxel of a window
 _SAME_SIZE = 0.02
 
@@ -119,13 +119,14 @@ def plan_volume(
     brick: Sequence[int] | None = None,
 ) -> Plan:
     """Plan the detection: a task holds a window in the network, and its brick's probabilities."""
-    n, window = len(detection.model.card.classes), detection.side**3
+    card, window = detection.model.card, detection.side**3
+    n, per_voxel = len(card.classes), bytes_per_pixel(card.architecture, 3, card.options)
     step = detection.side - detection.overlap
 
     def terms(size: Shape3, _: int) -> Terms:
         voxels = math.prod(size)
         return {
-            "network": _TORCH + _PER_VOXEL * window,
+            "network": TORCH_MEMORY + per_voxel * window,
             "probabilities": 4 * n * voxels,
             "writing": 3 * voxels,
         }
@@ -246,9 +247,7 @@ def _detect_brick(
     nz, ny, nx = volume.shape
     blending = Blending((nz, ny, nx), detection.side, detection.overlap)
     part = next(iter(targets.values())).window(brick)
-    found = blended_probabilities(
-        detection.model.network(), read, blending, part, len(card.classes)
-    )
+    found = blended_probabilities(detection.model.network(), read, blending, part, card.activation)
     for name, target in targets.items():
         of_class = found[card.classes.index(name)]
         np.multiply(of_class, LEVELS, out=of_class)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from tomodist.detect.learned.network import TorchNetwork
+from tomodist.detect.learned.torch_network import TorchNetwork
 from tomodist.errors import InputError
 from tomodist.networks.device import autocast, device, memory_format, use_threads
 from tomodist.stages.execute import Progress, Silent
@@ -152,7 +152,10 @@ def train(
         )
         state = _resumed(checkpoint, fingerprint, module, optimizer)
         parallel = torch.nn.parallel.DistributedDataParallel(module) if n_ranks > 1 else module
-        run = _Run(job, module, parallel, optimizer, pool, validation, schedule, rank, n_ranks)
+        half = _may_halve(module, schedule.side)
+        run = _Run(
+            job, module, parallel, optimizer, pool, validation, schedule, half, rank, n_ranks
+        )
         if rank == 0:
             progress.start("train", schedule.steps)
             for _ in range(state.step):
@@ -178,6 +181,7 @@ class _Run:
     pool: Pool
     validation: Sequence[Loader]
     schedule: Schedule
+    half: bool
     rank: int
     n_ranks: int
 
@@ -228,7 +232,7 @@ class _Run:
             group["lr"] = self.schedule.rate(step)
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast():
+        with autocast(enabled=self.half):
             loss = self.job.loss(self.parallel, tensors)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), _CLIP)
@@ -269,6 +273,16 @@ class _Run:
 
 def _dims(module: Any) -> int:  # noqa: ANN401
     return int(max(p.ndim for p in module.parameters()) - 2)
+
+
+def _may_halve(module: Any, side: int) -> bool:  # noqa: ANN401
+    """Whether bfloat16 can be trusted for patches of a side.
+
+    On the CPU, oneDNN's gradient of a 3 x 3 x 3 convolution's weights is wrong in bfloat16 where
+    its output has 2 voxels along each axis: it adds memory that was never written (NaN at random
+    steps; torch 2.13, one thread). With 3 or more it agrees with float32.
+    """
+    return _dims(module) == 2 or device().type == "cuda" or side >= 3 * module.multiple
 
 
 def _weights(module: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -31,7 +31,6 @@ from tomodist.detect.boxes import Boxes
 from tomodist.detect.learned.faster_rcnn import boxes_of_rows
 from tomodist.detect.learned.network import TILE, dense_output, sigmoid
 from tomodist.detect.learned.normalise import prepared, scaled_shape
-from tomodist.detect.learned.opened import n_outputs
 from tomodist.detect.learned.segmentation import detection_memory
 from tomodist.errors import InputError
 from tomodist.networks.spec import FASTER_RCNN, N_PLACE
@@ -110,7 +109,7 @@ class LearnedBoxes:
         size = card.pixel_size if pixel_size is None else pixel_size
         shape = scaled_shape(image_shape, size, card.pixel_size)
         whole = card.architecture == FASTER_RCNN
-        return detection_memory(shape, max(shape) if whole else self.tile, n_outputs(card))
+        return detection_memory(card, shape, max(shape) if whole else self.tile)
 
     def folders(self) -> tuple[Path, ...]:
         """The model's."""

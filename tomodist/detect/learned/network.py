@@ -1,19 +1,19 @@
-"""Networks as functions of arrays, and how an image goes through one."""
+"""Networks as functions of arrays, and how an image goes through one; torch is not needed here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
 from tomodist.detect.learned.tiles import tiles_of
-from tomodist.networks.device import autocast, device, memory_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from tomodist.io.models import Activation
 
     FloatArray = npt.NDArray[np.float32]
 
@@ -42,38 +42,6 @@ class Network(Protocol):
             Of sides divided by `output_stride`; logits.
         """
         ...
-
-
-class TorchNetwork:
-    """A torch module as a function of arrays.
-
-    Parameters
-    ----------
-    module : Module
-        As `tomodist.networks.build` makes it; it is put into evaluation mode.
-    half : bool
-        In bfloat16 where that is quicker.
-    """
-
-    def __init__(self, module: Any, *, half: bool = True) -> None:  # noqa: ANN401 -- see `build`
-        self.multiple: int = module.multiple
-        self.radius: int = module.radius
-        self.output_stride: int = module.output_stride
-        self._module = module.to(device())
-        self._half = half
-
-    def __call__(self, batch: FloatArray) -> FloatArray:
-        """Outputs of images; see `Network`."""
-        images = torch.from_numpy(np.ascontiguousarray(batch))
-        where = device()
-        if where.type == "cuda":
-            images = images.pin_memory().to(where, non_blocking=True)
-        images = images.contiguous(memory_format=memory_format(batch.ndim - 2))
-        self._module.eval()
-        with torch.inference_mode(), autocast(enabled=self._half):
-            found = self._module(images)
-        outputs: FloatArray = found.float().contiguous().cpu().numpy()
-        return outputs
 
 
 def dense_output(network: Network, image: FloatArray, tile: int = TILE) -> FloatArray:
@@ -122,6 +90,19 @@ def _put(
         for (a, b), (start, _) in zip(core, window, strict=True)
     )
     outputs[(slice(None), *place)] = found[(slice(None), *inner)]
+
+
+def activated(outputs: FloatArray, activation: Activation) -> FloatArray:
+    """Outputs of a network, shape (n_outputs, ...), as probabilities of the classes.
+
+    Of softmax the first output is that of nothing, and is left out.
+    """
+    if activation == "none":
+        return np.clip(outputs, 0, 1)
+    if activation == "sigmoid":
+        return sigmoid(outputs)
+    shifted = np.exp(outputs - outputs.max(axis=0))
+    return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:

@@ -32,11 +32,16 @@ class Levels:
 
     @classmethod
     def of(cls, values: Array) -> Levels:
-        """Of an image or a volume; NaN = not measured. An empty one has (0, 1)."""
+        """Of an image or a volume; NaN = not measured. An empty one has (0, 1).
+
+        What would be cut off (hot pixels) has no part in them.
+        """
         known = values[np.isfinite(values)]
         if not known.size:
             return cls(0.0, 1.0)
-        return cls(float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64)))
+        mean, deviation = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
+        near = known[np.abs(known - mean) <= CLIP * deviation]
+        return cls(float(near.mean(dtype=np.float64)), float(near.std(dtype=np.float64)))
 
     def normalised(self, values: Array, clip: float = CLIP) -> Array:
         """Zero mean, unit deviation, cut off at ± `clip`; 0 where nothing was measured."""

@@ -60,7 +60,7 @@ class OnnxNetwork:
 
 def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError as error:
         raise InputError(
             f"{path} needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"

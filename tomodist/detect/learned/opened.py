@@ -123,7 +123,7 @@ def _network(path: str, sha256: str, trusted: bool) -> Network:  # noqa: FBT001 
         from tomodist.detect.learned.files import open_file
 
         return open_file(Path(path), card, trusted=trusted)
-    from tomodist.detect.learned.network import TorchNetwork
+    from tomodist.detect.learned.torch_network import TorchNetwork
     from tomodist.networks.device import use_threads
 
     use_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.detect.base import as_map
-from tomodist.detect.learned.network import TILE, dense_output, sigmoid
+from tomodist.detect.learned.network import TILE, activated, dense_output
 from tomodist.detect.learned.normalise import prepared, rescaled, scaled_shape
 from tomodist.detect.learned.opened import n_outputs
 from tomodist.errors import InputError
+from tomodist.networks.spec import bytes_per_pixel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
     from tomodist.detect.learned.network import Network
     from tomodist.detect.learned.opened import Model
-    from tomodist.io.models import Activation
+    from tomodist.io.models import Activation, ModelCard
 
     Image = npt.NDArray[np.float32]
     Map = npt.NDArray[np.uint8]
     FloatArray = npt.NDArray[np.float32]
 
 
-_TORCH = 300 * 2**20  # bytes: the library itself
-_PER_PIXEL = 250  # bytes: what a network holds per pixel of a window, in float32
+TORCH_MEMORY = 200 * 2**20
+"""Bytes that torch takes in a process beside what tomodist's other libraries do."""
+
 _MARGINS = 256  # pixels: of a window beside its core, at most
 
 
@@ -117,7 +119,7 @@ class LearnedSegmentation:
         card = self.model.card
         size = card.pixel_size if pixel_size is None else pixel_size
         shape = scaled_shape(image_shape, size, card.pixel_size)
-        return detection_memory(shape, self.tile, n_outputs(card))
+        return detection_memory(card, shape, self.tile, average=self.average)
 
     def folders(self) -> tuple[Path, ...]:
         """The model's."""
@@ -148,14 +150,33 @@ class LearnedSegmentation:
         }
 
 
-def detection_memory(shape: tuple[int, ...], tile: int, n_outputs: int) -> int:
+def detection_memory(
+    card: ModelCard, shape: tuple[int, ...], tile: int, *, average: bool = False
+) -> int:
     """Bytes of a task that detects in an image, torch and its copies included.
 
-    Measured peaks of processes; see `tests/benchmarks/bench_inference.py`.
+    Parameters
+    ----------
+    card : ModelCard
+        What the network is.
+    shape : tuple of int
+        Of the image at the model's pixel size.
+    tile : int
+        Side of the cores of large images.
+    average : bool
+        Whether outputs are averaged over orientations.
+
+    Notes
+    -----
+    Held against measured peaks of processes (`tests/benchmarks/bench_inference.py`): of the default
+    network 61 to 72 bytes per pixel of a window in bfloat16 and up to 120 in float32, and 21 per
+    pixel of the image.
     """
     height, width = shape[0], shape[1]
     window = min(height, tile + _MARGINS) * min(width, tile + _MARGINS)
-    return _TORCH + _PER_PIXEL * window + (4 * n_outputs + 16) * height * width
+    outputs = n_outputs(card) * (3 if average else 1)
+    per_pixel = bytes_per_pixel(card.architecture, 2, card.options)
+    return TORCH_MEMORY + per_pixel * window + (4 * outputs + 20) * height * width
 
 
 def probabilities_of(
@@ -168,10 +189,10 @@ def probabilities_of(
 ) -> FloatArray:
     """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
     if not average:
-        return _activated(dense_output(network, image, tile), activation)
+        return activated(dense_output(network, image, tile), activation)
     total: FloatArray | None = None
     for turned, back in _orientations(image):
-        found = back(_activated(dense_output(network, turned, tile), activation))
+        found = back(activated(dense_output(network, turned, tile), activation))
         total = found.copy() if total is None else np.add(total, found, out=total)
     assert total is not None
     return total / np.float32(8)
@@ -194,13 +215,3 @@ def _orientations(
                 return straight[:, :, ::-1] if mirrored else straight
 
             yield np.ascontiguousarray(form), back
-
-
-def _activated(outputs: FloatArray, activation: Activation) -> FloatArray:
-    """Outputs of a network as probabilities of the classes."""
-    if activation == "none":
-        return np.clip(outputs, 0, 1)
-    if activation == "sigmoid":
-        return sigmoid(outputs)
-    shifted = np.exp(outputs - outputs.max(axis=0))
-    return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)

@@ -75,8 +75,8 @@ def own_network(path: Path, card: ModelCard) -> Network:
         If the file holds something else, or weights that do not fit.
     """
     torch = _torch(path)
-    from tomodist.detect.learned.network import TorchNetwork
     from tomodist.detect.learned.opened import n_outputs
+    from tomodist.detect.learned.torch_network import TorchNetwork
     from tomodist.networks.build import filled
     from tomodist.networks.layers import fuse_norms
     from tomodist.networks.spec import Architecture

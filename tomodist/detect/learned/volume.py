@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodist.detect.learned.network import sigmoid
+from tomodist.detect.learned.network import activated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tomodist.detect.learned.network import Network
     from tomodist.detect.learned.tiles import Blending, Window
+    from tomodist.io.models import Activation
 
     FloatArray = npt.NDArray[np.float32]
 
@@ -31,7 +32,7 @@ def blended_probabilities(
     read: Callable[[Window], FloatArray],
     blending: Blending,
     part: Window,
-    n_classes: int,
+    activation: Activation = "sigmoid",
 ) -> FloatArray:
     """Probabilities in a part of a volume.
 
@@ -45,20 +46,22 @@ def blended_probabilities(
         The windows.
     part : tuple of tuple of int
         (start, stop) along every axis.
-    n_classes : int
-        Outputs of the network.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
 
     Returns
     -------
     ndarray, shape (n_classes, ...), float32
         0 to 1.
     """
-    total = np.zeros((n_classes, *(b - a for a, b in part)), np.float32)
+    total: FloatArray | None = None
     for window in blending.windows(part):
         known = tuple((a, min(b, n)) for (a, b), n in zip(window, blending.shape, strict=True))
         values = np.zeros([b - a for a, b in window], np.float32)
         values[tuple(slice(b - a) for a, b in known)] = read(known)
-        found = sigmoid(network(values[None, None])[0]) * blending.weights(window)
+        found = activated(network(values[None, None])[0], activation) * blending.weights(window)
+        if total is None:
+            total = np.zeros((len(found), *(b - a for a, b in part)), np.float32)
         shared = [
             (max(a, start), min(b, stop)) for (a, b), (start, stop) in zip(known, part, strict=True)
         ]
@@ -71,4 +74,5 @@ def blended_probabilities(
             *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, part, strict=True)),
         )
         total[place] += found[inner]
+    assert total is not None
     return total

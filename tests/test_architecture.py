@@ -38,6 +38,8 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
     "matplotlib": {"pictures"},
+    "torchvision": {"networks"},
+    "monai": {"networks"},
     "torch": {"networks", "detect", "training", "experiments"},
     "onnxruntime": {"detect"},
     "onnx": {"detect"},

@@ -225,6 +225,37 @@ def test_several_classes_are_found_in_one_pass(known: Path, unknown: Path, folde
     assert one[values == 2].min() > one[values == 0].mean()
 
 
+def test_boxes_are_learnt_and_lifted(known: Path, unknown: Path, tmp_path: Path) -> None:
+    boxes = ("--boxes", beside(known, "mitochondrion_boxes.csv"), "--label", "boxed", *THREADS)
+    assert tomodist("annotate", known, *boxes) == 0
+    model = ("-o", tmp_path / "boxes", "--steps", 100, "--side", 64)
+    assert tomodist("train", "boxes", known, "--label", "boxed=mitochondrion", *model) == 0
+    found = card(tmp_path / "boxes")
+    assert (found["task"], found["options"]) == ("boxes", {"output_stride": 4})
+    assert found["metrics"]["validation"]["ap50"]["mitochondrion"] > 0.8
+    assert tomodist("locate", unknown, "--model", tmp_path / "boxes", *THREADS) == 0
+    report = tmp_path / "r.json"
+    truth = beside(unknown, "mitochondrion_truth.csv")
+    pair = ("--label", "mitochondrion", "--truth", truth, "--json", report)
+    assert tomodist("evaluate", unknown, *pair, *THREADS) == 0
+    assert json.loads(report.read_text())["results"][0]["boxes"]["0.25"]["f1"] == 1.0
+    capsys.readouterr()
+    assert (
+        tomodist("segment", unknown, "--model", tmp_path / "boxes", "--label", "m2", *THREADS) == 0
+    )
+
+
+def test_a_detection_becomes_an_annotation(known: Path, model: Path) -> None:
+    assert tomodist("segment", known, "--model", model, *THREADS) == 0
+    taken = ("--from", LABEL, "--tilts", "3-9", "--label", "looked-at", *THREADS)
+    assert tomodist("annotate", known, *taken) == 0
+    store = Tomogram.open(known)
+    before, after = (store.dataset(f"maps/{n}").load() for n in (LABEL, "looked-at"))
+    np.testing.assert_array_equal(after["maps"][3:10], before["maps"][3:10])
+    np.testing.assert_array_equal(after["boxes"][3:10, :, :4], before["boxes"][3:10, :, :4])
+    assert (after["maps"].values[[*range(3), *range(10, 21)]] == 2).all()
+
+
 def test_distributed_training_under_torchrun(known: Path, tmp_path: Path) -> None:
     output = tmp_path / "ddp"
     label = ("--label", f"true-{LABEL}={LABEL}")

@@ -99,10 +99,11 @@ def test_nothing_marked_is_nothing_to_learn(
 
 
 ANNOTATE = {
-    "nothing": ((), "give one of --maps, --boxes and --volume"),
+    "nothing": ((), "give one of --maps, --boxes, --volume and --from"),
     "auto": (("--maps", "x", "--tilts", "auto"), "auto cannot know them"),
     "beyond": (("--maps", "MAPS", "--tilts", "3,40"), "--tilts names 40; tilts are 0 to 20"),
     "other grid": (("--volume", "MAPS"), "both must have the same voxels"),
+    "from nothing": (("--from", "x"), "has no maps labelled 'x' (there: true-granule"),
     "missing": (("--volume", "nowhere.mrc"), "there is no such file"),
 }
 

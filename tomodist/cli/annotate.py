@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @click.option(
     "--volume", type=click.Path(), help="3D mask (MRC, Zarr, OME-Zarr); projected to the tilts."
 )
+@click.option(
+    "--from", "taken", help="A label of the store whose maps and boxes you have looked at."
+)
 @click.option("--value", type=float, help="Which value is it. [default: any but 0]")
 @click.option("--unknown", type=float, help="Of --maps: the value that says nothing, such as 255.")
 @click.option(
@@ -50,6 +53,7 @@ def command(
     maps: str | None,
     boxes: str | None,
     volume: str | None,
+    taken: str | None,
     value: float | None,
     unknown: float | None,
     tilts: tuple[int, ...] | Literal["auto"] | None,
@@ -67,11 +71,11 @@ def command(
     training ignores them.
     """
     from tomodist.io.store import check_label
-    from tomodist.stages.annotate import label_volume, projected_mask, sparse
+    from tomodist.stages.annotate import label_volume, projected_mask, sparse, taken_from
     from tomodist.stages.detect import detect_maps, import_maps
 
-    if sum(given is not None for given in (maps, boxes, volume)) != 1:
-        raise InputError("give one of --maps, --boxes and --volume")
+    if sum(given is not None for given in (maps, boxes, volume, taken)) != 1:
+        raise InputError("give one of --maps, --boxes, --volume and --from")
     if tilts == "auto":
         raise InputError("--tilts names the annotated tilts; auto cannot know them")
     tomogram = open_tomogram(store)
@@ -79,6 +83,8 @@ def command(
     mask = None if volume is None else projected_mask(tomogram, volume, value)
     if mask is not None:
         source: MapSource = mask
+    elif taken is not None:
+        source = taken_from(tomogram, taken)
     elif boxes is not None:
         source = _boxes(tomogram, boxes, label, frame, diameter)
     else:

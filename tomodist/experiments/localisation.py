@@ -11,17 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
 from scipy.spatial import HalfspaceIntersection
 
-from tomodist.detect.boxes import Boxes, fill
 from tomodist.experiments.cases import Case, Row
-from tomodist.experiments.inmemory import lifted, threshold_curve
+from tomodist.experiments.objects import by_components, enough_tilts
 from tomodist.experiments.report import Experiment
 from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.backproject import Votes
-from tomodist.lift.support import supporting_boxes, triangulate
 from tomodist.lift.tracks import LinkRule, Tracks, link_boxes
 from tomodist.metrics import match_boxes, match_points
 from tomodist.simulate import Ellipsoid, Scene, TiltScheme
@@ -66,11 +61,11 @@ def run_case(case: Case) -> list[Row]:
     structures = scene.structures("object")
     true = grid.indices([s.center for s in structures])
     sizes = np.array([s.size for s in structures]) / VOXEL
-    _by_votes(geometry, grid, boxes)  # compiled, or read from numba's cache, before it is timed
+    by_components(geometry, grid, boxes)  # compiled, or read from numba's cache, before it is timed
     began = time.perf_counter()
-    votes = _by_votes(geometry, grid, boxes)
+    votes = by_components(geometry, grid, boxes)
     voted = time.perf_counter()
-    tracks = link_boxes(geometry, grid, boxes, LinkRule(_enough(geometry)))
+    tracks = link_boxes(geometry, grid, boxes, LinkRule(enough_tilts(geometry)))
     linked = time.perf_counter() - voted
     found = {
         "votes": votes,
@@ -173,30 +168,6 @@ def _places() -> tuple[TiltGeometry, VolumeGrid]:
     return TiltGeometry(angles, SHAPE[1:], VOXEL), VolumeGrid(SHAPE, VOXEL)
 
 
-def _enough(geometry: TiltGeometry) -> int:
-    return max(3, -(-geometry.n_tilts // 4))
-
-
 def _boxes(scene: Scene, geometry: TiltGeometry, tilt: int, errors: DetectorErrors) -> FloatArray:
     seen = detected_boxes(scene, "object", geometry, tilt, errors)
     return np.concatenate([seen.centers, seen.sizes], axis=1)
-
-
-def _by_votes(
-    geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[FloatArray]
-) -> tuple[FloatArray, FloatArray]:
-    """Centres and sizes by votes of filled boxes and their components, in memory."""
-    shape = geometry.image_shape
-    maps = np.stack([fill(Boxes(b[:, :2], b[:, 2:], np.ones(len(b))), shape) for b in boxes])
-    votes = lifted(Votes(geometry, grid), maps)
-    best = threshold_curve(votes, maps, geometry, grid, geometry.n_tilts).best
-    labels, n = ndimage.label(votes > best)
-    number = np.arange(1, n + 1)
-    centers = np.array(ndimage.center_of_mass(votes, labels, number)).reshape(-1, 3)
-    sizes = np.array([[s.stop - s.start for s in place] for place in ndimage.find_objects(labels)])
-    weight: npt.NDArray[np.float64] = np.asarray(ndimage.sum(votes, labels, number), np.float64)
-    matrices = geometry.matrices(grid)
-    centers = triangulate(matrices, centers, boxes)
-    _, residual = supporting_boxes(matrices, centers, boxes, weight)
-    kept = np.isfinite(residual).sum(axis=0) >= _enough(geometry)
-    return centers[kept], sizes.reshape(-1, 3)[kept].astype(np.float64)

@@ -25,7 +25,7 @@ from tomodist.io.models import (
     read_card,
     write_model,
 )
-from tomodist.networks.spec import Architecture
+from tomodist.networks.spec import FASTER_RCNN, N_PLACE, Architecture
 from tomodist.pictures.training import draw_history
 from tomodist.training.examples import Pool, spread
 from tomodist.training.schedule import Schedule
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of training; raise it when the same task would give other weights
 _JUDGED = 2**28  # bytes of examples that a validation looks at, at most
+STRIDE = 4  # of the cells in which centres are looked for
 _LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
 
 
@@ -121,8 +122,10 @@ class TrainingTask:
     def architecture(self) -> Architecture:
         """The network."""
         n, options = len(self.classes), dict(self.options)
-        if self.task == "boxes" and self.network != "faster-rcnn":
-            n, options = n + 4, {"output_stride": 4, **options}
+        if self.task == "boxes":
+            n += N_PLACE
+            if self.network == "residual-unet":
+                options = {"output_stride": STRIDE, **options}
         return Architecture(self.network, self.dims, n, options)
 
     def loaders(self) -> Divided:
@@ -208,7 +211,7 @@ def run_training(
     ------
     ExistsError, InputError, StoreError
     """
-    from tomodist.networks.build import n_parameters, seeded
+    from tomodist.networks.build import n_parameters
     from tomodist.training.loop import is_first, train, use_all_cores
 
     fingerprint = task.fingerprint()
@@ -217,13 +220,13 @@ def run_training(
         return finished
     parts = task.loaders()
     use_all_cores()
-    module = seeded(task.architecture, task.schedule.seed)
     pool = Pool(parts.training, task.schedule.memory, task.schedule.seed)
+    module = _first_network(task, pool)
     judged = spread(parts.validation, _JUDGED)
     folder = task.output.with_name(f"{task.output.name}.training")
     began = time.perf_counter()
     trained = train(
-        _job(task),
+        _job(task, module),
         module,
         pool,
         judged,
@@ -274,19 +277,32 @@ def finished_model(
     return None
 
 
-def _job(task: TrainingTask) -> Job:
+def _first_network(task: TrainingTask, pool: Pool) -> Any:  # noqa: ANN401 -- see `build`
+    """The network before its first step; of boxes it starts from their mean size."""
+    from tomodist.networks.build import seeded
+
+    module = seeded(task.architecture, task.schedule.seed)
+    if task.task == "boxes" and task.network != FASTER_RCNN:
+        from tomodist.training.centers import mean_log_size, set_first_outputs
+
+        boxes = [b for example in pool.examples(0) for b in example.boxes]
+        set_first_outputs(module, mean_log_size(boxes))
+    return module
+
+
+def _job(task: TrainingTask, module: Any) -> Job:  # noqa: ANN401 -- see `build`
     """What is trained for."""
     if task.task == "segment":
         from tomodist.training.segment import SegmentJob
 
         return SegmentJob(task.schedule, task.classes)
-    if task.network == "faster-rcnn":
+    if task.network == FASTER_RCNN:
         from tomodist.training.faster_rcnn import FasterRCNNJob
 
         return FasterRCNNJob(task.schedule, task.classes)
     from tomodist.training.centers import CentersJob
 
-    return CentersJob(task.schedule, task.classes)
+    return CentersJob(task.schedule, task.classes, module.output_stride)
 
 
 def _card(task: TrainingTask, trained: Trained, numbers: dict[str, Any]) -> ModelCard:

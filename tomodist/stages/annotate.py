@@ -18,6 +18,8 @@ from tomodist.costs import TaskCosts, labelling
 from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
 from tomodist.io.arrays import brick_windows
+from tomodist.io.boxes import stored_boxes
+from tomodist.io.maps import stored_maps
 from tomodist.io.ome import image_label, multiscales
 from tomodist.io.truth import MaskVolume, check_grid, open_truth
 from tomodist.io.volumes import create_levels
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.geometry import TiltGeometry, VolumeGrid
-    from tomodist.io.arrays import ArrayHandle, Index
+    from tomodist.io.arrays import ArrayHandle, Index, Stack
     from tomodist.io.store import Tomogram
     from tomodist.plan import Resources
     from tomodist.stages.sources import MapSource, TiltSource
@@ -73,6 +75,67 @@ class _NotAnnotated:
     def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
         """Nothing is known."""
         return Found(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
+
+
+@dataclass(frozen=True)
+class StoredMaps:
+    """What a detector has found, taken as an annotation once somebody has looked at it.
+
+    Parameters
+    ----------
+    label : str
+        Of the detection.
+    made : str
+        Digest of its maps.
+    maps : Stack
+        Its maps.
+    boxes : tuple of Boxes
+        Of every tilt.
+    """
+
+    label: str
+    made: str
+    maps: Stack
+    boxes: tuple[Boxes, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        return {"form": "mask", "taken_from": self.label, "taken_maps": self.made}
+
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """One tilt."""
+        return _StoredTilt(self.maps, self.boxes[tilt], tilt)
+
+
+@dataclass(frozen=True)
+class _StoredTilt:
+    """One tilt of `StoredMaps`."""
+
+    maps: Stack
+    boxes: Boxes
+    tilt: int
+
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:  # noqa: ARG002
+        """As it is stored."""
+        return Found(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
+
+
+def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
+    """The maps and boxes of a label of a store.
+
+    Raises
+    ------
+    StoreError
+        If there are none.
+    """
+    maps = stored_maps(tomogram, label)
+    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    boxes = tuple(Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows)
+    return StoredMaps(label, tomogram.digest(f"maps/{label}"), maps, boxes)
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,8 @@ def print_unsupportive(tomogram: Tomogram, label: str) -> None:
     if "residual_per_tilt" not in table or table.sizes["structure"] < _ENOUGH_OBJECTS:
         return
     shown = np.isfinite(table["residual_per_tilt"].values).mean(axis=0)
-    few = np.flatnonzero(shown < np.median(shown) / 2).tolist()
+    excluded = tomogram.attributes(f"structures/{label}")["fingerprint"].get("excluded", [])
+    few = [t for t in np.flatnonzero(shown < np.median(shown) / 2) if t not in excluded]
     angles, n = table["tilt_angle"].values, table.sizes["structure"]
     rows = [(t, f"{angles[t]:.1f}°", f"{round(shown[t] * n)} of {n}") for t in few]
     if rows:

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from tomodist.cluster import open_session
     from tomodist.detect.boxes import Boxes
     from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
+    from tomodist.detect.learned.centers import LearnedBoxes
+    from tomodist.detect.learned.opened import Model
+    from tomodist.detect.learned.segmentation import LearnedSegmentation
     from tomodist.errors import TomodistError
     from tomodist.evaluation import evaluate
     from tomodist.geometry import TiltGeometry, VolumeGrid
     from tomodist.io.store import Tomogram
     from tomodist.lift.threshold import ThresholdCurve
     from tomodist.pipeline import locate, open_tilt_series
+    from tomodist.pipeline.training import TrainingTask, run_training
     from tomodist.stages.lazy import backproject, choose_threshold, detect_edges, project
 
 _HOME = {
@@ -34,10 +38,14 @@ _HOME = {
     "Boxes": "tomodist.detect.boxes",
     "DogEdges": "tomodist.detect.classical",
     "GlobalThreshold": "tomodist.detect.classical",
+    "LearnedBoxes": "tomodist.detect.learned.centers",
+    "LearnedSegmentation": "tomodist.detect.learned.segmentation",
+    "Model": "tomodist.detect.learned.opened",
     "ThresholdCurve": "tomodist.lift.threshold",
     "TiltGeometry": "tomodist.geometry",
     "TomodistError": "tomodist.errors",
     "Tomogram": "tomodist.io.store",
+    "TrainingTask": "tomodist.pipeline.training",
     "VolumeGrid": "tomodist.geometry",
     "backproject": "tomodist.stages.lazy",
     "choose_threshold": "tomodist.stages.lazy",
@@ -47,6 +55,7 @@ _HOME = {
     "open_session": "tomodist.cluster",
     "open_tilt_series": "tomodist.pipeline",
     "project": "tomodist.stages.lazy",
+    "run_training": "tomodist.pipeline.training",
 }
 
 __version__ = "0.1.0"
@@ -56,10 +65,14 @@ __all__ = [
     "Boxes",
     "DogEdges",
     "GlobalThreshold",
+    "LearnedBoxes",
+    "LearnedSegmentation",
+    "Model",
     "ThresholdCurve",
     "TiltGeometry",
     "TomodistError",
     "Tomogram",
+    "TrainingTask",
     "VolumeGrid",
     "backproject",
     "choose_threshold",
@@ -69,6 +82,7 @@ __all__ = [
     "open_session",
     "open_tilt_series",
     "project",
+    "run_training",
 ]
 
 

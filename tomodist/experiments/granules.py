@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tomodist.detect.learned.tiles import Window
+
     FloatArray = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
 
@@ -274,15 +276,17 @@ def reconstructed(tomogram: SimulatedTomogram) -> FloatArray:
     method = WeightedBackprojection(tomogram.told, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
     volume = lifted(method.lifting, np.stack(filtered))
-    normalised: FloatArray = Levels.of(volume).normalised(volume)
-    return normalised
+    return Levels.of(volume).normalised(volume)
 
 
 def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:
     """The 3D network on a volume, by overlapping windows."""
     whole = tuple((0, n) for n in volume.shape)
     blending = Blending(volume.shape, SIDE, OVERLAP)
-    read = lambda window: volume[tuple(slice(*w) for w in window)]  # noqa: E731
+
+    def read(window: Window) -> FloatArray:
+        return volume[tuple(slice(*w) for w in window)]
+
     return blended_probabilities(network, read, blending, whole)[0]
 
 

@@ -275,7 +275,7 @@ def reconstructed(tomogram: SimulatedTomogram) -> FloatArray:
     """Weighted backprojection, normalised."""
     method = WeightedBackprojection(tomogram.told, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
-    volume = lifted(method.lifting, np.stack(filtered))
+    volume: FloatArray = lifted(method.lifting, np.stack(filtered))
     return Levels.of(volume).normalised(volume)
 
 
@@ -287,7 +287,8 @@ def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:
     def read(window: Window) -> FloatArray:
         return volume[tuple(slice(*w) for w in window)]
 
-    return blended_probabilities(network, read, blending, whole)[0]
+    found: FloatArray = blended_probabilities(network, read, blending, whole)[0]
+    return found
 
 
 def _iou(found: Mask, truth: Mask) -> float:

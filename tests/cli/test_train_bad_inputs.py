@@ -103,7 +103,7 @@ ANNOTATE = {
     "auto": (("--maps", "x", "--tilts", "auto"), "auto cannot know them"),
     "beyond": (("--maps", "MAPS", "--tilts", "3,40"), "--tilts names 40; tilts are 0 to 20"),
     "other grid": (("--volume", "MAPS"), "both must have the same voxels"),
-    "from nothing": (("--from", "x"), "has no maps labelled 'x' (there: true-granule"),
+    "from nothing": (("--from", "x"), "has no maps labelled 'x' (there: "),
     "missing": (("--volume", "nowhere.mrc"), "there is no such file"),
 }
 

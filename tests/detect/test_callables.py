@@ -106,10 +106,16 @@ def test_an_edited_function_counts_as_a_change(
     path.write_text("LEVEL = 1\ndef find(image, pixel_size):\n    return image > LEVEL\n")
     detector = CallableDetector("edited_detector:find")
     try:
-        before = detector.parameters()
-        assert before == detector.parameters()
+        before, pinned = detector.parameters(), detector.pinned()
         path.write_text(path.read_text().replace("LEVEL = 1", "LEVEL = 2"))  # beside the function
+        assert detector.parameters() == before  # as the code that this process runs is the old one
+        pinned(np.zeros((8, 9), np.float32), 10.0)
+        sys.modules.pop("edited_detector")
+        importlib.invalidate_caches()
+        imported.cache_clear()  # another process
         assert detector.parameters()["source"] != before["source"]
+        with pytest.raises(InputError, match="was edited since this process imported it"):
+            pinned(np.zeros((8, 9), np.float32), 10.0)
     finally:
         sys.modules.pop("edited_detector", None)
         imported.cache_clear()

@@ -212,10 +212,10 @@ def test_a_detector_says_what_it_is() -> None:
 
 def test_memory_grows_with_the_image_until_it_is_cut_into_tiles() -> None:
     of = detector(tile=512).memory
-    assert of((4096, 4096)) > of((1024, 1024)) > of((256, 256))
-    whole = detector(tile=4096).memory((4096, 4096))
-    assert of((4096, 4096)) < 0.7 * whole
-    assert of((4096, 4096), 10.0) == of((2048, 2048))  # as the model of 20 Å sees it
+    assert of((4096, 4096), 20.0) > of((1024, 1024), 20.0) > of((256, 256), 20.0)
+    whole = detector(tile=4096).memory((4096, 4096), 20.0)
+    assert of((4096, 4096), 20.0) < 0.7 * whole
+    assert of((4096, 4096), 10.0) == of((2048, 2048), 20.0)  # as the model of 20 Å sees it
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tomodist.cli.options import RunOptions, lifting_options
-from tomodist.cli.tasks import denoise_option, open_tomogram, run_or_plan
+from tomodist.cli.sources import denoise_option
+from tomodist.cli.tasks import open_tomogram, run_or_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tomodist.errors import InputError
+from tomodist.io.maps import MOST_CLASSES
 
 if TYPE_CHECKING:
     from tomodist.detect.boxes import Form
@@ -80,6 +81,8 @@ class Learned:
         if model is None:
             if label is None:
                 raise InputError(f"--detector {self.name} is a function; give a --label")
+            if self.average or self.tile is not None:
+                raise InputError("--average and --tile are of models, not of functions")
             return {label: DetectorMaps(self._function(), form, self.min_size)}
         if model.card.dims == 3:
             raise InputError(f"{self.name} is a model of volumes; give it to `tomodist segment`")
@@ -108,6 +111,10 @@ class Learned:
                 f"--classes names {', '.join(names)}, but {self.name} has {', '.join(there)}; give "
                 "these, or auto"
             )
+        if len(there) > MOST_CLASSES:
+            raise InputError(f"{self.name} has {len(there)} classes; maps hold {MOST_CLASSES}")
+        if self.min_size:
+            raise InputError("--min-size is of one class; leave it out, or --classes")
         if label in there:
             raise InputError(f"--label {label} is one of the classes; give another name for all")
         return DetectedClasses(self._segmentation(model, None), self.keep)
@@ -135,7 +142,7 @@ class Learned:
         if self.probability is not None:
             detector = replace(detector, threshold=self.probability)
         detector.check()
-        return detector
+        return detector.pinned()
 
     @property
     def _tiles(self) -> dict[str, int]:

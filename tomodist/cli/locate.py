@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tomodist.cli.options import RunOptions, labels_options
-from tomodist.cli.tasks import MapOptions, detector_options, open_tomogram, run_or_plan
+from tomodist.cli.sources import MapOptions, detector_options
+from tomodist.cli.tasks import open_tomogram, run_or_plan
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:

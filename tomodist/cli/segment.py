@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from tomodist.cli.classes import run_classes_or_plan
 from tomodist.cli.options import Classes, RunOptions, labels_options
-from tomodist.cli.tasks import MapOptions, detector_options, open_tomogram, run_or_plan
+from tomodist.cli.sources import MapOptions, detector_options
+from tomodist.cli.tasks import open_tomogram, run_or_plan
 from tomodist.cli.volume import run_volume_or_plan
 from tomodist.errors import InputError
 
@@ -80,7 +82,18 @@ def command(
     tomogram = open_tomogram(store)
     model = given.volume_model()
     if model is not None:
-        run_volume_or_plan(tomogram, model, reconstruction, label, run)
+        given.check_of_volume(
+            {
+                "--votes plain": votes == "plain",
+                "--sectors": sectors is not None,
+                "--coverage": coverage is not None,
+                "--one-threshold": not own_thresholds,
+                "--classes": classes is not None,
+                "--tilts-per-task": run.tilts_per_task is not None,
+            }
+        )
+        cut = replace(run, threshold=given.probability or run.threshold)
+        run_volume_or_plan(tomogram, model, reconstruction, label, cut)
         return
     if classes is not None:
         source, name = given.classes_of(tomogram, classes, label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -159,7 +160,6 @@ def train_boxes(given: TrainOptions) -> None:
 
 def _run(task: TrainingTask, given: TrainOptions) -> None:
     from tomodist.pipeline.training import finished_model, run_training
-    from tomodist.training.loop import is_first
 
     if finished_model(task, task.fingerprint(), overwrite=given.overwrite) is not None:
         print_line(f"nothing to do: {task.output} is there already, trained just so")
@@ -171,7 +171,7 @@ def _run(task: TrainingTask, given: TrainOptions) -> None:
         return
     with Bars() as bars:
         card = run_training(task, progress=bars, overwrite=given.overwrite)
-    if is_first():
+    if os.environ.get("RANK", "0") == "0":  # of torchrun
         print_training(card, task.output)
     if card.training["stopped"] == "interrupted":
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ from tomodist.cli.console import print_line
 from tomodist.cli.learned import labels_of
 from tomodist.cli.tasks import print_structures, session_or_plan
 from tomodist.errors import InputError
+from tomodist.io.store import check_label
 
 if TYPE_CHECKING:
     from tomodist.cli.options import RunOptions
@@ -25,7 +26,7 @@ def run_volume_or_plan(
 
     if run.exclude:
         raise InputError("--exclude-tilts is not of a model of volumes; reconstruct without them")
-    labels = {name: given for given, name in labels_of(model, label).items()}
+    labels = {name: check_label(given) for given, name in labels_of(model, label).items()}
     detection = VolumeDetection(model, reconstruction, labels)
     detection.check(tomogram)
     task = VolumeTask(detection, tomogram.grid, run.threshold, run.min_voxels, run.brick)

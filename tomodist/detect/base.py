@@ -104,8 +104,8 @@ class ProbabilityDetector(Protocol):
 class NeedyDetector(Protocol):
     """A detector that needs more than an image or two of memory, or files on the workers."""
 
-    def memory(self, image_shape: tuple[int, int]) -> int:
-        """Bytes that it holds at its peak for an image of this shape."""
+    def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
+        """Bytes that it holds at its peak for an image of this shape and pixel size (Å)."""
         ...
 
     def folders(self) -> tuple[Path, ...]:

@@ -21,7 +21,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,6 +58,9 @@ class CallableDetector:
         On probability.
     channel : int, optional
         Which class's probabilities are used, from 0; needed where there are several.
+    source : str, optional
+        Hash of its source where the run began (see `pinned`): a process that has imported another
+        version refuses to go on.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class CallableDetector:
     text: str
     threshold: float = 0.5
     channel: int | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         module, colon, name = self.text.partition(":")
@@ -109,7 +113,11 @@ class CallableDetector:
         InputError
             If it cannot be imported, raises something, or returns something else.
         """
-        function = imported(self.text)
+        function, source = imported(self.text)
+        if self.source not in (None, source):
+            raise InputError(
+                f"{self.text} was edited since this process imported it; start its workers anew"
+            )
         try:
             found = function(image.copy(), pixel_size)  # its own, to do with what it likes
         except Exception as error:  # whatever it raises
@@ -143,11 +151,10 @@ class CallableDetector:
 
     def parameters(self) -> dict[str, Any]:
         """Name, settings and hash of the source as plain values; those of a detector too."""
-        found = imported(self.text)
+        found, source = imported(self.text)
         of = getattr(found, "parameters", None)
         own = of() if callable(of) and not isinstance(found, type) else {}
         settings = {"threshold": self.threshold, "channel": self.channel}
-        source = source_hash(found)
         return {"detector": self.text, **settings, "source": source, **({"of": own} if own else {})}
 
     def _understood(self, found: Any, measured: npt.NDArray[np.bool_]) -> Map | Boxes:  # noqa: ANN401
@@ -206,10 +213,14 @@ class CallableDetector:
             )
         return np.asarray(found[self.channel])
 
+    def pinned(self) -> CallableDetector:
+        """The same, and it must be this version of the source everywhere."""
+        return replace(self, source=imported(self.text)[1])
+
 
 @functools.cache
-def imported(text: str) -> Function:
-    """What a text names; imported once per process.
+def imported(text: str) -> tuple[Function, str | None]:
+    """What a text names, and the hash of its source as it was then; imported once per process.
 
     Raises
     ------
@@ -237,8 +248,7 @@ def imported(text: str) -> Function:
         found = getattr(found, part)
     if not callable(found):
         raise InputError(f"{text} is a {type(found).__name__}, not a function; it must be callable")
-    function: Function = found
-    return function
+    return found, source_hash(found)
 
 
 def source_hash(found: Any) -> str | None:  # noqa: ANN401 -- any object

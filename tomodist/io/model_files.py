@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,28 @@ def file_hash(path: Path) -> str:
     try:
         own = sha256_of(path)
         beside = path.with_name(f"{path.name}.data")
+        _check_places(path, beside.name)
         if not beside.is_file():
             return own
         return hashlib.sha256(f"{own} {sha256_of(beside)}".encode()).hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12(.)(.{1,255})", re.DOTALL)
+
+
+def _check_places(path: Path, known: str) -> None:
+    """Refuse an ONNX file whose weights lie in a file that is not hashed."""
+    if path.suffix != ".onnx":
+        return
+    found = {text[: size[0]] for size, text in _LOCATION.findall(path.read_bytes())}
+    others = sorted(found - {known.encode()})
+    if others:
+        raise InputError(
+            f"{path} keeps weights in {others[0].decode(errors='replace')!r}; save it with its "
+            f"weights inside, or in {known}"
+        )
 
 
 def _document(path: Path) -> tuple[dict[str, Any], str]:

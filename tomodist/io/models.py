@@ -149,6 +149,7 @@ def write_model(
     InputError
         If what is there is no model, or the folder cannot be written.
     """
+    _put_back(folder)
     check_model_target(folder, overwrite=overwrite)
     safetensors = _safetensors()
     draft = folder.with_name(f".{folder.name}.draft")
@@ -167,8 +168,18 @@ def write_model(
     return hashed
 
 
+def _put_back(folder: Path) -> None:
+    """What a kill between two renames left under another name."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
 def _put_in_place(draft: Path, folder: Path) -> None:
-    """Rename; what was there goes last, so that a kill at any moment leaves a complete model."""
+    """Rename; what was there goes last, so that a kill at any moment leaves a complete model.
+
+    Between the two renames it stands under another name, from which the next writer brings it back.
+    """
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -328,6 +339,7 @@ def card_summary(card: ModelCard) -> Mapping[str, Any]:
         "model": card.sha256,
         "architecture": card.architecture,
         "model_classes": list(card.classes),
+        "model_options": dict(card.options),
         "model_pixel_size": card.pixel_size,
         "normalisation": dict(card.normalisation),
         "activation": card.activation,

@@ -164,6 +164,20 @@ class Tomogram:
                 return found
         return None
 
+    def check_current(self, unit: str) -> None:
+        """Refuse a unit that is not there, or was made from something that is another now.
+
+        Raises
+        ------
+        StoreError
+        """
+        above = self.outdated(unit)
+        if above:
+            raise StoreError(
+                f"{self.path}: {unit} was made from {above}, which is another now, or gone; make "
+                "it again, with --overwrite"
+            )
+
     @property
     def geometry(self) -> TiltGeometry:
         """Geometry of the tilt series."""
@@ -234,6 +248,7 @@ class Tomogram:
         StoreError
             If another process is making the same unit.
         """
+        _check_unit(unit)
         folder = self.path / ".staging" / unit.replace("/", "--")
         folder.parent.mkdir(exist_ok=True)
         with _locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
@@ -247,6 +262,7 @@ class Tomogram:
 
     def remove(self, unit: str) -> None:
         """Remove a finished unit, if it is there."""
+        _check_unit(unit)
         folder = self.path / ".staging" / f"{unit.replace('/', '--')}.removed"
         folder.parent.mkdir(exist_ok=True)
         with _locked(folder.with_name("publish.lock")):
@@ -315,6 +331,13 @@ class Staging:
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
+
+
+def _check_unit(unit: str) -> None:
+    """Refuse a unit that would lie elsewhere: labels may come from a model that came by mail."""
+    _, there, label = unit.partition("/")
+    if there:
+        check_label(label)
 
 
 def is_store(path: Path) -> bool:

@@ -10,6 +10,7 @@ One rule: the same command again goes on where it stopped, and does nothing when
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
@@ -26,11 +27,19 @@ from tomodist.io.models import (
     read_card,
     write_model,
 )
+from tomodist.io.store import check_label
 from tomodist.networks.spec import FASTER_RCNN, N_PLACE, Architecture
 from tomodist.pictures.training import draw_history
 from tomodist.training.examples import Pool, spread
 from tomodist.training.schedule import Schedule
-from tomodist.training.stores import Divided, Source, block_loaders, divided, tilt_loaders
+from tomodist.training.stores import (
+    Divided,
+    Source,
+    block_loaders,
+    divided,
+    tilt_loaders,
+    whole_loaders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from tomodist.io.models import Task
     from tomodist.io.store import Tomogram
     from tomodist.stages.execute import Progress
+    from tomodist.training.examples import Loader
     from tomodist.training.loop import Job, Trained
 
 VERSION = 1  # of training; raise it when the same task would give other weights
@@ -96,8 +106,22 @@ class TrainingTask:
             raise InputError(f"{len(self.classes)} classes for {len(self.labels)} labels")
         if self.dims == 3 and self.task == "boxes":
             raise InputError("boxes are learnt on tilts; leave --3d out")
-        if {s.path for s in self.stores} & {s.path for s in self.held_out}:
-            raise InputError("a store cannot be learnt from and judged by; name another")
+        for what, names in (("--label", self.labels), ("class", self.classes)):
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(f"{what} {twice[0]} is given twice; give each once")
+        for name in self.classes:
+            check_label(name)
+        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
+            raise InputError(
+                f"--pixel-size is {self.pixel_size}; it must be a positive number of Å"
+            )
+        if self.dims == 3 and self.pixel_size is not None:
+            raise InputError("--pixel-size is of images; volumes are not resampled: leave it out")
+        paths = [store.path.resolve() for store in (*self.stores, *self.held_out)]
+        again = [path for path in paths if paths.count(path) > 1]
+        if again:
+            raise InputError(f"{again[0]} is given twice; what is learnt from cannot be judged by")
 
     @property
     def dims(self) -> Literal[2, 3]:
@@ -146,15 +170,17 @@ class TrainingTask:
         return divided(per_store, held_out)
 
     def _blocks(self, name: str) -> Divided:
+        if self.held_out or len(self.stores) > 2:
+            whole = [
+                [whole_loaders(self._source(s), name) for s in stores]
+                for stores in (self.stores, self.held_out)
+            ]
+            return divided(*whole)
         parts = [block_loaders(self._source(s), name) for s in self.stores]
-        if not self.held_out:
-            return Divided(
-                [one for part in parts for one in part.training],
-                [one for part in parts for one in part.validation],
-            )
-        judged = [block_loaders(self._source(s), name) for s in self.held_out]
-        whole = [[*part.training, *part.validation] for part in (*parts, *judged)]
-        return divided(whole[: len(parts)], whole[len(parts) :])
+        return Divided(
+            [one for part in parts for one in part.training],
+            [one for part in parts for one in part.validation],
+        )
 
     def _source(self, tomogram: Tomogram) -> Source:
         return Source(tomogram, self.labels, self.size)
@@ -183,7 +209,8 @@ class TrainingTask:
                 "architecture": [architecture.name, architecture.dims, architecture.options],
                 "classes": self.classes,
                 "pixel_size": self.size,
-                "schedule": {k: v for k, v in asdict(self.schedule).items() if k != "memory"},
+                "schedule": asdict(self.schedule),
+                "processes": int(os.environ.get("WORLD_SIZE", "1")),
                 "data": data,
             }
         )
@@ -225,6 +252,7 @@ def run_training(
     pool = Pool(parts.training, task.schedule.memory, task.schedule.seed)
     module = _first_network(task, pool)
     judged = spread(parts.validation, _JUDGED)
+    _check_marked(task, judged, pool)
     folder = task.output.with_name(f"{task.output.name}.training")
     began = time.perf_counter()
     trained = train(
@@ -244,7 +272,8 @@ def run_training(
         "weights": n_parameters(module),
         "seconds_of_the_last_run": round(time.perf_counter() - began, 1),
     }
-    card = _card(task, trained, numbers)
+    tiling = {name: max(1, getattr(module, name, 1)) for name in ("multiple", "radius")}
+    card = _card(task, trained, tiling, numbers)
     if is_first():
         card = write_model(task.output, card, trained.weights, overwrite=True)
         draw_history(trained.history, trained.step, task.task, task.output / "training.png")
@@ -254,7 +283,7 @@ def run_training(
 
 
 def _wait_politely() -> None:
-    """Let torch's threads sleep while they wait for each other; to be called before torch is loaded.
+    """Let torch's threads sleep while they wait for each other; called before torch is loaded.
 
     They spin otherwise, and on cores that something else uses that takes the time of the very
     thread they wait for: 60 steps on two threads beside a busy process took 49 to 96 s, and 8 to 10
@@ -289,17 +318,43 @@ def finished_model(
     return None
 
 
+def _check_marked(task: TrainingTask, judged: Sequence[Loader], pool: Pool) -> None:
+    """Refuse examples in which nothing is left at the model's pixel size."""
+    for what, examples in (
+        ("learnt from", pool.examples(0)),
+        ("held out", (loader.load() for loader in judged)),
+    ):
+        if not any(len(places) for example in examples for places in example.places):
+            raise InputError(
+                f"nothing of {', '.join(task.labels)} is left in what is {what} at pixels of "
+                f"{task.size:g} Å; use a smaller --pixel-size, more annotations, or --validation"
+            )
+
+
 def _first_network(task: TrainingTask, pool: Pool) -> Any:  # noqa: ANN401 -- see `build`
     """The network before its first step; of boxes it starts from their mean size."""
     from tomodist.networks.build import seeded
 
     module = seeded(task.architecture, task.schedule.seed)
+    _check_network(task, module)
     if task.task == "boxes" and task.network != FASTER_RCNN:
         from tomodist.training.centers import mean_log_size, set_first_outputs
 
         boxes = [b for example in pool.examples(0) for b in example.boxes]
         set_first_outputs(module, mean_log_size(boxes))
     return module
+
+
+def _check_network(task: TrainingTask, module: Any) -> None:  # noqa: ANN401 -- see `build`
+    """Refuse patches and outputs that do not fit the network."""
+    side, multiple = task.schedule.side, getattr(module, "multiple", 1)
+    if side % multiple:
+        raise InputError(
+            f"--side is {side}, but patches of this network need a multiple of {multiple}; give "
+            f"{multiple * max(1, round(side / multiple))}, or fewer levels (--option widths=...)"
+        )
+    if task.task == "segment" and module.output_stride != 1:
+        raise InputError("output_stride is of networks for boxes; leave the --option out")
 
 
 def _job(task: TrainingTask, module: Any) -> Job:  # noqa: ANN401 -- see `build`
@@ -317,7 +372,9 @@ def _job(task: TrainingTask, module: Any) -> Job:  # noqa: ANN401 -- see `build`
     return CentersJob(task.schedule, task.classes, module.output_stride)
 
 
-def _card(task: TrainingTask, trained: Trained, numbers: dict[str, Any]) -> ModelCard:
+def _card(
+    task: TrainingTask, trained: Trained, tiling: dict[str, int], numbers: dict[str, Any]
+) -> ModelCard:
     architecture, details = task.architecture, trained.score.details
     return ModelCard(
         task=task.task,
@@ -327,6 +384,7 @@ def _card(task: TrainingTask, trained: Trained, numbers: dict[str, Any]) -> Mode
         classes=task.classes,
         pixel_size=task.size,
         thresholds=tuple(details["thresholds"]),
+        tiling=tiling,
         training={
             "data": task.data(),
             "labels": list(task.labels),

@@ -164,7 +164,7 @@ class ProjectedMask:
     def needs(self) -> Needs:
         """What a window of the volume takes: as stored, as mask, and transposed."""
         window = READ[0] * READ[1] * READ[2]
-        return Needs(lambda _: window * (self.volume.itemsize + 3) + self.volume.unpacked)
+        return Needs(lambda *_: window * (self.volume.itemsize + 3) + self.volume.unpacked)
 
     def of_tilt(self, tilt: int) -> TiltSource:
         """One tilt; its task reads the whole volume once, window by window."""

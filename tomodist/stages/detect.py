@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
-from tomodist.io.resample import resample
+from tomodist.io.resample import resample, resample_labels
 from tomodist.io.sections import FrameName, fitting_sections
 from tomodist.io.volumes import create_stack
 from tomodist.lift.windows import UNMEASURED
@@ -99,8 +99,17 @@ class _ImportedMap:
         mask = self._aligned(there & ~ignored, image.shape) > 0.5
         found = formed(mask, maps.form, maps.min_size / pixel_size)
         if ignored.any():
-            found.map[self._aligned(ignored, image.shape) > 0] = UNMEASURED
+            found.map[self._nearest(ignored, image.shape)] = UNMEASURED
         return found
+
+    def _nearest(
+        self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
+    ) -> npt.NDArray[np.bool_]:
+        """By nearest neighbours: splines ring, and would mark far more than was marked."""
+        if self.maps.transforms is None:
+            return mask
+        way = (np.asarray(self.maps.transforms[self.tilt]), (shape[0], shape[1]), self.maps.binning)
+        return np.asarray(resample_labels(mask.astype(np.uint8), *way, unmeasured=0) > 0)
 
     def _aligned(
         self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
@@ -197,7 +206,7 @@ def detect_maps(
     needs = source.needs()
     for folder in needs.folders:
         session.check_sees(folder)
-    more = needs.memory(geometry.image_shape)
+    more = needs.memory(geometry.image_shape, geometry.pixel_size)
     check_image_memory(geometry.image_shape, session.resources, "detect", more)
     images = tomogram.array("tilt_series", "images")
     with tomogram.stage(unit, fingerprint) as staging:

@@ -83,14 +83,14 @@ class Needs:
     Parameters
     ----------
     memory : callable
-        Bytes that a task holds beside its images, by the shape of an image.
+        ``memory(shape, pixel_size)`` gives the bytes that a task holds beside an image.
     folders : tuple of Path
         That workers must see.
     probabilities : dict of str to str
         Arrays of probabilities that are kept beside the maps, and their type.
     """
 
-    memory: Callable[[tuple[int, int]], int] = lambda _: 0
+    memory: Callable[[tuple[int, int], float], int] = lambda *_: 0
     folders: tuple[Path, ...] = ()
     probabilities: Mapping[str, ProbabilityType] = field(default_factory=dict)
 
@@ -195,11 +195,11 @@ class DetectedClasses:
 
 def resources_of(
     detector: object,
-) -> tuple[Callable[[tuple[int, int]], int], tuple[Path, ...]]:
+) -> tuple[Callable[[tuple[int, int], float], int], tuple[Path, ...]]:
     """Memory and folders that a detector needs: a learned one says it, others need none."""
     if isinstance(detector, NeedyDetector):
         return detector.memory, detector.folders()
-    return (lambda _: 0), ()
+    return (lambda *_: 0), ()
 
 
 def formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Found:

@@ -99,7 +99,7 @@ class VolumeDetection:
         ------
         InputError, StoreError
         """
-        tomogram.attributes(self.unit)
+        tomogram.check_current(self.unit)
         size, wanted = tomogram.grid.voxel_size, self.model.card.pixel_size
         if abs(size - wanted) > _SAME_SIZE * wanted:
             raise InputError(
@@ -127,6 +127,7 @@ def plan_volume(
         voxels = math.prod(size)
         return {
             "network": TORCH_MEMORY + per_voxel * window,
+            "outputs": 16 * n * window,
             "probabilities": 4 * n * voxels,
             "writing": 3 * voxels,
         }
@@ -193,12 +194,16 @@ def detect_volume(
     volume = tomogram.array(detection.unit, "scale0/reconstruction")
     levels = levels_of(session, volume)
     with ExitStack() as stack:
-        pyramids = {}
+        pyramids: dict[str, list[ArrayHandle]] = {}
         for name, label in wanted.items():
             staging = stack.enter_context(tomogram.stage(f"scores/{label}", made[label]))
-            pyramids[name] = create_levels(
-                staging.path, "scores", tomogram.grid, np.uint8, plan.brick
-            )
+            alike = next((p[0].brick for p in pyramids.values()), plan.brick)
+            pyramids[name] = create_levels(staging.path, "scores", tomogram.grid, np.uint8, alike)
+            if pyramids[name][0].brick != next(iter(pyramids.values()))[0].brick:
+                staging.clear()  # an earlier run left it in other bricks than its neighbours have
+                pyramids[name] = create_levels(
+                    staging.path, "scores", tomogram.grid, np.uint8, alike
+                )
             n_levels, size = len(pyramids[name]), tomogram.grid.voxel_size
             staging.describe(
                 ome=multiscales(label, "scores", n_levels, size),

@@ -180,7 +180,8 @@ def score_of(
         "f1": dict(zip(classes, f1, strict=True)),
         "thresholds": thresholds,
     }
-    return Score(float(precision.mean()), details)
+    there = [at[0].n_truth > 0 for at in ranked]  # a class without a true box says nothing
+    return Score(float(precision[there].mean()) if any(there) else 0.0, details)
 
 
 def hits_of(found: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHits:

@@ -142,7 +142,12 @@ class Pool:
 
 
 def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
-    """Loaders spread evenly over the given ones, whose examples are `budget` bytes at most."""
+    """Loaders spread evenly over the given ones, whose examples are `budget` bytes at most.
+
+    Where not all fit, those in which nothing is marked are left out first.
+    """
+    if sum(loader.n_bytes for loader in loaders) > budget:
+        loaders = [x for x in loaders if getattr(x, "marked", 1)] or loaders
     total = sum(loader.n_bytes for loader in loaders)
     n = len(loaders) if total <= budget else max(1, int(len(loaders) * budget / total))
     return [loaders[round(k)] for k in np.linspace(0, len(loaders) - 1, n)]

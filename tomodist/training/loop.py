@@ -231,6 +231,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
         self.module.train()
+        # Of what draws from torch's own generator (dropout, sampled anchors): the same in any run.
+        torch.manual_seed((self.schedule.seed * 1_000_003 + step) * 1_009 + self.rank)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(enabled=self.half):
             loss = self.job.loss(self.parallel, tensors)

@@ -53,18 +53,22 @@ class SegmentJob:
         return dice_and_cross_entropy(module(batch["image"]), batch["target"])
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """Mean over the classes of the IoU at the best threshold, over all examples together."""
+        """Mean of the IoU at the best threshold, over all examples together.
+
+        A class of which nothing is there to be found has no IoU, and no part in the mean.
+        """
         inside = np.zeros((len(self.classes), LEVELS), np.int64)
         outside = np.zeros_like(inside)
         for loader in loaders:
             example = loader.load()
             count_levels(sigmoid(dense_output(network, example.image)), example, inside, outside)
         iou, threshold = best_thresholds(inside, outside)
+        there = inside.sum(axis=1) > 0
         details = {
             "iou": dict(zip(self.classes, iou.tolist(), strict=True)),
             "thresholds": threshold.tolist(),
         }
-        return Score(float(iou.mean()), details)
+        return Score(float(iou[there].mean()) if there.any() else 0.0, details)
 
 
 def count_levels(
@@ -94,7 +98,7 @@ def best_thresholds(
     Returns
     -------
     ndarray, shape (n_classes,), float64
-        IoU; 1 for a class that is nowhere and is found nowhere.
+        IoU; 0 for a class that is nowhere, and the threshold is then 0.5.
     ndarray, shape (n_classes,), float64
         Thresholds on probability.
 
@@ -108,13 +112,11 @@ def best_thresholds(
     total = inside.sum(axis=1, keepdims=True)
     found = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # at level k: probability >= k / LEVELS
     wrong = outside[:, ::-1].cumsum(axis=1)[:, ::-1]
-    iou = np.where(total + wrong > 0, found / np.maximum(total + wrong, 1), 1.0)
+    iou = found / np.maximum(total + wrong, 1)
     low, high = (int(s * LEVELS) for s in _SENSIBLE)
     iou = iou[:, low : high + 1]
     best = iou.max(axis=1)
     # Of all thresholds as good as the best, the middle one.
-    place = [
-        int(np.median(np.flatnonzero(row >= top - 1e-12)))
-        for row, top in zip(iou, best, strict=True)
-    ]
-    return best, (low + np.array(place, np.float64)) / LEVELS
+    good = [np.flatnonzero(row >= top - 1e-12) for row, top in zip(iou, best, strict=True)]
+    place = np.array([g[(len(g) - 1) // 2] for g in good], np.float64)
+    return best, (low + place) / LEVELS

@@ -18,7 +18,7 @@ from tomodist.detect.learned.normalise import prepared, rescaled, scaled_shape
 from tomodist.errors import InputError, StoreError
 from tomodist.io.arrays import ArrayHandle, brick_windows
 from tomodist.io.boxes import stored_boxes
-from tomodist.io.maps import stored_maps
+from tomodist.io.maps import stored_classes, stored_maps
 from tomodist.stages.levels import brick_sums, combined
 from tomodist.training.examples import IGNORED, Example
 from tomodist.training.split import block_of
@@ -79,7 +79,7 @@ class TiltLoader:
     store : str
         Name of the store.
     marked : int
-        Pixels of the class that has fewest of them.
+        Pixels of the class that has fewest of them, or of any.
     """
 
     images: ArrayHandle
@@ -181,7 +181,7 @@ class Divided:
 
 
 def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader]:
-    """The annotated tilts of a store, in their order.
+    """The annotated tilts of a store, by their angles: neighbours there show the same.
 
     Parameters
     ----------
@@ -204,21 +204,30 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     """
     tomogram, geometry = source.tomogram, source.tomogram.geometry
     images = tomogram.array("tilt_series", "images")
+    for label in source.labels:
+        tomogram.check_current(f"maps/{label}")
+        if stored_classes(tomogram, f"maps/{label}"):
+            raise InputError(
+                f"{tomogram.path}: maps/{label} holds several classes; give each as a --label"
+            )
     maps = tuple(stored_maps(tomogram, label) for label in source.labels)
     boxes = [_boxes_of(tomogram, label) for label in source.labels] if with_boxes else []
-    loaders = []
-    for tilt in range(geometry.n_tilts):
+    loaders, marked_of = [], np.zeros(len(maps), np.int64)
+    for tilt in np.argsort(geometry.tilt_angles, kind="stable").tolist():
         seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
         if not any(counts[:2].any() for counts in seen):
             continue
         of_tilt = tuple(b[tilt] for b in boxes)
         size = (geometry.pixel_size, source.pixel_size)
-        marked = min(int(counts[1]) for counts in seen)
+        counts = np.array([count[1] for count in seen])
+        marked_of += counts
+        marked = int(counts.min() or counts.max())
         loaders.append(TiltLoader(images, maps, of_tilt, tilt, *size, source.name, marked))
-    if not any(loader.marked for loader in loaders):
+    nowhere = [label for label, n in zip(source.labels, marked_of, strict=True) if not n]
+    if nowhere:
         raise InputError(
-            f"{tomogram.path}: no tilt of {', '.join(source.labels)} has anything marked; there is "
-            "nothing to learn: `tomodist annotate` puts annotations into the store"
+            f"{tomogram.path}: no tilt of {nowhere[0]} has anything marked; `tomodist annotate` "
+            "puts annotations into the store"
         )
     return loaders
 
@@ -265,24 +274,53 @@ def block_loaders(source: Source, reconstruction: str) -> Divided:
     StoreError
         If there is no such reconstruction, or a label has no volume.
     """
-    tomogram = source.tomogram
-    volume = tomogram.array(f"reconstructions/{reconstruction}", "scale0/reconstruction")
-    labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
-    levels = combined(brick_sums(volume, brick) for brick in volume.bricks())
-    split = block_of(volume.shape[1], _marked_rows(labels), gap=_APART)
+    solid = _Solid.of(source, reconstruction)
+    split = block_of(solid.volume.shape[1], _marked_rows(solid.labels), gap=_APART)
     parts: list[list[BlockLoader]] = []
     for rows in (split.training, split.validation):
         ends = np.flatnonzero(np.diff(rows) > 1)
         runs = np.split(np.array(rows), ends + 1)
-        loaders = []
-        for run in runs:
-            first, n = int(run[0]), len(run)
-            shape = (volume.shape[0], n, volume.shape[2])
-            for z, y, x in brick_windows(shape, (BLOCK, BLOCK, BLOCK)):
-                window = (z, (first + y[0], first + y[1]), x)
-                loaders.append(BlockLoader(volume, labels, window, levels, source.name))
-        parts.append(loaders)
+        parts.append([x for run in runs for x in solid.blocks(int(run[0]), int(run[-1]) + 1)])
     return Divided(parts[0], parts[1])
+
+
+def whole_loaders(source: Source, reconstruction: str) -> list[BlockLoader]:
+    """All blocks of a reconstruction; for the errors see `block_loaders`."""
+    solid = _Solid.of(source, reconstruction)
+    return solid.blocks(0, solid.volume.shape[1])
+
+
+@dataclass(frozen=True)
+class _Solid:
+    """A reconstruction with its labels."""
+
+    volume: ArrayHandle
+    labels: tuple[ArrayHandle, ...]
+    levels: Levels
+    store: str
+
+    @classmethod
+    def of(cls, source: Source, reconstruction: str) -> _Solid:
+        tomogram, unit = source.tomogram, f"reconstructions/{reconstruction}"
+        tomogram.check_current(unit)
+        volume = tomogram.array(unit, "scale0/reconstruction")
+        labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
+        levels = combined(brick_sums(volume, brick) for brick in volume.bricks())
+        return cls(volume, labels, levels, source.name)
+
+    def blocks(self, first: int, end: int) -> list[BlockLoader]:
+        """Blocks of some rows."""
+        shape = (self.volume.shape[0], end - first, self.volume.shape[2])
+        return [
+            BlockLoader(
+                self.volume,
+                self.labels,
+                (z, (first + y[0], first + y[1]), x),
+                self.levels,
+                self.store,
+            )
+            for z, y, x in brick_windows(shape, (BLOCK, BLOCK, BLOCK))
+        ]
 
 
 def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
@@ -303,6 +341,7 @@ def _boxes_of(tomogram: Tomogram, label: str) -> list[Boxes]:
 
 
 def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHandle:
+    tomogram.check_current(f"labels/{label}")
     labels = tomogram.array(f"labels/{label}", "scale0/labels")
     if labels.shape != volume.shape:
         raise StoreError(

@@ -103,11 +103,10 @@ class LearnedBoxes:
         chosen = self.threshold
         return self.model.card.thresholds[self.index] if chosen is None else chosen
 
-    def memory(self, image_shape: tuple[int, int], pixel_size: float | None = None) -> int:
+    def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
         """Bytes that a task holds at its peak for an image of this shape, torch included."""
         card = self.model.card
-        size = card.pixel_size if pixel_size is None else pixel_size
-        shape = scaled_shape(image_shape, size, card.pixel_size)
+        shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
         whole = card.architecture == FASTER_RCNN
         return detection_memory(card, shape, max(shape) if whole else self.tile)
 

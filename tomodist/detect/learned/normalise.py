@@ -48,7 +48,7 @@ class Levels:
         scale = 1.0 / self.deviation if self.deviation > 0 else 0.0
         result: Array = (values - np.float32(self.mean)) * np.float32(scale)
         np.clip(result, -clip, clip, out=result)
-        np.nan_to_num(result, copy=False, nan=0.0)
+        result[~np.isfinite(values)] = 0
         return result
 
 

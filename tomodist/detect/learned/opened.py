@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomodist.errors import InputError
+from tomodist.io.fingerprints import digest
 from tomodist.io.models import ModelCard, card_summary, is_model, read_card, read_weights
 from tomodist.networks.spec import FASTER_RCNN, N_COLUMNS, N_ROWS
 
@@ -36,12 +37,15 @@ class Model:
         Absolute; a model folder, or a network's file with its document.
     sha256 : str
         Of the weights.
+    document : str
+        Digest of what the model says about itself: thresholds, pixel size, ...
     trusted : bool
         Whether a file that may hold code may be opened.
     """
 
     path: str
     sha256: str
+    document: str
     trusted: bool = False
 
     @classmethod
@@ -53,12 +57,13 @@ class Model:
         InputError
         """
         path = Path(path).absolute()
-        return cls(str(path), read_card(path).sha256, trusted)
+        card = read_card(path)
+        return cls(str(path), card.sha256, digest(asdict(card)), trusted)
 
     @property
     def card(self) -> ModelCard:
         """What the model is."""
-        return _card(self.path, self.sha256)
+        return _card(self.path, self.document)
 
     def network(self) -> Network:
         """The network, opened once per process.
@@ -69,7 +74,7 @@ class Model:
             If the weights are damaged, or are not those that the document names.
         """
         with _LOCK:  # several threads of a worker want it at the same time
-            return _network(self.path, self.sha256, self.trusted)
+            return _network(self.path, self.document, self.trusted)
 
     def check(self) -> None:
         """Try the network on a small image.
@@ -108,17 +113,18 @@ def n_outputs(card: ModelCard) -> int:
 
 
 @functools.lru_cache(maxsize=16)
-def _card(path: str, sha256: str) -> ModelCard:
+def _card(path: str, document: str) -> ModelCard:
+    """The card; weights and everything else it says are as they were when the run began."""
     card = read_card(Path(path))
-    if card.sha256 != sha256:
+    if digest(asdict(card)) != document:
         raise InputError(f"{path} is another model than when the run began; run it anew")
     return card
 
 
 @functools.lru_cache(maxsize=2)
-def _network(path: str, sha256: str, trusted: bool) -> Network:  # noqa: FBT001 -- a cache's key
+def _network(path: str, document: str, trusted: bool) -> Network:  # noqa: FBT001 -- a cache's key
     """Open a network; threads of torch are the share of this process."""
-    card = _card(path, sha256)
+    card = _card(path, document)
     if not is_model(Path(path)):
         from tomodist.detect.learned.files import open_file
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 TORCH_MEMORY = 200 * 2**20
 """Bytes that torch takes in a process beside what tomodist's other libraries do."""
 
-_MARGINS = 256  # pixels: of a window beside its core, at most
-
 
 @dataclass(frozen=True)
 class LearnedSegmentation:
@@ -114,12 +112,12 @@ class LearnedSegmentation:
         full = np.stack([rescaled(channel, image.shape) for channel in found])
         return np.where(np.isfinite(image), full, np.float32(0))
 
-    def memory(self, image_shape: tuple[int, int], pixel_size: float | None = None) -> int:
+    def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
         """Bytes that a task holds at its peak for an image of this shape, torch included."""
         card = self.model.card
-        size = card.pixel_size if pixel_size is None else pixel_size
-        shape = scaled_shape(image_shape, size, card.pixel_size)
-        return detection_memory(card, shape, self.tile, average=self.average)
+        shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
+        full_size = 12 * len(self.classes) * image_shape[0] * image_shape[1]  # list, stack, masked
+        return full_size + detection_memory(card, shape, self.tile, average=self.average)
 
     def folders(self) -> tuple[Path, ...]:
         """The model's."""
@@ -173,7 +171,8 @@ def detection_memory(
     pixel of the image.
     """
     height, width = shape[0], shape[1]
-    window = min(height, tile + _MARGINS) * min(width, tile + _MARGINS)
+    widest = tile + 2 * card.tiling["radius"]
+    window = min(height, widest) * min(width, widest)
     outputs = n_outputs(card) * (3 if average else 1)
     per_pixel = bytes_per_pixel(card.architecture, 2, card.options)
     return TORCH_MEMORY + per_pixel * window + (4 * outputs + 20) * height * width

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -196,18 +195,6 @@ def test_a_3d_network_is_trained_and_finds_granules(
     found = ("--model", tmp_path / "m3", "--label", "by-3d")
     assert tomodist("segment", unknown, *found, *THREADS) == 0
     assert iou(unknown, "by-3d", "granule_truth.mrc", tmp_path / "r.json") > 0.4
-
-
-def test_two_worker_processes_give_the_same_bits(model: Path, unknown: Path) -> None:
-    stores = [unknown.with_name(f"copy{k}.zarr") for k in (1, 2)]
-    results = shutil.ignore_patterns("maps", "scores", "labels", "structures", "curves")
-    local = ("--cluster", "local", "--workers", 2)
-    for store, where in zip(stores, (THREADS, local), strict=True):
-        shutil.copytree(unknown, store, ignore=results)
-        assert tomodist("segment", store, "--model", model, *where) == 0
-    one, two = (Tomogram.open(s) for s in stores)
-    for unit, name in ((f"maps/{LABEL}", "probabilities"), (f"labels/{LABEL}", "scale0/labels")):
-        np.testing.assert_array_equal(one.array(unit, name).read(), two.array(unit, name).read())
 
 
 def test_several_classes_are_found_in_one_pass(known: Path, unknown: Path, folder: Path) -> None:

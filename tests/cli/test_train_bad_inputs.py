@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.learning import annotate, beside, simulate
 from tests.cli.materials import THREADS, tomodist
+from tomodist.detect.learned.opened import Model
+from tomodist.errors import InputError
 from tomodist.io.models import ModelCard, write_model
 from tomodist.io.store import Tomogram
 from tomodist.networks.build import seeded
@@ -153,9 +155,6 @@ def test_a_spoilt_model_is_refused_before_anything_starts(
 
 
 def test_a_model_that_changes_during_a_run_is_another(model: Path) -> None:
-    from tomodist.detect.learned.opened import Model
-    from tomodist.errors import InputError
-
     travelled = Model.at(model)
     shutil.rmtree(model)
     module = seeded(Architecture(n_outputs=2), 7)
@@ -198,3 +197,96 @@ def test_a_worker_too_small_for_the_network_is_told_first(
     small = ("--memory", "600MiB", *THREADS)
     error = error_of(capsys, "segment", store, "--model", model, "--label", "a", *small)
     assert "detect: an image of 128 x 128 pixels needs" in error
+
+
+def named(folder: Path, names: tuple[str, ...], dims: int = 2) -> Path:
+    """An untrained model with such classes."""
+    module = seeded(Architecture("residual-unet", dims, len(names)), 0)  # type: ignore[arg-type]
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    thresholds = (0.5,) * len(names)
+    card = ModelCard("segment", dims, "residual-unet", {}, names, 40.0, thresholds)  # type: ignore[arg-type]
+    write_model(folder, card, weights)
+    return folder
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_model_that_comes_by_mail_writes_nowhere_else(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], dims: int
+) -> None:
+    model = named(tmp_path / "mail", ("../../precious", "b"), dims)
+    precious = store.parent / "precious"
+    precious.mkdir(exist_ok=True)
+    (precious / "thesis.txt").write_text("mine")
+    if dims == 3:
+        assert tomodist("reconstruct", store, *THREADS) == 0
+    ways = [("--classes", "auto", "--label", "all"), ()] if dims == 2 else [()]
+    for more in ways:
+        error = error_of(capsys, "segment", store, "--model", model, *more, *THREADS)
+        assert "cannot name a folder" in error
+    outside = Tomogram.open(store).stage("scores/../../precious", {})
+    with pytest.raises(InputError, match="cannot name a folder"), outside:
+        pass
+    assert (precious / "thesis.txt").read_text() == "mine"
+
+
+def test_more_classes_than_maps_can_hold_are_refused(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = named(tmp_path / "many", tuple(f"c{k}" for k in range(260)))
+    arguments = ("--model", model, "--classes", "auto", "--label", "all", *THREADS)
+    assert "has 260 classes; maps hold 254" in error_of(capsys, "segment", store, *arguments)
+
+
+def test_a_changed_threshold_is_another_model(model: Path) -> None:
+    before = Model.at(model)
+    document = model / "model.json"
+    found = json.loads(document.read_text())
+    document.write_text(json.dumps({**found, "thresholds": [0.9, 0.5]}))
+    assert Model.at(model).card.thresholds == (0.9, 0.5)
+    assert Model.at(model) != before
+    with pytest.raises(InputError, match="is another model than when the run began"):
+        before.network()
+
+
+VOLUME = {
+    "--maps": ("--maps", "x.mrc"),
+    "--average": ("--average",),
+    "--min-size": ("--min-size", 50),
+    "--votes plain": ("--votes", "plain"),
+    "--classes": ("--classes", "a,b"),
+    "--exclude-tilts": ("--exclude-tilts", "3"),
+}
+
+
+@pytest.mark.parametrize(("name", "more"), VOLUME.items(), ids=VOLUME)
+def test_options_of_lifting_are_not_of_a_model_of_volumes(
+    store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    more: tuple[object, ...],
+) -> None:
+    model = named(tmp_path / "solid", ("a", "b"), 3)
+    assert f"{name} is not of a model of volumes" in error_of(
+        capsys, "segment", store, "--model", model, *more, *THREADS
+    )
+
+
+def test_a_store_is_not_judged_by_what_it_teaches(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = tmp_path / "link.zarr"
+    same.symlink_to(store)
+    label = ("--label", "true-granule", "-o", tmp_path / "m")
+    for given in ((store, "--validation", same), (store, same)):
+        error = error_of(capsys, "train", "segment", *given, *label)
+        assert "is given twice; what is learnt from cannot be judged by" in error
+
+
+def test_pixels_too_coarse_for_what_is_marked_are_told_before_training(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = ("--label", "true-granule", "-o", tmp_path / "m", "--pixel-size", 900)
+    error = error_of(capsys, "train", "segment", store, *label, "--steps", 50, "--side", 16)
+    assert "at pixels of 900 Å; use a smaller --pixel-size" in error
+    assert not (tmp_path / "m.training").exists()

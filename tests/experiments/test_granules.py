@@ -18,16 +18,13 @@ PATHS = (
 )
 
 
-def test_every_path_is_judged_and_a_case_gives_the_same_numbers_again() -> None:
+def test_every_path_is_judged() -> None:
     asked = experiment(1, (Condition(3.0),), TINY)
     rows = run_case(asked.cases[0])
     iou = {row.variant: row.value for row in rows if row.measure == "IoU"}
     assert tuple(iou) == PATHS
     assert iou["2D network, plain votes"] > 0.3
     assert all(0 <= value <= 1 for value in iou.values())
-    seen = {(r.variant, r.measure): r.value for r in rows if r.measure != "training time"}
-    again = {(r.variant, r.measure): r.value for r in run_case(asked.cases[0])}
-    assert {key: again[key] for key in seen} == seen
 
 
 def test_conditions_have_names_of_their_own() -> None:

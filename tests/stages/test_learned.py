@@ -15,7 +15,7 @@ from tests.stages.test_execution import wait_for
 from tomodist.cluster import open_session, resources_of
 from tomodist.detect.learned.opened import Model
 from tomodist.detect.learned.segmentation import LearnedSegmentation
-from tomodist.errors import PlanError
+from tomodist.errors import PlanError, StoreError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.models import ModelCard, write_model
 from tomodist.io.store import Tomogram
@@ -126,7 +126,7 @@ def test_an_interrupted_detection_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 def _peak() -> int:
-    """Of this process alone: getrusage tells that of the process that started it, if it was more."""
+    """Of this process alone; getrusage tells that of the one that started it, if it was more."""
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("there is no /proc that tells a process's peak memory")
@@ -191,6 +191,37 @@ def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_an_interrupted_run_goes_on_with_other_bricks_and_classes(tmp_path: Path) -> None:
+    model = untrained(tmp_path / "model", 3, 2, widths=(16, 16))
+    whole, tomogram = (reconstructed(tmp_path / name) for name in ("one.zarr", "two.zarr"))
+    resources = resources_of("threads", 1, 2000 * MiB)
+
+    def run(store: Tomogram, labels: dict[str, str], brick: int, progress: Silent) -> None:
+        detection = VolumeDetection(model, "wbp", labels, side=64, overlap=16)
+        session = Session(resources, None, progress)
+        detect_volume(session, store, detection, brick=(64, 64, brick))
+
+    run(whole, {"a": "a", "b": "b"}, 64, Silent())
+    with pytest.raises(KeyboardInterrupt):
+        run(tomogram, {"a": "a"}, 64, Stops(24))  # levels are summed first
+    run(tomogram, {"a": "a", "b": "b"}, 128, Silent())
+    for label in "ab":
+        one, two = (s.array(f"scores/{label}", "scale0/scores").read() for s in (whole, tomogram))
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_reconstruction_of_another_series_is_refused(tmp_path: Path) -> None:
+    tomogram = reconstructed(tmp_path / "TS.zarr")
+    made = {"step": "test", "tilt_series": "another digest"}
+    with tomogram.stage("reconstructions/wbp", made) as staging:
+        create_levels(staging.path, "reconstruction", GRID, "f4", (128, 128, 128))
+    model = untrained(tmp_path / "model", 3, 1)
+    detection = VolumeDetection(model, "wbp", {"a": "a"})
+    session = Session(resources_of("threads", 1, 2000 * MiB))
+    with pytest.raises(StoreError, match="was made from tilt_series, which is another now"):
+        detect_volume(session, tomogram, detection)
 
 
 def test_blended_windows_agree_with_the_whole_volume_inside(tmp_path: Path) -> None:

@@ -170,3 +170,41 @@ def test_blocks_of_a_volume_are_apart_and_hold_labels(tmp_path: Path) -> None:
         any((x.load().target == 1).any() for x in part)
         for part in (parts.training, parts.validation)
     )
+
+
+def test_of_a_dose_symmetric_series_neighbours_by_angle_are_left_out(tmp_path: Path) -> None:
+    tomogram = store(tmp_path / "a.zarr")
+    angles = [0, 3, -3, -6, 6, 9, -9, -12, 12, 15, -15, -18]
+    geometry = TiltGeometry([float(a) for a in angles], SHAPE, PIXEL)
+    tomogram.remove("maps/thing")
+    with tomogram.stage("tilt_series", {"step": "other"}) as staging:
+        staging.describe(geometry=geometry.to_dict(), grid=GRID.to_dict())
+        create_stack(staging.path / "images", geometry, np.float32)
+    with tomogram.stage("maps/thing", {"step": "other"}) as staging:
+        maps = create_stack(staging.path / "maps", geometry, np.uint8)
+        create_boxes(staging.path / "boxes", N)
+        for tilt in range(N):
+            maps.write((tilt, 0, 0), np.ones((1, *SHAPE), np.uint8))
+    parts = divided([tilt_loaders(Source(tomogram, ("thing",), PIXEL))])
+    learnt, judged = ({angles[x.tilt] for x in p} for p in (parts.training, parts.validation))
+    assert min(abs(a - b) for a in learnt for b in judged) >= 6
+
+
+def test_classes_may_be_annotated_on_different_tilts(tmp_path: Path) -> None:
+    tomogram = store(tmp_path / "a.zarr", blank=tuple(range(6)))
+    geometry = tomogram.geometry
+    with tomogram.stage("maps/other", {"step": "test"}) as staging:
+        maps = create_stack(staging.path / "maps", geometry, np.uint8)
+        create_boxes(staging.path / "boxes", N)
+        for tilt in range(N):
+            found = np.full((1, *SHAPE), 2, np.uint8)
+            if tilt < 6:
+                found[:] = 0
+                found[:, 20:30, 20:30] = 1
+            maps.write((tilt, 0, 0), found)
+    loaders = tilt_loaders(Source(tomogram, ("thing", "other"), PIXEL))
+    assert len(loaders) == N
+    assert all(loader.marked > 0 for loader in loaders)
+    target = loaders[0].load().target
+    assert (target[0] == IGNORED).all()
+    assert (target[1][:50] < 2).all()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tomodist.errors import InputError
 from tomodist.io.maps import MOST_CLASSES
+from tomodist.io.store import check_label
 
 if TYPE_CHECKING:
     from tomodist.detect.boxes import Form
@@ -115,6 +116,8 @@ class Learned:
             raise InputError(f"{self.name} has {len(there)} classes; maps hold {MOST_CLASSES}")
         if self.min_size:
             raise InputError("--min-size is of one class; leave it out, or --classes")
+        for name in there:
+            check_label(name)  # it becomes a folder of the store
         if label in there:
             raise InputError(f"--label {label} is one of the classes; give another name for all")
         return DetectedClasses(self._segmentation(model, None), self.keep)
@@ -159,7 +162,7 @@ def labels_of(model: Model, label: str | None) -> dict[str, str]:
     """
     classes = model.card.classes
     if label is None:
-        return {name: name for name in classes}
+        return {check_label(name): name for name in classes}
     if label in classes:
         return {label: label}
     if len(classes) == 1:

@@ -60,7 +60,11 @@ TRAIN = {
     "side": ((), ("--side", 100), "--side is 100; it must be a multiple of 16"),
     "steps": ((), ("--steps", 0), "--steps is 0; it must be 1 or more"),
     "learning rate": ((), ("--learning-rate", -1), "learning rate -1"),
-    "3D without volume": ((), ("--3d",), "has no reconstructions labelled 'wbp'"),
+    "3D without volume": (
+        (),
+        ("--3d",),
+        "has no reconstruction 'wbp' (there: none)",
+    ),
 }
 
 
@@ -169,7 +173,10 @@ SEGMENT = {
     "no such model": (("--model", "nowhere"), "there is no such model; give blobs, threshold"),
     "no such class": (("--model", "MODEL", "--label", "c"), "has the classes a, b, and --label"),
     "denoised": (("--model", "MODEL", "--label", "a", "--denoise", "tv"), "--denoise is not of"),
-    "probability": (("--model", "MODEL", "--label", "a", "--probability", 2), "give 0 to 1"),
+    "probability": (
+        ("--model", "MODEL", "--label", "a", "--probability", 2),
+        "--probability is 2",
+    ),
     "of blobs": (
         ("--detector", "blobs", "--diameter", 100, "--label", "a", "--probability", 0.5),
         "are of models, but --detector is blobs",
@@ -286,7 +293,7 @@ def test_a_store_is_not_judged_by_what_it_teaches(
 def test_pixels_too_coarse_for_what_is_marked_are_told_before_training(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    label = ("--label", "true-granule", "-o", tmp_path / "m", "--pixel-size", 900)
+    label = ("--label", "true-granule", "-o", tmp_path / "m", "--pixel-size", 320)
     error = error_of(capsys, "train", "segment", store, *label, "--steps", 50, "--side", 16)
-    assert "at pixels of 900 Å; use a smaller --pixel-size" in error
+    assert "at pixels of 320 Å; use a smaller --pixel-size" in error
     assert not (tmp_path / "m.training").exists()

@@ -214,3 +214,16 @@ def test_thresholds_that_make_no_sense(threshold: float) -> None:
         of("likely", threshold=threshold)
     with pytest.raises(InputError, match="a class is number -1"):
         of("likely", channel=-1)
+
+
+def test_corners_in_place_of_centres_and_sizes_are_found_out() -> None:
+    detector = CallableDetector("tests.detect.functions:corners")
+    with pytest.raises(InputError, match=r"rows are \(y, x, height, width, score\), y and x of"):
+        detector.check()
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty_list"])
+def test_no_boxes_may_be_written_as_one_likes(name: str) -> None:
+    found = CallableDetector(f"tests.detect.functions:{name}")(np.zeros((20, 30), np.float32), 10.0)
+    assert isinstance(found, Boxes)
+    assert len(found) == 0

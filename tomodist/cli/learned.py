@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tomodist.cli.console import print_line
 from tomodist.errors import InputError
 from tomodist.io.maps import MOST_CLASSES
 from tomodist.io.store import check_label
@@ -88,6 +89,8 @@ class Learned:
         if model.card.dims == 3:
             raise InputError(f"{self.name} is a model of volumes; give it to `tomodist segment`")
         keep = self.keep if model.card.task == "segment" else None
+        if (model.card.task, form) == ("boxes", "mask"):
+            print_line(f"{self.name} finds boxes: the ellipses inside them are taken as masks")
         return {
             given: DetectorMaps(self._of_class(model, name), form, self.min_size, keep)
             for given, name in labels_of(model, label).items()

@@ -25,9 +25,13 @@ def command() -> None:
 @click.argument("model", type=STORE)
 def info(model: Path) -> None:
     """Show what a model finds, what it was trained on, and how good it was."""
-    from tomodist.io.models import read_card
+    from tomodist.io.models import WEIGHTS, read_card
 
-    print_table(str(model), ("what", "content"), list(_rows(read_card(model.absolute()))))
+    card = read_card(model.absolute())
+    rows = list(_rows(card))
+    if model.is_dir() and not (model / WEIGHTS).is_file():
+        rows.append(("weights", f"MISSING: there is no {WEIGHTS}; copy the whole folder again"))
+    print_table(str(model), ("what", "content"), rows)
 
 
 @command.command("check", epilog="Example: tomodist model check granules/")

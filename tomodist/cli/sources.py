@@ -134,7 +134,9 @@ class MapOptions:
 
         self._check_of_boxes()
         if label is None:
-            raise click.UsageError("Missing option '--label'.")
+            raise InputError(
+                "--classes needs a --label: what the label maps of all classes are called"
+            )
         if self.detector is not None and self.detector not in CLASSICAL and self.maps is None:
             return self._learned.classes(names, check_label(label)), label
         if self.maps is None or self.boxes is not None or self.detector is not None:

@@ -110,8 +110,19 @@ def print_structures(
     if n > most:
         print_line(f"... and {n - most} more; `tomodist export` writes them all")
     located = "residual" in table and n
+    if located or "residual" in table:
+        _print_boxes(tomogram, label)
     quality = f", median residual: {table['residual'].median().item():.2f} px" if located else ""
     print_line(f"structures: {n}{quality}, store: {tomogram.path}")
+
+
+def _print_boxes(tomogram: Tomogram, label: str) -> None:
+    """How many 2D boxes there were to lift."""
+    from tomodist.io.boxes import stored_boxes
+
+    numbers = [len(b) for b in stored_boxes(tomogram.array(f"maps/{label}", "boxes"))]
+    shown = sum(n > 0 for n in numbers)
+    print_line(f"2D boxes: {sum(numbers)} on {shown} of {len(numbers)} tilts")
 
 
 def print_disagreeing(tomogram: Tomogram, label: str) -> None:

@@ -14,10 +14,12 @@ from tomodist.cli.options import STORE, Bytes, Command, gathered
 from tomodist.cli.tasks import open_tomogram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tomodist.io.models import ModelCard
     from tomodist.pipeline.training import TrainingTask
+    from tomodist.training.examples import Loader
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class TrainOptions:
         schedule = Schedule(
             steps=self.steps,
             patience=self.patience,
-            batch=self.batch or (4 if solid else 8),
-            side=self.side or (48 if solid else 128),
+            batch=self.batch if self.batch is not None else (4 if solid else 8),
+            side=self.side if self.side is not None else (48 if solid else 128),
             learning_rate=self.learning_rate,
             seed=self.seed,
             memory=self.memory,
@@ -166,8 +168,16 @@ def _run(task: TrainingTask, given: TrainOptions) -> None:
         return
     if given.dry_run:
         parts = task.loaders()
-        for title, loaders in (("learnt from", parts.training), ("judged by", parts.validation)):
-            print_table(title, ("example", "MiB"), [(x.name, x.n_bytes / 2**20) for x in loaders])
+        rows = [
+            (title, len(loaders), sum(x.n_bytes for x in loaders) / 2**20, _names(loaders))
+            for title, loaders in (("learnt from", parts.training), ("judged by", parts.validation))
+        ]
+        print_table("training", ("what", "examples", "MiB", "which"), rows)
+        names, plan = ", ".join(task.classes), task.schedule
+        print_line(
+            f"network: {task.network} in {task.dims}D at {task.size:g} Å, classes {names}; "
+            f"{plan.steps} steps of {plan.batch} patches"
+        )
         return
     with Bars() as bars:
         card = run_training(task, progress=bars, overwrite=given.overwrite)
@@ -175,6 +185,12 @@ def _run(task: TrainingTask, given: TrainOptions) -> None:
         print_training(card, task.output)
     if card.training["stopped"] == "interrupted":
         raise KeyboardInterrupt
+
+
+def _names(loaders: Sequence[Loader], most: int = 12) -> str:
+    """Names of some examples."""
+    names = [loader.name for loader in loaders]
+    return "; ".join(names[:most]) + ("; ..." if len(names) > most else "")
 
 
 def print_training(card: ModelCard, folder: Path) -> None:

@@ -43,7 +43,11 @@ Function = Callable[..., Any]
 
 _TRIAL = (96, 80)  # pixels; not square, so that a transposed result is found out
 _FIELDS = 5  # of a row of boxes
-_ALLOWED = "a mask (bool or uint8), probabilities (float), Boxes, or float rows of 5 numbers each"
+_NO_ROWS = np.zeros((0, _FIELDS))
+_ALLOWED = (
+    "a mask (bool or uint8), probabilities (float), Boxes, or float rows of (y, x, height, width, "
+    "score), y and x of the centre in pixels"
+)
 
 
 @dataclass(frozen=True)
@@ -160,10 +164,13 @@ class CallableDetector:
     def _understood(self, found: Any, measured: npt.NDArray[np.bool_]) -> Map | Boxes:  # noqa: ANN401
         if isinstance(found, Boxes):
             return found
+        empty = isinstance(found, np.ndarray) and found.shape != measured.shape and not found.size
+        if empty or (isinstance(found, list | tuple) and not found):
+            found = _NO_ROWS  # no boxes, however somebody writes it
         if not isinstance(found, np.ndarray):
             raise InputError(f"{self.text} returned a {type(found).__name__}; return {_ALLOWED}")
         if found.ndim == 2 and found.shape[1] == _FIELDS and found.shape != measured.shape:
-            return self._boxes(found)
+            return self._boxes(found, measured.shape)
         if found.dtype in (np.bool_, np.uint8) and found.shape == measured.shape:
             return self._mask(found, measured)
         if found.dtype.kind == "f" and found.shape[-2:] == measured.shape and found.ndim in (2, 3):
@@ -173,11 +180,22 @@ class CallableDetector:
             f"shape {measured.shape}; return {_ALLOWED}"
         )
 
-    def _boxes(self, rows: Anything) -> Boxes:
+    def _boxes(self, rows: Anything, shape: tuple[int, ...]) -> Boxes:
         try:
-            return Boxes(rows[:, :2], rows[:, 2:4], rows[:, 4])
+            boxes = Boxes(rows[:, :2], rows[:, 2:4], rows[:, 4])
         except (InputError, TypeError) as error:
             raise InputError(f"{self.text} returned boxes that make no sense: {error}") from error
+        beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
+        beyond |= (boxes.center + boxes.size / 4 > np.array(shape)).any(axis=1)
+        wrong = beyond | (boxes.size <= 0).any(axis=1)
+        if wrong.sum() * 2 > len(boxes):
+            row = ", ".join(f"{v:g}" for v in rows[np.flatnonzero(wrong)[0]])
+            raise InputError(
+                f"{self.text} returned {wrong.sum()} of {len(boxes)} boxes that have no size or "
+                f"lie beyond an image of {shape[0]} x {shape[1]} pixels, such as ({row}); rows are "
+                "(y, x, height, width, score), y and x of the centre: turn corners into that"
+            )
+        return boxes
 
     def _mask(self, found: Anything, measured: npt.NDArray[np.bool_]) -> Map:
         if found.dtype == np.uint8 and found.max(initial=0) > UNMEASURED:

@@ -75,6 +75,10 @@ class Architecture:
             raise InputError(
                 f"network {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}"
             )
+        for name in ("widths", "blocks"):
+            given = self.options.get(name, (16,))
+            if not isinstance(given, list | tuple) or not all(isinstance(n, int) for n in given):
+                raise InputError(f"{name} is {given!r}; it must be whole numbers, such as 16,32,64")
         widths = self.options.get("widths", (16,))
         if self.name == "residual-unet" and (not widths or any(w < 16 or w % 16 for w in widths)):
             raise InputError(

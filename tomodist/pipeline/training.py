@@ -18,8 +18,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tomodist.detect.learned.normalise import scaled_shape
 from tomodist.errors import ExistsError, InputError
-from tomodist.io.fingerprints import digest
+from tomodist.io.fingerprints import differences, digest, plain
 from tomodist.io.models import (
     ModelCard,
     check_model_target,
@@ -36,6 +37,7 @@ from tomodist.training.stores import (
     Divided,
     Source,
     block_loaders,
+    check_reconstruction,
     divided,
     tilt_loaders,
     whole_loaders,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of training; raise it when the same task would give other weights
 _JUDGED = 2**28  # bytes of examples that a validation looks at, at most
+_SMALLEST, _WIDEST = 16, 32768  # pixels of an image that is learnt from
 STRIDE = 4  # of the cells in which centres are looked for
 _LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
 
@@ -118,6 +121,14 @@ class TrainingTask:
             )
         if self.dims == 3 and self.pixel_size is not None:
             raise InputError("--pixel-size is of images; volumes are not resampled: leave it out")
+        for store in (*self.stores, *self.held_out) if self.dims == 2 else ():
+            geometry = store.geometry
+            sides = scaled_shape(geometry.image_shape, geometry.pixel_size, self.size)
+            if min(sides) < _SMALLEST or max(sides) > _WIDEST:
+                raise InputError(
+                    f"at --pixel-size {self.size:g} Å the images of {store.path} have {sides[0]} x "
+                    f"{sides[1]} pixels; give a size at which they have {_SMALLEST} to {_WIDEST}"
+                )
         paths = [store.path.resolve() for store in (*self.stores, *self.held_out)]
         again = [path for path in paths if paths.count(path) > 1]
         if again:
@@ -188,8 +199,10 @@ class TrainingTask:
     def data(self) -> list[dict[str, Any]]:
         """What is learnt from and judged by, with the fingerprints of all that matters."""
         kind, images = "maps", "tilt_series"
-        if self.dims == 3:
+        if self.reconstruction is not None:
             kind, images = "labels", f"reconstructions/{self.reconstruction}"
+            for store in (*self.stores, *self.held_out):
+                check_reconstruction(store, self.reconstruction)
         found = []
         for role, stores in (("training", self.stores), ("held out", self.held_out)):
             for store in stores:
@@ -198,22 +211,23 @@ class TrainingTask:
                 found.append({"store": str(store.path), "role": role, "fingerprints": digests})
         return found
 
-    def fingerprint(self) -> str:
-        """Of everything that determines the weights."""
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that determines the weights, as plain values."""
         data = [{k: v for k, v in entry.items() if k != "store"} for entry in self.data()]
         architecture = self.architecture
-        return digest(
+        found: dict[str, Any] = plain(
             {
                 "version": VERSION,
                 "task": self.task,
                 "architecture": [architecture.name, architecture.dims, architecture.options],
                 "classes": self.classes,
                 "pixel_size": self.size,
-                "schedule": asdict(self.schedule),
+                **asdict(self.schedule),
                 "processes": int(os.environ.get("WORLD_SIZE", "1")),
                 "data": data,
             }
         )
+        return found
 
 
 def run_training(
@@ -262,7 +276,7 @@ def run_training(
         judged,
         task.schedule,
         checkpoint=folder / "checkpoint.pt",
-        fingerprint=fingerprint,
+        fingerprint=digest(fingerprint),
         progress=progress,
     )
     numbers = {
@@ -293,7 +307,7 @@ def _wait_politely() -> None:
 
 
 def finished_model(
-    task: TrainingTask, fingerprint: str, *, overwrite: bool = False
+    task: TrainingTask, fingerprint: dict[str, Any], *, overwrite: bool = False
 ) -> ModelCard | None:
     """The model, if it is there and finished; None if it is to be made.
 
@@ -308,12 +322,14 @@ def finished_model(
         check_model_target(task.output, overwrite=overwrite)
         return None
     card = read_card(task.output)
-    if card.training.get("fingerprint") == fingerprint:
+    before = card.training.get("fingerprint") or {}
+    if before == fingerprint:
         return None if card.training.get("stopped") == "interrupted" else card
     if not overwrite:
+        changes = "; ".join(differences(before, fingerprint))
         raise ExistsError(
-            f"{task.output} is a model of another training (of {', '.join(card.classes)}); use "
-            "--overwrite to replace it, or another --output"
+            f"{task.output} exists and was trained differently ({changes}); use --overwrite to "
+            "replace it, or another --output"
         )
     return None
 

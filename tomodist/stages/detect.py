@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample, resample_labels
@@ -239,7 +240,10 @@ def _detect_tilt(
     unmeasured: int,
 ) -> None:
     image, (maps, boxes, kept) = images.read((tilt, tilt + 1))[0], to
-    found = source.detect(image, pixel_size)
+    try:
+        found = source.detect(image, pixel_size)
+    except InputError as error:
+        raise InputError(f"tilt {tilt}: {error}") from error
     places = found.boxes
     write_boxes(boxes, tilt, places.center, places.size, places.score)
     if found.probabilities is not None:

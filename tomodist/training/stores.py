@@ -302,6 +302,7 @@ class _Solid:
     @classmethod
     def of(cls, source: Source, reconstruction: str) -> _Solid:
         tomogram, unit = source.tomogram, f"reconstructions/{reconstruction}"
+        check_reconstruction(tomogram, reconstruction)
         tomogram.check_current(unit)
         volume = tomogram.array(unit, "scale0/reconstruction")
         labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
@@ -323,6 +324,21 @@ class _Solid:
         ]
 
 
+def check_reconstruction(tomogram: Tomogram, name: str) -> None:
+    """Refuse a store without a reconstruction of this name.
+
+    Raises
+    ------
+    StoreError
+    """
+    if not tomogram.has(f"reconstructions/{name}"):
+        there = ", ".join(tomogram.labels("reconstructions")) or "none"
+        raise StoreError(
+            f"{tomogram.path} has no reconstruction {name!r} (there: {there}); `tomodist "
+            "reconstruct` makes one"
+        )
+
+
 def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
     """Labelled voxels in every row, of the class that has fewest of them there."""
     counts = np.zeros((len(labels), labels[0].shape[1]), np.int64)
@@ -341,6 +357,12 @@ def _boxes_of(tomogram: Tomogram, label: str) -> list[Boxes]:
 
 
 def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHandle:
+    if not tomogram.has(f"labels/{label}"):
+        there = ", ".join(tomogram.labels("labels")) or "none"
+        raise StoreError(
+            f"{tomogram.path} has no volume of labels {label!r} (there: {there}); `tomodist "
+            "annotate --volume` puts one there"
+        )
     tomogram.check_current(f"labels/{label}")
     labels = tomogram.array(f"labels/{label}", "scale0/labels")
     if labels.shape != volume.shape:

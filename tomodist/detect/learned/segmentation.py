@@ -72,7 +72,7 @@ class LearnedSegmentation:
             there = ", ".join(card.classes)
             raise InputError(f"{self.model.path} has no class {self.name!r} (there: {there})")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"a threshold on probability is {self.threshold:g}; give 0 to 1")
+            raise InputError(f"--probability is {self.threshold:g}; give a number between 0 and 1")
         if self.tile < 1:
             raise InputError(f"--tile is {self.tile}; it must be positive")
 

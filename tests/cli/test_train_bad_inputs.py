@@ -293,7 +293,15 @@ def test_a_store_is_not_judged_by_what_it_teaches(
 def test_pixels_too_coarse_for_what_is_marked_are_told_before_training(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    label = ("--label", "true-granule", "-o", tmp_path / "m", "--pixel-size", 320)
-    error = error_of(capsys, "train", "segment", store, *label, "--steps", 50, "--side", 16)
-    assert "at pixels of 320 Å; use a smaller --pixel-size" in error
+    points = np.zeros((21, 128, 128), np.uint8)
+    points[:, 10::20, 15::20] = 1
+    np.save(tmp_path / "points.npy", points)
+    marked = ("--maps", tmp_path / "points.npy", "--label", "points", *THREADS)
+    assert tomodist("annotate", store, *marked) == 0
+    label = ("--label", "points", "-o", tmp_path / "m", "--pixel-size", 120)
+    error = error_of(capsys, "train", "segment", store, *label)
+    assert "nothing of points is left in what is learnt from at pixels of 120 Å" in error
     assert not (tmp_path / "m.training").exists()
+    for size, words in ((4000, "have 1 x 1 pixels"), (0.01, "pixels; give a size at which")):
+        given = (*label[:-1], size)
+        assert words in error_of(capsys, "train", "segment", store, *given)

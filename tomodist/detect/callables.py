@@ -186,7 +186,7 @@ class CallableDetector:
         except (InputError, TypeError) as error:
             raise InputError(f"{self.text} returned boxes that make no sense: {error}") from error
         beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
-        beyond |= (boxes.center + boxes.size / 4 > np.array(shape)).any(axis=1)
+        beyond |= (boxes.center + 0.4 * boxes.size > np.array(shape)).any(axis=1)
         wrong = beyond | (boxes.size <= 0).any(axis=1)
         if wrong.sum() * 2 > len(boxes):
             row = ", ".join(f"{v:g}" for v in rows[np.flatnonzero(wrong)[0]])

@@ -119,7 +119,7 @@ def corners(image: np.ndarray, pixel_size: float) -> np.ndarray:  # noqa: ARG001
     return np.array([[0.7 * height, 0.7 * width, 0.9 * height, 0.9 * width, 0.9]] * 3)
 
 
-def no_rows(image: np.ndarray, pixel_size: float) -> np.ndarray:  # noqa: ARG001
+def flat_nothing(image: np.ndarray, pixel_size: float) -> np.ndarray:  # noqa: ARG001
     """An empty array."""
     return np.array([])
 

@@ -222,7 +222,7 @@ def test_corners_in_place_of_centres_and_sizes_are_found_out() -> None:
         detector.check()
 
 
-@pytest.mark.parametrize("name", ["no_rows", "empty_list"])
+@pytest.mark.parametrize("name", ["flat_nothing", "empty_list"])
 def test_no_boxes_may_be_written_as_one_likes(name: str) -> None:
     found = CallableDetector(f"tests.detect.functions:{name}")(np.zeros((20, 30), np.float32), 10.0)
     assert isinstance(found, Boxes)

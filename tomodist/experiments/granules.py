@@ -84,7 +84,6 @@ CONDITIONS = (
     Condition(0.1),
     Condition(0.3, jitter=100.0),
     Condition(0.3, step=10.0),
-    Condition(1.0),
 )
 
 

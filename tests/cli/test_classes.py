@@ -298,7 +298,7 @@ BAD = [
     Bad("classes of boxes", boxes, ("--classes", "--maps", "--boxes")),
     Bad("flipped", of(*ALL, "--flip-y"), ("--flip-y", "--boxes", "leave them out")),
     Bad("no maps", lambda s, _: ["segment", s.store, "--label", "cell", *ALL], ("--classes", "give --maps")),
-    Bad("no label", lambda s, _: ["segment", s.store, "--maps", s.maps, *ALL], ("--label",), 2),
+    Bad("no label", lambda s, _: ["segment", s.store, "--maps", s.maps, *ALL], ("--label",)),
     Bad("evaluate a class that is not there", evaluate("cell", 4), ("--found-value 4", "1 = mitochondrion, 2 = granule, 3 = gold", "give one of these")),
     Bad("evaluate a class of one class", evaluate("granule", 1), ("--found-value 1", "labels/granule", "is one class", "leave it out")),
     Bad("evaluate a class of a table", evaluate("granule", 1, "granule_truth.csv"), ("--found-value", "table", "leave it out")),

@@ -267,8 +267,8 @@ def test_processes_give_the_same_bit_by_bit(model: Model, monkeypatch: pytest.Mo
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "class": ({"name": "bright"}, "dark has no class 'bright' (there: dark, rare)"),
-    "threshold": ({"threshold": 1.5}, "a threshold on probability is 1.5; give 0 to 1"),
-    "no threshold": ({"threshold": 0.0}, "a threshold on probability is 0; give 0 to 1"),
+    "threshold": ({"threshold": 1.5}, "--probability is 1.5; give a number between 0 and 1"),
+    "no threshold": ({"threshold": 0.0}, "--probability is 0; give a number between 0 and 1"),
     "tile": ({"tile": 0}, "--tile is 0; it must be positive"),
 }
 

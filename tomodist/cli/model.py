@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tomodist.io.models import ModelCard
 
 
-@click.group("model")
+@click.group("model", epilog="Example: tomodist model info granules/")
 def command() -> None:
     """Look at a model, try it, or write it as ONNX."""
 

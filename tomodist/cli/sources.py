@@ -141,8 +141,8 @@ class MapOptions:
             return self._learned.classes(names, check_label(label)), label
         if self.maps is None or self.boxes is not None or self.detector is not None:
             raise InputError(
-                "--classes names the values of --maps, or the classes of a --model; give one of "
-                "these, and not --boxes"
+                "--classes names the values of --maps, or the classes of a model: give --maps or "
+                "--model, and neither --boxes nor a classical --detector"
             )
         where = (check_label(label), self.maps_frame)
         found = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)

@@ -124,7 +124,9 @@ def train_options(command: Command) -> Command:
 _NETWORKS = "residual-unet, dense-unet, monai:CLASS such as monai:SegResNet; of boxes faster-rcnn."
 
 
-@click.group("train")
+@click.group(
+    "train", epilog="Example: tomodist train segment TS_01.zarr --label granule -o granules/"
+)
 def command() -> None:
     """Train a detector on annotated tilt series, or reconstructions.
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
     from tomodist.lift.threshold import ThresholdCurve
     from tomodist.pipeline import locate, open_tilt_series
-    from tomodist.pipeline.training import TrainingTask, run_training
+    from tomodist.pipeline.training import run_training
     from tomodist.stages.lazy import backproject, choose_threshold, detect_edges, project
+    from tomodist.training.task import TrainingTask
 
 _HOME = {
     "Blobs": "tomodist.detect.classical",
@@ -45,7 +46,7 @@ _HOME = {
     "TiltGeometry": "tomodist.geometry",
     "TomodistError": "tomodist.errors",
     "Tomogram": "tomodist.io.store",
-    "TrainingTask": "tomodist.pipeline.training",
+    "TrainingTask": "tomodist.training.task",
     "VolumeGrid": "tomodist.geometry",
     "backproject": "tomodist.stages.lazy",
     "choose_threshold": "tomodist.stages.lazy",

@@ -13,6 +13,7 @@ from tests.cli.learning import annotate, beside, simulate
 from tests.cli.materials import THREADS, tomodist
 from tomodist.detect.learned.opened import Model
 from tomodist.errors import InputError
+from tomodist.io.locks import locked
 from tomodist.io.models import ModelCard, write_model
 from tomodist.io.store import Tomogram
 from tomodist.networks.build import seeded
@@ -305,3 +306,14 @@ def test_pixels_too_coarse_for_what_is_marked_are_told_before_training(
     for size, words in ((4000, "have 1 x 1 pixels"), (0.01, "pixels; give a size at which")):
         given = (*label[:-1], size)
         assert words in error_of(capsys, "train", "segment", store, *given)
+
+
+def test_two_trainings_of_one_model_are_not_mixed(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.training").mkdir()
+    with locked(tmp_path / "m.training" / "lock"):
+        label = ("--label", "true-granule", "-o", tmp_path / "m")
+        error = error_of(capsys, "train", "segment", store, *label)
+    assert "is being made by another process; wait for it, or stop it first" in error
+    assert not (tmp_path / "m").exists()

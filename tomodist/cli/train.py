@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.io.models import ModelCard
-    from tomodist.pipeline.training import TrainingTask
     from tomodist.training.examples import Loader
+    from tomodist.training.task import TrainingTask
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class TrainOptions:
         self, task: Literal["segment", "boxes"], reconstruction: str | None = None
     ) -> TrainingTask:
         """What is to be done; everything but the annotations is checked here."""
-        from tomodist.pipeline.training import TrainingTask, class_names
         from tomodist.training.schedule import Schedule
+        from tomodist.training.task import TrainingTask, class_names
 
         labels, classes = class_names(self.label)
         solid = reconstruction is not None

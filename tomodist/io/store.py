@@ -18,7 +18,6 @@ complete. A rerun with the same fingerprint goes on where the last one stopped.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.arrays import ArrayHandle
 from tomodist.io.fingerprints import Fingerprint, differences, digest, plain
+from tomodist.io.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +251,7 @@ class Tomogram:
         _check_unit(unit)
         folder = self.path / ".staging" / unit.replace("/", "--")
         folder.parent.mkdir(exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
+        with locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
             staging = Staging(folder, *_resume(folder, plain(fingerprint)))
             try:
                 yield staging
@@ -265,7 +265,7 @@ class Tomogram:
         _check_unit(unit)
         folder = self.path / ".staging" / f"{unit.replace('/', '--')}.removed"
         folder.parent.mkdir(exist_ok=True)
-        with _locked(folder.with_name("publish.lock")):
+        with locked(folder.with_name("publish.lock")):
             if not self.has(unit):
                 return
             shutil.rmtree(folder, ignore_errors=True)
@@ -281,7 +281,7 @@ class Tomogram:
 
     def _publish(self, folder: Path, unit: str) -> None:
         target = self.path / unit
-        with _locked(self.path / ".staging" / "publish.lock"):
+        with locked(self.path / ".staging" / "publish.lock"):
             if "/" in unit:
                 zarr.open_group(str(target.parent), mode="a")
             replaced = folder.with_name(f"{folder.name}.replaced")
@@ -387,19 +387,3 @@ def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str,
     shutil.rmtree(folder, ignore_errors=True)
     zarr.create_group(str(folder), attributes={"tomodist": {"fingerprint": fingerprint}})
     return False, tuple(differences(old, fingerprint)) if old else ()
-
-
-@contextmanager
-def _locked(path: Path, refuse: str | None = None) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends.
-
-    Where another process holds it, wait, or if `refuse` names what is wanted, raise.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
-        except BlockingIOError as error:
-            raise StoreError(
-                f"{refuse} is being made by another process; wait for it, or stop it first"
-            ) from error
-        yield

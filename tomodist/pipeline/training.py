@@ -10,17 +10,17 @@ One rule: the same command again goes on where it stopped, and does nothing when
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import os
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from tomodist.detect.learned.normalise import scaled_shape
 from tomodist.errors import ExistsError, InputError
-from tomodist.io.fingerprints import differences, digest, plain
+from tomodist.io.fingerprints import differences, digest
+from tomodist.io.locks import locked
 from tomodist.io.models import (
     ModelCard,
     check_model_target,
@@ -28,206 +28,21 @@ from tomodist.io.models import (
     read_card,
     write_model,
 )
-from tomodist.io.store import check_label
-from tomodist.networks.spec import FASTER_RCNN, N_PLACE, Architecture
+from tomodist.networks.spec import FASTER_RCNN
 from tomodist.pictures.training import draw_history
 from tomodist.training.examples import Pool, spread
-from tomodist.training.schedule import Schedule
-from tomodist.training.stores import (
-    Divided,
-    Source,
-    block_loaders,
-    check_reconstruction,
-    divided,
-    tilt_loaders,
-    whole_loaders,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tomodist.io.models import Task
-    from tomodist.io.store import Tomogram
     from tomodist.stages.execute import Progress
     from tomodist.training.examples import Loader
     from tomodist.training.loop import Job, Trained
+    from tomodist.training.task import TrainingTask
 
-VERSION = 1  # of training; raise it when the same task would give other weights
 _JUDGED = 2**28  # bytes of examples that a validation looks at, at most
-_SMALLEST, _WIDEST = 16, 32768  # pixels of an image that is learnt from
-STRIDE = 4  # of the cells in which centres are looked for
 _LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """What is learnt, from what, and how.
-
-    Parameters
-    ----------
-    task : {"segment", "boxes"}
-        What comes out of the model.
-    stores : tuple of Tomogram
-        To learn from.
-    labels : tuple of str
-        Maps (or label volumes) of the stores, one per class.
-    classes : tuple of str
-        What the model calls them.
-    output : Path
-        The model folder.
-    held_out : tuple of Tomogram
-        To judge by; by default the last of three or more stores, else a block of each.
-    reconstruction : str, optional
-        Learn in 3D from the reconstruction of this name.
-    network : str
-        Name of the network; its outputs follow from the classes.
-    options : dict
-        Of the network.
-    pixel_size : float, optional
-        Of the model, in Å; by default that of the first store.
-    schedule : Schedule
-        How long, and how.
-    """
-
-    task: Task
-    stores: tuple[Tomogram, ...]
-    labels: tuple[str, ...]
-    classes: tuple[str, ...]
-    output: Path
-    held_out: tuple[Tomogram, ...] = ()
-    reconstruction: str | None = None
-    network: str = "residual-unet"
-    options: dict[str, Any] = field(default_factory=dict)
-    pixel_size: float | None = None
-    schedule: Schedule = field(default_factory=Schedule)
-
-    def __post_init__(self) -> None:
-        if not self.stores or not self.labels:
-            raise InputError("training needs one or more stores, and one or more --label")
-        if len(self.classes) != len(self.labels):
-            raise InputError(f"{len(self.classes)} classes for {len(self.labels)} labels")
-        if self.dims == 3 and self.task == "boxes":
-            raise InputError("boxes are learnt on tilts; leave --3d out")
-        for what, names in (("--label", self.labels), ("class", self.classes)):
-            twice = [name for name in names if names.count(name) > 1]
-            if twice:
-                raise InputError(f"{what} {twice[0]} is given twice; give each once")
-        for name in self.classes:
-            check_label(name)
-        if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
-            raise InputError(
-                f"--pixel-size is {self.pixel_size}; it must be a positive number of Å"
-            )
-        if self.dims == 3 and self.pixel_size is not None:
-            raise InputError("--pixel-size is of images; volumes are not resampled: leave it out")
-        for store in (*self.stores, *self.held_out) if self.dims == 2 else ():
-            geometry = store.geometry
-            sides = scaled_shape(geometry.image_shape, geometry.pixel_size, self.size)
-            if min(sides) < _SMALLEST or max(sides) > _WIDEST:
-                raise InputError(
-                    f"at --pixel-size {self.size:g} Å the images of {store.path} have {sides[0]} x "
-                    f"{sides[1]} pixels; give a size at which they have {_SMALLEST} to {_WIDEST}"
-                )
-        paths = [store.path.resolve() for store in (*self.stores, *self.held_out)]
-        again = [path for path in paths if paths.count(path) > 1]
-        if again:
-            raise InputError(f"{again[0]} is given twice; what is learnt from cannot be judged by")
-
-    @property
-    def dims(self) -> Literal[2, 3]:
-        """Of the network."""
-        return 2 if self.reconstruction is None else 3
-
-    @property
-    def size(self) -> float:
-        """Å per pixel of the model."""
-        if self.pixel_size is not None:
-            return self.pixel_size
-        return self.stores[0].geometry.pixel_size if self.dims == 2 else self._voxel_size
-
-    @property
-    def _voxel_size(self) -> float:
-        sizes = {s.grid.voxel_size for s in (*self.stores, *self.held_out)}
-        if len(sizes) > 1:
-            words = ", ".join(f"{size:g}" for size in sorted(sizes))
-            raise InputError(f"the reconstructions have voxels of {words} Å; give alike ones")
-        return self.stores[0].grid.voxel_size
-
-    @property
-    def architecture(self) -> Architecture:
-        """The network."""
-        n, options = len(self.classes), dict(self.options)
-        if self.task == "boxes":
-            n += N_PLACE
-            if self.network == "residual-unet":
-                options = {"output_stride": STRIDE, **options}
-        return Architecture(self.network, self.dims, n, options)
-
-    def loaders(self) -> Divided:
-        """Examples to learn from and to judge by; everything about them is checked here.
-
-        Raises
-        ------
-        InputError, StoreError
-        """
-        if self.reconstruction is not None:
-            return self._blocks(self.reconstruction)
-        boxes = self.task == "boxes"
-        per_store, held_out = (
-            [tilt_loaders(self._source(s), with_boxes=boxes) for s in stores]
-            for stores in (self.stores, self.held_out)
-        )
-        return divided(per_store, held_out)
-
-    def _blocks(self, name: str) -> Divided:
-        if self.held_out or len(self.stores) > 2:
-            whole = [
-                [whole_loaders(self._source(s), name) for s in stores]
-                for stores in (self.stores, self.held_out)
-            ]
-            return divided(*whole)
-        parts = [block_loaders(self._source(s), name) for s in self.stores]
-        return Divided(
-            [one for part in parts for one in part.training],
-            [one for part in parts for one in part.validation],
-        )
-
-    def _source(self, tomogram: Tomogram) -> Source:
-        return Source(tomogram, self.labels, self.size)
-
-    def data(self) -> list[dict[str, Any]]:
-        """What is learnt from and judged by, with the fingerprints of all that matters."""
-        kind, images = "maps", "tilt_series"
-        if self.reconstruction is not None:
-            kind, images = "labels", f"reconstructions/{self.reconstruction}"
-            for store in (*self.stores, *self.held_out):
-                check_reconstruction(store, self.reconstruction)
-        found = []
-        for role, stores in (("training", self.stores), ("held out", self.held_out)):
-            for store in stores:
-                units = [images, *(f"{kind}/{label}" for label in self.labels)]
-                digests = {unit: store.digest(unit) for unit in units}
-                found.append({"store": str(store.path), "role": role, "fingerprints": digests})
-        return found
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Everything that determines the weights, as plain values."""
-        data = [{k: v for k, v in entry.items() if k != "store"} for entry in self.data()]
-        architecture = self.architecture
-        found: dict[str, Any] = plain(
-            {
-                "version": VERSION,
-                "task": self.task,
-                "architecture": [architecture.name, architecture.dims, architecture.options],
-                "classes": self.classes,
-                "pixel_size": self.size,
-                **asdict(self.schedule),
-                "processes": int(os.environ.get("WORLD_SIZE", "1")),
-                "data": data,
-            }
-        )
-        return found
 
 
 def run_training(
@@ -254,8 +69,7 @@ def run_training(
     ExistsError, InputError, StoreError
     """
     _wait_politely()
-    from tomodist.networks.build import n_parameters
-    from tomodist.training.loop import is_first, train, use_all_cores
+    from tomodist.training.loop import is_first, use_all_cores
 
     fingerprint = task.fingerprint()
     finished = finished_model(task, fingerprint, overwrite=overwrite)
@@ -268,6 +82,24 @@ def run_training(
     judged = spread(parts.validation, _JUDGED)
     _check_marked(task, judged, pool)
     folder = task.output.with_name(f"{task.output.name}.training")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock", str(task.output)) if is_first() else nullcontext():
+        return _train_and_write(task, fingerprint, folder, module, pool, judged, progress)
+
+
+def _train_and_write(
+    task: TrainingTask,
+    fingerprint: dict[str, Any],
+    folder: Path,
+    module: Any,  # noqa: ANN401 -- see `build`
+    pool: Pool,
+    judged: Sequence[Loader],
+    progress: Progress | None,
+) -> ModelCard:
+    """Train; the best network becomes the model, and the checkpoint goes when all is done."""
+    from tomodist.networks.build import n_parameters
+    from tomodist.training.loop import is_first, train
+
     began = time.perf_counter()
     trained = train(
         _job(task, module),
@@ -418,15 +250,3 @@ def _card(
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
-
-
-def class_names(labels: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Labels and classes of ``--label``: ``LABEL``, or ``LABEL=CLASS`` for another name.
-
-    Examples
-    --------
-    >>> class_names(["granule", "true-gold=gold"])
-    (('granule', 'true-gold'), ('granule', 'gold'))
-    """
-    pairs = [label.partition("=") for label in labels]
-    return tuple(p[0] for p in pairs), tuple(p[2] or p[0] for p in pairs)

@@ -55,6 +55,19 @@ class Learned:
         Raises
         ------
         InputError
+            If there is neither, or the network is not what its document says.
+        """
+        model = self.named()
+        if model is not None:
+            model.check()
+        return model
+
+    def named(self) -> Model | None:
+        """The model at the path by what it says of itself; None of a function.
+
+        Raises
+        ------
+        InputError
             If there is neither.
         """
         from tomodist.detect.learned.opened import Model
@@ -66,9 +79,7 @@ class Learned:
                 f"--detector {self.name}: there is no such model; give blobs, threshold, the "
                 "folder of a model, an .onnx file, or package.module:function"
             )
-        model = Model.at(self.name, trusted=self.trusted)
-        model.check()
-        return model
+        return Model.at(self.name, trusted=self.trusted)
 
     def sources(self, label: str | None, form: Form) -> dict[str, MapSource]:
         """Maps of a class, or of every class; everything about the model is checked here.

@@ -122,7 +122,7 @@ class MapOptions:
         """The model, if it is one of volumes."""
         if self.detector is None or self.detector in CLASSICAL:
             return None
-        model = self._learned.model()
+        model = self._learned.named()
         return model if model is not None and model.card.dims == 3 else None
 
     def classes_of(

@@ -29,6 +29,7 @@ def run_volume_or_plan(
     labels = {name: check_label(given) for given, name in labels_of(model, label).items()}
     detection = VolumeDetection(model, reconstruction, labels)
     detection.check(tomogram)
+    model.check()
     task = VolumeTask(detection, tomogram.grid, run.threshold, run.min_voxels, run.brick)
     with session_or_plan(task.plans, run) as session:
         if session is None:

@@ -22,10 +22,10 @@ import numpy as np
 from tomodist.detect.learned.network import dense_output, sigmoid
 from tomodist.detect.learned.normalise import Levels
 from tomodist.detect.learned.tiles import Blending
-from tomodist.detect.learned.torch_network import TorchNetwork
 from tomodist.detect.learned.volume import OVERLAP, SIDE, blended_probabilities
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
+from tomodist.experiments.learning import divided_tilts, learn
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import SimulatedTomogram, simulate_tomogram
 from tomodist.lift.backproject import Votes, WeightedMean
@@ -35,8 +35,7 @@ from tomodist.metrics import Confusion
 from tomodist.networks.build import seeded
 from tomodist.networks.device import use_threads
 from tomodist.networks.spec import Architecture
-from tomodist.training.examples import Example, Loaded, Pool
-from tomodist.training.loop import Trained, train
+from tomodist.training.examples import Example, Loaded
 from tomodist.training.schedule import Schedule
 from tomodist.training.segment import SegmentJob
 from tomodist.training.split import block_of
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.detect.learned.tiles import Window
+    from tomodist.detect.learned.torch_network import TorchNetwork
+    from tomodist.training.loop import Trained
 
     FloatArray = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
@@ -55,7 +56,6 @@ LABEL = "granule"
 PAPER = "2D network, plain votes"
 SHAPE = (100, 256, 256)
 _ROWS_APART = 16  # voxels between the rows to learn from and those to judge by
-_MEMORY = 2**31
 
 
 class Condition(NamedTuple):
@@ -177,7 +177,7 @@ def run_case(case: Case) -> list[Row]:
         rows.append(Row("granules", variant, case.condition, case.seed, measure, value))
 
     began = time.process_time()
-    trained, network = learn(settings.flat(case.seed), *_tilts(known))
+    network, trained = _learnt(settings.flat(case.seed), *divided_tilts([known], LABEL))
     tell("2D network, plain votes", "training time", time.process_time() - began)
     masks = detect_tilts(network, unknown, trained)
     tell("2D network, plain votes", "2D IoU", _iou(masks.maps > 0, unknown.maps(LABEL) > 0))
@@ -186,30 +186,20 @@ def run_case(case: Case) -> list[Row]:
     volumes = [reconstructed(t) for t in (known, unknown)]
     for name, contender in settings.solid(case.seed).items():
         began = time.process_time()
-        trained, network = learn(contender, *_blocks(known, volumes[0]))
+        network, trained = _learnt(contender, *_blocks(known, volumes[0]))
         tell(name, "training time", time.process_time() - began)
         found = detect_volume(network, volumes[1])
         tell(name, "IoU", _iou(found > trained.score.details["thresholds"][0], truth))
     return rows
 
 
-def learn(
+def _learnt(
     contender: Contender, training: list[Loaded], validation: list[Loaded]
-) -> tuple[Trained, TorchNetwork]:
+) -> tuple[TorchNetwork, Trained]:
     """Train one network; its best form."""
-    import torch
-
     module = seeded(contender.architecture, contender.schedule.seed)
-    job, pool = SegmentJob(contender.schedule, (LABEL,)), Pool(training, _MEMORY, 0)
-    trained = train(job, module, pool, validation, contender.schedule)
-    module.load_state_dict({k: torch.from_numpy(v) for k, v in trained.weights.items()})
-    return trained, TorchNetwork(module)
-
-
-def _tilts(known: SimulatedTomogram) -> tuple[list[Loaded], list[Loaded]]:
-    split = block_of(known.n_tilts)
-    every = known.examples(LABEL)
-    return [every[t] for t in split.training], [every[t] for t in split.validation]
+    job = SegmentJob(contender.schedule, (LABEL,))
+    return learn(job, module, training, validation, contender.schedule)
 
 
 def _blocks(known: SimulatedTomogram, volume: FloatArray) -> tuple[list[Loaded], list[Loaded]]:

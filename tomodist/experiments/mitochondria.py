@@ -28,8 +28,8 @@ from tomodist.detect.boxes import Boxes, boxes_of
 from tomodist.detect.learned.centers import found_boxes
 from tomodist.detect.learned.faster_rcnn import boxes_of_rows
 from tomodist.detect.learned.network import dense_output, sigmoid
-from tomodist.detect.learned.torch_network import TorchNetwork
 from tomodist.experiments.cases import Case, Row
+from tomodist.experiments.learning import divided_tilts, learn
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import VOXEL, SimulatedTomogram, simulate_tomogram
@@ -46,18 +46,16 @@ from tomodist.training.centers import (
     hits_of,
     mean_log_size,
 )
-from tomodist.training.examples import Loaded, Pool
 from tomodist.training.faster_rcnn import FasterRCNNJob
-from tomodist.training.loop import Job, train
 from tomodist.training.schedule import Schedule
 from tomodist.training.segment import SegmentJob
-from tomodist.training.split import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     import numpy.typing as npt
+
+    from tomodist.training.loop import Trained
 
     FloatArray = npt.NDArray[np.float32]
     Learner = Callable[[Sequence[SimulatedTomogram], "Settings", int], "Detector"]
@@ -67,7 +65,6 @@ CENTERS, MASKS = "centre network", "mask network, its parts"
 RCNN, TRUE = "Faster R-CNN", "true boxes"
 SHAPE = (100, 256, 256)
 NEAR = 200.0  # Å: a centre so near is found; the smallest mitochondria are 800 across
-_MEMORY = 2**31
 
 
 class Condition(NamedTuple):
@@ -177,19 +174,19 @@ def run_case(case: Case) -> list[Row]:
         for measure, value in values.items():
             rows.append(Row(algorithm, variant, case.condition, case.seed, measure, value))
 
-    for name, learn in learners(settings).items():
+    for name, way in learners(settings).items():
         began = time.process_time()
-        detector = learn(known, settings, case.seed)
+        detector = way(known, settings, case.seed)
         learnt = time.process_time()
         found = [detector.find(e.example.image) for e in unknown.examples(LABEL, with_boxes=True)]
         took = (time.process_time() - learnt) / unknown.n_tilts
         kept = [boxes.select(boxes.score > detector.threshold) for boxes in found]
         tell("2D", name, {**judged_boxes(found, kept, unknown), "time per image (s)": took})
         tell("2D", name, {"training time (s)": learnt - began})
-        for way, values in judged_objects(kept, unknown).items():
-            tell(way, name, values)
-    for way, values in judged_objects(unknown.boxes(LABEL), unknown).items():
-        tell(way, TRUE, values)
+        for lifted_by, values in judged_objects(kept, unknown).items():
+            tell(lifted_by, name, values)
+    for lifted_by, values in judged_objects(unknown.boxes(LABEL), unknown).items():
+        tell(lifted_by, TRUE, values)
     return rows
 
 
@@ -203,21 +200,22 @@ def learners(settings: Settings) -> dict[str, Learner]:
 
 def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
     """The default detector."""
-    training, validation = _parts(known, with_boxes=True)
+    training, validation = divided_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed)
     size = mean_log_size([e.example.boxes[0] for e in training])
     job = CentersJob(schedule, (LABEL,))
-    network, threshold = _learn(job, first_network(1, seed, size), training, validation, schedule)
-    return Detector(lambda image: found_boxes(network, image, LOWEST, 1)[0], threshold)
+    network, trained = learn(job, first_network(1, seed, size), training, validation, schedule)
+    return Detector(lambda image: found_boxes(network, image, LOWEST, 1)[0], _threshold(trained))
 
 
 def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
     """Connected parts of the masks of a segmentation."""
-    training, validation = _parts(known, with_boxes=False)
+    training, validation = divided_tilts(known, LABEL)
     schedule = _schedule(settings, seed)
     job = SegmentJob(schedule, (LABEL,))
     module = seeded(Architecture(), seed)
-    network, threshold = _learn(job, module, training, validation, schedule)
+    network, trained = learn(job, module, training, validation, schedule)
+    threshold = _threshold(trained)
 
     def find(image: FloatArray) -> Boxes:
         return boxes_of(sigmoid(dense_output(network, image)[0]) > threshold)
@@ -229,13 +227,13 @@ def learn_faster_rcnn(
     known: Sequence[SimulatedTomogram], settings: Settings, seed: int
 ) -> Detector:
     """The paper's detector, with a small backbone."""
-    training, validation = _parts(known, with_boxes=True)
+    training, validation = divided_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed, part=2)
     job = FasterRCNNJob(schedule, (LABEL,))
     module = seeded(Architecture(FASTER_RCNN, 2, 1 + N_PLACE, {"backbone": SMALL}), seed)
-    network, threshold = _learn(job, module, training, validation[::2], schedule)
+    network, trained = learn(job, module, training, validation[::2], schedule)
     return Detector(
-        lambda image: boxes_of_rows(network(image[None, None])[0], LOWEST, 0), threshold
+        lambda image: boxes_of_rows(network(image[None, None])[0], LOWEST, 0), _threshold(trained)
     )
 
 
@@ -274,36 +272,13 @@ def judged_objects(
     return values
 
 
+def _threshold(trained: Trained) -> float:
+    """Of the only class."""
+    return float(trained.score.details["thresholds"][0])
+
+
 def _schedule(settings: Settings, seed: int, part: int = 1) -> Schedule:
     """The same for all, or a part of the steps and patches."""
     steps = max(1, settings.steps // part)
     of = {"side": settings.side, "batch": 8 // part, "every": max(1, steps // 8)}
     return Schedule(steps=steps, seed=seed, **of)
-
-
-def _parts(
-    known: Sequence[SimulatedTomogram], *, with_boxes: bool
-) -> tuple[list[Loaded], list[Loaded]]:
-    """Tilts to learn from, and held-out ones, of all tomograms."""
-    training, validation = [], []
-    for tomogram in known:
-        every = tomogram.examples(LABEL, with_boxes=with_boxes)
-        split = block_of(tomogram.n_tilts)
-        training += [every[t] for t in split.training]
-        validation += [every[t] for t in split.validation]
-    return training, validation
-
-
-def _learn(
-    job: Job,
-    module: Any,  # noqa: ANN401 -- see `build`
-    training: list[Loaded],
-    validation: list[Loaded],
-    schedule: Schedule,
-) -> tuple[TorchNetwork, float]:
-    """Train one network: its best form, and the threshold of its class."""
-    import torch
-
-    trained = train(job, module, Pool(training, _MEMORY, 0), validation, schedule)
-    module.load_state_dict({k: torch.from_numpy(v) for k, v in trained.weights.items()})
-    return TorchNetwork(module), trained.score.details["thresholds"][0]

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle, create_array
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tomodist.io.store import Tomogram
 
 MAX_BOXES = 4096  # per tilt
 FIELDS = ("y", "x", "height", "width", "score")
@@ -63,6 +66,18 @@ def write_boxes(
     rows = np.full((MAX_BOXES, len(FIELDS)), np.nan, np.float32)
     rows[: len(score)] = np.column_stack([center, size, score])
     boxes.write((tilt, 0, 0), rows[None])
+
+
+def boxes_of_label(tomogram: Tomogram, label: str) -> list[Boxes]:
+    """The boxes of a label, of every tilt; of score 1.
+
+    Raises
+    ------
+    StoreError
+        If there are no such maps.
+    """
+    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    return [Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows]
 
 
 def stored_boxes(boxes: ArrayHandle) -> list[npt.NDArray[np.float64]]:

@@ -24,10 +24,10 @@ from tomodist.networks.layers import (
     convolution,
     enlarged,
     norm,
-    rounded_up,
     set_prior,
 )
 from tomodist.networks.residual import PRIOR
+from tomodist.plan import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,7 @@ class DenseUNet(nn.Module):
         layers = [len(block) for block in self.encode]  # type: ignore[arg-type]
         down = 2 + sum(s * n for s, n in zip(strides, layers, strict=True)) + sum(strides)
         up = sum(3 * s for s in strides)
-        return rounded_up(down + up, self.multiple)
+        return rounded(down + up, self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; see `ResidualUNet.forward`."""

@@ -75,14 +75,3 @@ def set_prior(head: nn.Module, prior: float) -> None:
     logit = torch.logit(torch.tensor(prior))
     with torch.no_grad():
         head.bias.fill_(float(logit))  # type: ignore[operator]
-
-
-def rounded_up(n: int, multiple: int) -> int:
-    """The next multiple.
-
-    Examples
-    --------
-    >>> rounded_up(33, 16)
-    48
-    """
-    return -(-n // multiple) * multiple

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tomodist.errors import InputError
-from tomodist.networks.layers import ConvNorm, average, convolution, enlarged, rounded_up, set_prior
+from tomodist.networks.layers import ConvNorm, average, convolution, enlarged, set_prior
+from tomodist.plan import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ class ResidualUNet(nn.Module):
         strides = [stem * 2**k for k in range(len(self.down) + 1)]
         down = 2 + 2 * stem + sum(a + b for a, b in itertools.pairwise(strides))
         up = sum(2 * s + 2 * s for s in strides[self._last : -1]) + 2 * stem
-        return rounded_up(down + up, self.multiple)
+        return rounded(down + up, self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of images whose sides are multiples of `multiple`.

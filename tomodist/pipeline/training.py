@@ -30,7 +30,7 @@ from tomodist.io.models import (
 )
 from tomodist.networks.spec import FASTER_RCNN
 from tomodist.pictures.training import draw_history
-from tomodist.training.examples import Pool, spread
+from tomodist.training.examples import Loaded, Pool, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tomodist.training.loop import Job, Trained
     from tomodist.training.task import TrainingTask
 
-_JUDGED = 2**28  # bytes of examples that a validation looks at, at most
+_JUDGED = 2**28  # bytes of examples that validations look at, read once
 _LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
 
 
@@ -79,7 +79,7 @@ def run_training(
     use_all_cores()
     pool = Pool(parts.training, task.schedule.memory, task.schedule.seed)
     module = _first_network(task, pool)
-    judged = spread(parts.validation, _JUDGED)
+    judged = [Loaded(x.name, x.load()) for x in spread(parts.validation, _JUDGED)]
     _check_marked(task, judged, pool)
     folder = task.output.with_name(f"{task.output.name}.training")
     folder.mkdir(parents=True, exist_ok=True)

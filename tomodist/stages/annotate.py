@@ -18,7 +18,7 @@ from tomodist.costs import TaskCosts, labelling
 from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
 from tomodist.io.arrays import brick_windows
-from tomodist.io.boxes import stored_boxes
+from tomodist.io.boxes import boxes_of_label
 from tomodist.io.maps import stored_maps
 from tomodist.io.ome import image_label, multiscales
 from tomodist.io.truth import MaskVolume, check_grid, open_truth
@@ -132,9 +132,7 @@ def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
     StoreError
         If there are none.
     """
-    maps = stored_maps(tomogram, label)
-    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    boxes = tuple(Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows)
+    maps, boxes = stored_maps(tomogram, label), tuple(boxes_of_label(tomogram, label))
     return StoredMaps(label, tomogram.digest(f"maps/{label}"), maps, boxes)
 
 

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.costs import TaskCosts
+from tomodist.detect.learned.normalise import SAME_SIZE
 from tomodist.detect.learned.segmentation import TORCH_MEMORY
 from tomodist.detect.learned.tiles import Blending
+from tomodist.detect.learned.volume import OVERLAP, SIDE, blended_probabilities
 from tomodist.errors import InputError
 from tomodist.io.ome import multiscales
 from tomodist.io.volumes import create_levels
@@ -43,9 +45,7 @@ if TYPE_CHECKING:
     from tomodist.io.store import Tomogram
 
 VERSION = 1
-_SIDE, _OVERLAP = 128, 32  # voxels of a window, and of what neighbours share
 _SECONDS = 3e-7  # per voxel of a window
-_SAME_SIZE = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class VolumeDetection:
     model: Model
     reconstruction: str
     labels: dict[str, str]
-    side: int = _SIDE
-    overlap: int = _OVERLAP
+    side: int = SIDE
+    overlap: int = OVERLAP
 
     def __post_init__(self) -> None:
         card = self.model.card
@@ -101,7 +101,7 @@ class VolumeDetection:
         """
         tomogram.check_current(self.unit)
         size, wanted = tomogram.grid.voxel_size, self.model.card.pixel_size
-        if abs(size - wanted) > _SAME_SIZE * wanted:
+        if abs(size - wanted) > SAME_SIZE * wanted:
             raise InputError(
                 f"{self.model.path} was trained on voxels of {wanted:g} Å, but {tomogram.path} has "
                 f"{size:g} Å; ingest it with another --bin, or train on such voxels"
@@ -242,8 +242,6 @@ def _detect_brick(
     detection: VolumeDetection,
     levels: Levels,
 ) -> None:
-    from tomodist.detect.learned.volume import blended_probabilities  # loads torch
-
     card = detection.model.card
 
     def read(window: Window) -> npt.NDArray[np.float32]:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.learned.network import dense_output, sigmoid
-from tomodist.training.examples import IGNORED
 from tomodist.training.loop import Batch, Score
 from tomodist.training.losses import dice_and_cross_entropy
 from tomodist.training.patches import draw_batch
@@ -82,7 +81,6 @@ def count_levels(
     for k, target in enumerate(example.target):
         for counts, where in ((inside, target == 1), (outside, target == 0)):
             counts[k] += np.bincount(level[k][where], minlength=LEVELS)
-    assert IGNORED not in (0, 1)
 
 
 def best_thresholds(

@@ -17,7 +17,7 @@ from tomodist.detect.boxes import Boxes
 from tomodist.detect.learned.normalise import prepared, rescaled, scaled_shape
 from tomodist.errors import InputError, StoreError
 from tomodist.io.arrays import ArrayHandle, brick_windows
-from tomodist.io.boxes import stored_boxes
+from tomodist.io.boxes import boxes_of_label
 from tomodist.io.maps import stored_classes, stored_maps
 from tomodist.stages.levels import brick_sums, combined
 from tomodist.training.examples import IGNORED, Example
@@ -211,7 +211,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
                 f"{tomogram.path}: maps/{label} holds several classes; give each as a --label"
             )
     maps = tuple(stored_maps(tomogram, label) for label in source.labels)
-    boxes = [_boxes_of(tomogram, label) for label in source.labels] if with_boxes else []
+    boxes = [boxes_of_label(tomogram, label) for label in source.labels] if with_boxes else []
     loaders, marked_of = [], np.zeros(len(maps), np.int64)
     for tilt in np.argsort(geometry.tilt_angles, kind="stable").tolist():
         seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
@@ -349,11 +349,6 @@ def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
             counts[k, rows] += (volume.read(*window) > 0).sum(axis=(0, 2))
     least: list[int] = counts.min(axis=0).tolist()
     return least if any(least) else counts.max(axis=0).tolist()
-
-
-def _boxes_of(tomogram: Tomogram, label: str) -> list[Boxes]:
-    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    return [Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows]
 
 
 def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHandle:

@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from tomodist.detect.learned.centers import STRIDE
 from tomodist.detect.learned.normalise import scaled_shape
 from tomodist.errors import InputError
 from tomodist.io.fingerprints import plain
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of training; raise it when the same task would give other weights
 _SMALLEST, _WIDEST = 16, 32768  # pixels of an image that is learnt from
-STRIDE = 4  # of the cells in which centres are looked for
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float32]
 
 CLIP = 8.0  # standard deviations: gold beads have 5 to 8, hot pixels hundreds
-_SAME_SIZE = 0.02  # pixel sizes that differ by less, relatively, are the same: no resampling
+SAME_SIZE = 0.02  # pixel sizes that differ by less, relatively, are the same: no resampling
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def scaled_shape(shape: Sequence[int], size: float, wanted: float) -> tuple[int,
     >>> scaled_shape((100, 50), 10.0, 20.0), scaled_shape((100, 50), 10.0, 10.1)
     ((50, 25), (100, 50))
     """
-    if abs(size - wanted) <= _SAME_SIZE * wanted:
+    if abs(size - wanted) <= SAME_SIZE * wanted:
         return tuple(shape)
     return tuple(max(1, round(n * size / wanted)) for n in shape)
 

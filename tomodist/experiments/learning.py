@@ -1,0 +1,46 @@
+"""Training in memory, as the experiments on learned detectors share it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tomodist.detect.learned.torch_network import TorchNetwork
+from tomodist.training.examples import Loaded, Pool
+from tomodist.training.loop import Job, Trained, train
+from tomodist.training.split import block_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.experiments.tomograms import SimulatedTomogram
+    from tomodist.training.schedule import Schedule
+
+_MEMORY = 2**31
+
+
+def divided_tilts(
+    known: Sequence[SimulatedTomogram], label: str, *, with_boxes: bool = False
+) -> tuple[list[Loaded], list[Loaded]]:
+    """Tilts to learn from, and held-out ones, of all tomograms."""
+    training, validation = [], []
+    for tomogram in known:
+        every = tomogram.examples(label, with_boxes=with_boxes)
+        split = block_of(tomogram.n_tilts)
+        training += [every[t] for t in split.training]
+        validation += [every[t] for t in split.validation]
+    return training, validation
+
+
+def learn(
+    job: Job,
+    module: Any,  # noqa: ANN401 -- see `build`
+    training: list[Loaded],
+    validation: list[Loaded],
+    schedule: Schedule,
+) -> tuple[TorchNetwork, Trained]:
+    """Train one network; its best form, and how it came to be."""
+    trained = train(job, module, Pool(training, _MEMORY, 0), validation, schedule)
+    module.load_state_dict({k: torch.from_numpy(v) for k, v in trained.weights.items()})
+    return TorchNetwork(module), trained

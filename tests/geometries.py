@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
 def single_axis(seed: int, n_tilts: int = 3) -> tuple[TiltGeometry, VolumeGrid]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.footprint import project_points
+from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
-    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Image = npt.NDArray[np.float32]
 SIGMA = 2.0  # voxels

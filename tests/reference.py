@@ -1,8 +1,8 @@
 """The slow truth: the algorithms written down from the design's text in plain NumPy and loops.
 
-One rule: nothing here comes from `tomodist.kernels` or `tomodist.lift`. Every projection is a
-dense table of voxels against pixels, so that a transpose is a transpose, and the geometry is the
-product of `docs` (C1) written out again. Small volumes only.
+One rule: nothing here comes from `tomodist.kernels` or `tomodist.algorithms.lift`. Every projection
+is a dense table of voxels against pixels, so that a transpose is a transpose, and the geometry is
+the product of `docs` (C1) written out again. Small volumes only.
 
     touched   (n_tilts, nz, ny, nx, height, width), bool     pixel in the voxel's footprint
     weights   the same, float64                              linear interpolation
@@ -20,7 +20,7 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

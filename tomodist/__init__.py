@@ -18,45 +18,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tomodist.cluster import open_session
-    from tomodist.detect.boxes import Boxes
+    from tomodist.algorithms.threshold.curve import ThresholdCurve
+    from tomodist.api import locate, open_tilt_series
     from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
-    from tomodist.detect.learned.centers import LearnedBoxes
-    from tomodist.detect.learned.opened import Model
-    from tomodist.detect.learned.segmentation import LearnedSegmentation
     from tomodist.errors import TomodistError
-    from tomodist.evaluation import evaluate
-    from tomodist.geometry import TiltGeometry, VolumeGrid
-    from tomodist.io.store import Tomogram
-    from tomodist.lift.threshold import ThresholdCurve
-    from tomodist.pipeline import locate, open_tilt_series
-    from tomodist.pipeline.training import run_training
-    from tomodist.stages.lazy import backproject, choose_threshold, detect_edges, project
-    from tomodist.training.task import TrainingTask
+    from tomodist.learned.detectors.centers import LearnedBoxes
+    from tomodist.learned.detectors.segmentation import LearnedSegmentation
+    from tomodist.learned.model.opened import Model
+    from tomodist.runtime.cluster import open_session
+    from tomodist.steps.lazy import backproject, choose_threshold, detect_edges, project
+    from tomodist.store.tomogram import Tomogram
+    from tomodist.tasks.evaluate import evaluate
+    from tomodist.tasks.train import run_training
+    from tomodist.tasks.training import TrainingTask
+    from tomodist.values.boxes import Boxes
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _HOME = {
     "Blobs": "tomodist.detect.classical",
-    "Boxes": "tomodist.detect.boxes",
+    "Boxes": "tomodist.values.boxes",
     "DogEdges": "tomodist.detect.classical",
     "GlobalThreshold": "tomodist.detect.classical",
-    "LearnedBoxes": "tomodist.detect.learned.centers",
-    "LearnedSegmentation": "tomodist.detect.learned.segmentation",
-    "Model": "tomodist.detect.learned.opened",
-    "ThresholdCurve": "tomodist.lift.threshold",
-    "TiltGeometry": "tomodist.geometry",
+    "LearnedBoxes": "tomodist.learned.detectors.centers",
+    "LearnedSegmentation": "tomodist.learned.detectors.segmentation",
+    "Model": "tomodist.learned.model.opened",
+    "ThresholdCurve": "tomodist.algorithms.threshold.curve",
+    "TiltGeometry": "tomodist.values.geometry",
     "TomodistError": "tomodist.errors",
-    "Tomogram": "tomodist.io.store",
-    "TrainingTask": "tomodist.training.task",
-    "VolumeGrid": "tomodist.geometry",
-    "backproject": "tomodist.stages.lazy",
-    "choose_threshold": "tomodist.stages.lazy",
-    "detect_edges": "tomodist.stages.lazy",
-    "evaluate": "tomodist.evaluation",
-    "locate": "tomodist.pipeline",
-    "open_session": "tomodist.cluster",
-    "open_tilt_series": "tomodist.pipeline",
-    "project": "tomodist.stages.lazy",
-    "run_training": "tomodist.pipeline.training",
+    "Tomogram": "tomodist.store.tomogram",
+    "TrainingTask": "tomodist.tasks.training",
+    "VolumeGrid": "tomodist.values.geometry",
+    "backproject": "tomodist.steps.lazy",
+    "choose_threshold": "tomodist.steps.lazy",
+    "detect_edges": "tomodist.steps.lazy",
+    "evaluate": "tomodist.tasks.evaluate",
+    "locate": "tomodist.api",
+    "open_session": "tomodist.runtime.cluster",
+    "open_tilt_series": "tomodist.api",
+    "project": "tomodist.steps.lazy",
+    "run_training": "tomodist.tasks.train",
 }
 
 __version__ = "0.1.0"

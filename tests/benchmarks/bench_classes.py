@@ -25,22 +25,23 @@ from scipy import ndimage
 
 from tests.benchmarks.bench_out_of_core import peak_memory
 from tomodist.cli import run as run_command
-from tomodist.cluster import open_session
-from tomodist.io.arrays import ArrayHandle
-from tomodist.io.store import Tomogram
-from tomodist.pipeline import run_task, segmentation
-from tomodist.pipeline.classes import class_segmentation, run_classes
-from tomodist.plan import MiB
-from tomodist.stages.backproject import backproject_maps, plan_scores
-from tomodist.stages.classes import import_classes
-from tomodist.stages.detect import import_maps
+from tomodist.formats.zarr import ArrayHandle
+from tomodist.planning.plan import MiB
+from tomodist.runtime.cluster import open_session
+from tomodist.sources.classes import import_classes
+from tomodist.sources.stack import import_maps
+from tomodist.steps.backproject import backproject_maps, plan_scores
+from tomodist.store.tomogram import Tomogram
+from tomodist.tasks.classes import class_segmentation, run_classes
+from tomodist.tasks.lifting import segmentation
+from tomodist.tasks.run import run_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tomodist.pipeline import Task
-    from tomodist.pipeline.classes import ClassesTask
-    from tomodist.stages.execute import Session
+    from tomodist.runtime.runner import Session
+    from tomodist.tasks.classes import ClassesTask
+    from tomodist.tasks.lifting import Task
 
 NAMES = ("mitochondrion", "membrane", "granule", "gold")
 _RIM = 4  # pixels: how thick membranes look at the rim of a silhouette

@@ -33,14 +33,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.benchmarks.cases import FULL
-from tomodist.cluster import worker_environment
-from tomodist.detect.learned.opened import Model
-from tomodist.detect.learned.segmentation import LearnedSegmentation
+from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean
 from tomodist.experiments.tomograms import VOXEL, SimulatedTomogram, simulate_tomogram
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.models import ModelCard, write_model
-from tomodist.lift.backproject import Lifting, Votes, WeightedMean
-from tomodist.networks.spec import Architecture
+from tomodist.learned.detectors.segmentation import LearnedSegmentation
+from tomodist.learned.model.card import ModelCard, write_model
+from tomodist.learned.model.opened import Model
+from tomodist.learned.networks.spec import Architecture
+from tomodist.runtime.cluster import worker_environment
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,12 +62,12 @@ PARTS = ("times", "accuracy", "malloc", "memory")
 
 def trained_model(folder: Path, steps: int) -> tuple[Model, SimulatedTomogram]:
     """A network that knows granules, and a tomogram that it has never seen."""
-    from tomodist.networks.build import seeded
-    from tomodist.training.examples import Pool
-    from tomodist.training.loop import train
-    from tomodist.training.schedule import Schedule
-    from tomodist.training.segment import SegmentJob
-    from tomodist.training.split import block_of
+    from tomodist.learned.networks.build import seeded
+    from tomodist.learned.training.examples import Pool
+    from tomodist.learned.training.loop import train
+    from tomodist.learned.training.schedule import Schedule
+    from tomodist.learned.training.segment import SegmentJob
+    from tomodist.learned.training.split import block_of
 
     known, unknown = (simulate_tomogram(seed, snr=0.3) for seed in (0, 1))
     examples, split = known.examples(LABEL), block_of(known.n_tilts)
@@ -90,9 +90,9 @@ def module_of(model: Model, *, fused: bool) -> Any:
     """The model's network in torch."""
     import torch
 
-    from tomodist.detect.learned import opened
-    from tomodist.io.models import read_weights
-    from tomodist.networks.build import filled
+    from tomodist.learned.model import opened
+    from tomodist.learned.model.card import read_weights
+    from tomodist.learned.networks.build import filled
 
     torch.set_num_threads(1)
     card = model.card
@@ -146,9 +146,9 @@ def forms(model: Model, folder: Path, *, compiled: bool) -> dict[str, Form]:
     """Ways to run the same network."""
     import torch
 
-    from tomodist.detect.learned.network import dense_output
-    from tomodist.detect.learned.onnx_export import write_onnx
-    from tomodist.detect.learned.torch_network import TorchNetwork
+    from tomodist.learned.model.network import dense_output
+    from tomodist.learned.model.onnx_export import write_onnx
+    from tomodist.learned.model.torch_network import TorchNetwork
 
     plain, fused, turned = (module_of(model, fused=f) for f in (False, True, True))
     turned = turned.to(memory_format=torch.channels_last)
@@ -178,7 +178,7 @@ def other_networks() -> dict[str, Form]:
     """Networks of MONAI on the same image, with random weights."""
     import torch
 
-    from tomodist.networks.build import seeded
+    from tomodist.learned.networks.build import seeded
 
     found: dict[str, Form] = {}
     for name in ("SegResNet", "UNet"):

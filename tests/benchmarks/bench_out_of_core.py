@@ -23,23 +23,23 @@ import numpy as np
 import psutil
 from distributed import get_task_stream
 
-from tomodist.cli.console import Bars
-from tomodist.cluster import open_session
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.store import Tomogram
-from tomodist.lift.backproject import Lifting, Votes
-from tomodist.lift.balanced import BalancedVotes
-from tomodist.plan import MiB
-from tomodist.stages.adopt import adopt_maps
-from tomodist.stages.backproject import backproject_maps, plan_scores
-from tomodist.stages.export import export_result
-from tomodist.stages.select import Selection, plan_labels, select_structures
-from tomodist.stages.threshold import choose_threshold_of
+from tomodist.algorithms.lift.backproject import Lifting, Votes
+from tomodist.algorithms.lift.balanced import BalancedVotes
+from tomodist.cli.shared.console import Bars
+from tomodist.planning.plan import MiB
+from tomodist.runtime.cluster import open_session
+from tomodist.steps.adopt import adopt_maps
+from tomodist.steps.backproject import backproject_maps, plan_scores
+from tomodist.steps.export import export_result
+from tomodist.steps.structures import Selection, plan_labels, select_structures
+from tomodist.steps.threshold import choose_threshold_of
+from tomodist.store.tomogram import Tomogram
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tomodist.stages.execute import Session
+    from tomodist.runtime.runner import Session
 
 
 @contextmanager

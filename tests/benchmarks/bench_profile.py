@@ -17,16 +17,16 @@ import numpy as np
 import zarr
 
 from tests.benchmarks.bench_whole_job import write_maps
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.volumes import create_volume, image_reader
-from tomodist.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.store.volumes import create_volume, image_reader
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from tomodist.lift.windows import Range
+    from tomodist.algorithms.lift.windows import Range
 
 
 class Stopwatch:

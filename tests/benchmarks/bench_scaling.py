@@ -30,13 +30,13 @@ import numpy as np
 import psutil
 
 from tests.benchmarks.bench_whole_job import scores_of, write_maps
-from tomodist.cluster import open_session
-from tomodist.costs import SCHEDULED
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.backproject import Votes
-from tomodist.plan import MiB, Plan, Resources
-from tomodist.stages.backproject import plan_scores
-from tomodist.stages.execute import Session, task_of
+from tomodist.algorithms.lift.backproject import Votes
+from tomodist.planning.costs import SCHEDULED
+from tomodist.planning.plan import MiB, Plan, Resources
+from tomodist.runtime.cluster import open_session
+from tomodist.runtime.runner import Session, task_of
+from tomodist.steps.backproject import plan_scores
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,20 +24,21 @@ from typing import TYPE_CHECKING, Any
 import distributed
 import numpy as np
 
-from tomodist.cluster import open_session
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.volumes import create_stack, create_volume
-from tomodist.lift.backproject import Lifting, Votes, WeightedMean
-from tomodist.plan import MiB
-from tomodist.stages.backproject import fill_scores, plan_scores
-from tomodist.stages.execute import task_of
+from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.planning.plan import MiB
+from tomodist.runtime.cluster import open_session
+from tomodist.runtime.runner import task_of
+from tomodist.steps.backproject import fill_scores, plan_scores
+from tomodist.store.volumes import create_stack, create_volume
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tomodist.io.arrays import ArrayHandle, Index
-    from tomodist.plan import Plan
-    from tomodist.stages.execute import Session
+    from tomodist.formats.zarr import ArrayHandle
+    from tomodist.planning.plan import Plan
+    from tomodist.runtime.runner import Session
+    from tomodist.values.windows import Index
 
 
 def write_maps(folder: Path, geometry: TiltGeometry, *, binary: bool) -> ArrayHandle:

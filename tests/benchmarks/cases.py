@@ -1,8 +1,9 @@
 """What is measured: sizes, seeded data, and kernels called in the package's own layout.
 
-Every kernel gets its arrays as in a run: windows from `tomodist.lift.windows`, all of them on cache
-lines. Setting them up is not measured. Images are smooth, because the peers interpolate in other
-ways, and only what is smooth is the same for all; the speed of the kernels does not depend on it.
+Every kernel gets its arrays as in a run: windows from `tomodist.algorithms.lift.windows`, all of
+them on cache lines. Setting them up is not measured. Images are smooth, because the peers
+interpolate in other ways, and only what is smooth is the same for all; the speed of the kernels
+does not depend on it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from tests.geometries import reader
-from tomodist.footprint import half_widths, project_points
-from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.algorithms.lift.windows import Windows, binary_windows, linear_windows
 from tomodist.kernels.backproject import linear_any, linear_rows
 from tomodist.kernels.memory import aligned_zeros
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.kernels.votes import votes_any, votes_rows
-from tomodist.lift.windows import Windows, binary_windows, linear_windows
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
+from tomodist.values.projection import half_widths, project_points
 
 if TYPE_CHECKING:
     from tomodist.kernels.edges import Refinement

@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 
-from tomodist.footprint import half_widths
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.backproject import linear_rows
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, pack_rows
 from tomodist.kernels.memory import aligned_zeros
 from tomodist.kernels.votes import votes_rows
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
+from tomodist.values.projection import half_widths
 
 N_TILTS, SHAPE, WIDTH = 5, (8, 16, 12), 40  # every ray of every voxel hits the images
 

@@ -11,11 +11,11 @@ import pytest
 from tests.benchmarks.cases import FEW, ROUNDS
 from tests.benchmarks.numpy_forms import max_by_planes, max_by_rows
 from tests.geometries import reader
-from tomodist.io.arrays import brick_windows
+from tomodist.algorithms.lift.backproject import Votes, lift_brick
+from tomodist.algorithms.lift.project import READ, project_tile
+from tomodist.algorithms.threshold.curve import ThresholdCurve, count_agreement, curve_of
 from tomodist.kernels.memory import aligned_zeros, swapped
-from tomodist.lift.backproject import Votes, lift_brick
-from tomodist.lift.project import READ, project_tile
-from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
+from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
     from tests.benchmarks.cases import Problem, Size

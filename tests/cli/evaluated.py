@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.materials import THREADS, ingest, tomodist
 from tests.cli.simulated import locate
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomodist.cli import run
-from tomodist.io.imod import write_xf
-from tomodist.io.mrc import create_mrc
+from tomodist.formats.imod.alignment import write_xf
+from tomodist.formats.mrc.write import create_mrc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.cli.materials import THREADS
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

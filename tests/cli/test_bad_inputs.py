@@ -31,7 +31,7 @@ from tests.cli.materials import (
     write_series,
     write_stack,
 )
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tomodist.cluster._PATIENCE", "1s")
+    monkeypatch.setattr("tomodist.runtime.cluster._PATIENCE", "1s")
 
 
 @pytest.fixture

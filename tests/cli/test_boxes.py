@@ -23,9 +23,9 @@ from tests.cli.materials import (
 )
 from tests.cli.simulated import VOXEL, farthest, found_centers
 from tests.cli.test_frames import Frame, raw_series
-from tests.io.test_annotations import imod_object, write_mod
-from tomodist.footprint import project_points
-from tomodist.io.store import Tomogram
+from tests.formats.test_annotations import imod_object, write_mod
+from tomodist.store.tomogram import Tomogram
+from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ import pytest
 from tests.cli.materials import THREADS, ingest, tomodist, tree, write_stack
 from tests.cli.simulated import VOXEL
 from tests.cli.test_frames import Frame, raw_series
-from tomodist.io.store import Tomogram
 from tomodist.metrics import Confusion
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable

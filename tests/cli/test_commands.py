@@ -29,8 +29,8 @@ from tests.cli.simulated import (
     true_centers,
 )
 from tomodist.cli import COMMANDS
-from tomodist.io.store import Tomogram
 from tomodist.metrics import Confusion, tolerant_f1
+from tomodist.store.tomogram import Tomogram
 
 THICKNESS = 56
 

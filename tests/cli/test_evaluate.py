@@ -13,8 +13,8 @@ import pytest
 from tests.cli.evaluated import SHAPE, Story, make_story
 from tests.cli.materials import THREADS, tomodist
 from tests.cli.simulated import VOXEL, found_centers, true_centers
-from tests.io.truths import write_mrc, write_zarr
 from tests.metrics.masks import slow_distances, slow_surface
+from tests.sources.truths import write_mrc, write_zarr
 from tomodist.metrics import Confusion, match_points, tolerant_f1
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def test_tables_start_no_workers(story: Story, monkeypatch: pytest.MonkeyPatch) 
     def started(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("tomodist.cli.evaluate.session_of", started)
+    monkeypatch.setattr("tomodist.cli.commands.evaluate.session_of", started)
     truth = ("--truth", story.truth("gold", "csv"))
     assert tomodist("evaluate", story.store, "--label", "gold", *truth) == 0
 

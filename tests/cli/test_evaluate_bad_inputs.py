@@ -17,7 +17,7 @@ from tests.cli.evaluated import SHAPE, Story, make_story
 from tests.cli.materials import THREADS, tomodist, tree
 from tests.cli.simulated import VOXEL
 from tests.cli.test_bad_inputs import error_lines
-from tests.io.truths import write_mrc
+from tests.sources.truths import write_mrc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

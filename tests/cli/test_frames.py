@@ -10,14 +10,14 @@ import pytest
 
 from tests.cli.materials import THREADS, ingest, tomodist
 from tests.cli.simulated import VOXEL, Points, farthest, found_centers, locate, true_centers
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.io.imod import write_xf
-from tomodist.io.store import Tomogram
+from tomodist.formats.imod.alignment import write_xf
 from tomodist.metrics import Confusion
-from tomodist.plan import Resources
+from tomodist.planning.plan import Resources
+from tomodist.runtime.runner import Session
 from tomodist.simulate import Ellipsoid, Scene
-from tomodist.stages.execute import Session
-from tomodist.stages.simulate import write_simulation
+from tomodist.steps.simulate import write_simulation
+from tomodist.store.tomogram import Tomogram
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import starfile
 
 from tests.cli.materials import BEADS, PIXEL, THREADS, ingest, tomodist, tree, write_series
 from tests.cli.simulated import found_centers
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

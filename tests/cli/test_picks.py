@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.materials import BEADS, PIXEL, THREADS, ingest, tomodist, tree, write_series
 from tests.cli.simulated import found_centers
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 
 @pytest.fixture(scope="module")

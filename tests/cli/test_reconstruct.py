@@ -12,7 +12,7 @@ import zarr
 from ome_zarr_models.v05 import Image
 
 from tests.cli.materials import BEADS, PIXEL, THREADS, ingest, tomodist, tree, write_series
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from tests.cli.materials import THREADS, ingest, tomodist, tree, write_stack
+from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
-from tomodist.io.store import Tomogram
-from tomodist.lift.balanced import LEVELS, BalancedVotes
 from tomodist.metrics import Confusion
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +165,7 @@ def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tomodist.pipeline.run.stored_consistency", stop)
+        patch.setattr("tomodist.tasks.run.stored_consistency", stop)
         assert place.segment("broken", *options, masks="spoiled.mrc") == 130
     assert place.tomogram.attributes("scores/broken")["excluded"] == []
     assert place.segment("broken", *options, masks="spoiled.mrc") == 0

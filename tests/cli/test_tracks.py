@@ -14,7 +14,7 @@ import starfile
 
 from tests.cli.materials import THREADS, ingest, tomodist, tree
 from tests.cli.simulated import GOLD_DIAMETER, farthest, found_centers, true_centers
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ import pytest
 
 from tests.cli.learning import LABEL, SHORT, annotate, beside, simulate, train
 from tests.cli.materials import THREADS, tomodist
-from tomodist.io.mrc import open_mrc
-from tomodist.io.store import Tomogram
+from tomodist.formats.mrc.read import open_mrc
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,13 +11,13 @@ import pytest
 
 from tests.cli.learning import annotate, beside, simulate
 from tests.cli.materials import THREADS, tomodist
-from tomodist.detect.learned.opened import Model
 from tomodist.errors import InputError
-from tomodist.io.locks import locked
-from tomodist.io.models import ModelCard, write_model
-from tomodist.io.store import Tomogram
-from tomodist.networks.build import seeded
-from tomodist.networks.spec import Architecture
+from tomodist.formats.locks import locked
+from tomodist.learned.model.card import ModelCard, write_model
+from tomodist.learned.model.opened import Model
+from tomodist.learned.networks.build import seeded
+from tomodist.learned.networks.spec import Architecture
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

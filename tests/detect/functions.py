@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tomodist.detect.base import as_map
-from tomodist.detect.boxes import Boxes
+from tomodist.values.boxes import Boxes
+from tomodist.values.maps import as_map
 
 Image = npt.NDArray[np.float32]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tomodist.detect.boxes import Boxes
 from tomodist.detect.callables import CallableDetector, imported
 from tomodist.errors import InputError
-from tomodist.stages.sources import DetectorMaps
+from tomodist.sources.base import DetectorMaps
+from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tomodist.detect.base import UNMEASURED, BoxDetector, MapDetector
+from tomodist.algorithms.resample import resample
+from tomodist.detect.base import BoxDetector, MapDetector
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.detect.filters import smooth
 from tomodist.detect.peaks import keep_apart
 from tomodist.errors import InputError
-from tomodist.io.imod import read_xf
-from tomodist.io.mrc import open_mrc
-from tomodist.io.resample import resample
+from tomodist.formats.imod.alignment import read_xf
+from tomodist.formats.mrc.read import open_mrc
+from tomodist.values.maps import UNMEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

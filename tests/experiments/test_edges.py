@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.cli.materials import THREADS, tomodist
-from tomodist.cluster import open_session
 from tomodist.errors import InputError
 from tomodist.experiments import Report, run_experiment
 from tomodist.experiments.edges import PARTS, Part, edges_experiment
 from tomodist.experiments.sphere import Settings, sphere_experiment, sphere_figure
+from tomodist.runtime.cluster import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tomodist.algorithms.objects.tracks import link_boxes
 from tomodist.experiments import Case, localisation
 from tomodist.experiments.localisation import balls, polygon_sizes, run_case
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.tracks import link_boxes
 from tomodist.simulate import boxes
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tomodist.detect.boxes import Boxes
 from tomodist.experiments import Case
 from tomodist.experiments.mitochondria import (
     CENTERS,
@@ -26,6 +25,7 @@ from tomodist.experiments.mitochondria import (
 )
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.tomograms import SimulatedTomogram, simulate_tomogram
+from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tomodist.cluster import open_session
 from tomodist.errors import ExistsError, InputError
 from tomodist.experiments import Case, Experiment, Report, Row, run_cases, run_experiment
+from tomodist.runtime.cluster import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.materials import THREADS, tomodist
 from tomodist.experiments import Case, segmentation
 from tomodist.experiments.segmentation import VARIANTS, make, run_bad_tilts, run_case
-from tomodist.io.documents import read_json
+from tomodist.formats.files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

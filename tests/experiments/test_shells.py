@@ -14,8 +14,8 @@ from tomodist.experiments.shells import (
     tilt_angles,
     touched_by_rays,
 )
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.simulate import project_scene
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.footprint import half_widths, row_offset
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
 from tomodist.kernels.edges import refinement
 from tomodist.kernels.votes import votes_any, votes_rows
-from tomodist.plan import rounded
+from tomodist.planning.plan import rounded
+from tomodist.values.projection import half_widths, row_offset
 
 if TYPE_CHECKING:
-    from tomodist.geometry import TiltGeometry, VolumeGrid
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Kernel = Callable[..., None]
 Array = npt.NDArray[Any]

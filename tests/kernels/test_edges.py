@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import binary_maps, general, single_axis
 from tests.kernels.calls import refined_by, votes_by
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.edges import refinement
 from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=10)

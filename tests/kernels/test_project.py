@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.geometries import general, grey_images, single_axis
 from tests.kernels.calls import linear_by, project_by, sum_by, votes_by
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.kernels.backproject import linear_any, linear_rows
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(deadline=None, max_examples=15)

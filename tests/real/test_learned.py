@@ -10,7 +10,7 @@ import pytest
 from tests.cli.materials import THREADS
 from tests.cli.materials import tomodist as command
 from tests.real.test_real_data import existing
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

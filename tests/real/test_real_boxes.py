@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.materials import THREADS, tomodist
 from tests.cli.simulated import found_centers
-from tomodist.io.boxes import stored_boxes
-from tomodist.io.store import Tomogram
+from tomodist.store.boxes import stored_boxes
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

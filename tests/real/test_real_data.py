@@ -15,9 +15,9 @@ from scipy import ndimage
 import tomodist
 from tests.cli.materials import THREADS
 from tests.cli.materials import tomodist as command
-from tomodist.footprint import project_points
-from tomodist.io.boxes import stored_boxes
-from tomodist.io.imod import alignment_geometry, read_tilt_angles, read_xf
+from tomodist.formats.imod.alignment import alignment_geometry, read_tilt_angles, read_xf
+from tomodist.store.boxes import stored_boxes
+from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from scipy import ndimage
 from tests.cli.materials import THREADS, write_stack
 from tests.cli.materials import tomodist as command
 from tests.real.test_real_data import Section, existing
-from tomodist.io.store import Tomogram
+from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.simulate import Ellipsoid, Scene
 from tomodist.simulate.packing import random_rotation, vector
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 GRID = VolumeGrid((31, 40, 27), voxel_size=10.0)
 

@@ -8,7 +8,6 @@ import pytest
 
 from tests.simulate.scenes import chiral_scene, skew_geometry
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry
 from tomodist.simulate import (
     Acquisition,
     Ctf,
@@ -19,6 +18,7 @@ from tomodist.simulate import (
     hollow_sphere,
     project_scene,
 )
+from tomodist.values.geometry import TiltGeometry
 
 EMPTY = Scene(())
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.simulate.scenes import chiral_scene, skew_geometry
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry
 from tomodist.simulate import Acquisition, Ctf, acquire, project_scene
+from tomodist.values.geometry import TiltGeometry
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry
 from tomodist.simulate import Ellipsoid, Scene, boxes, silhouette
 from tomodist.simulate.errors import DetectorErrors, detected_boxes, detected_mask, softened
+from tomodist.values.geometry import TiltGeometry
 
 N = 60
 GEOMETRY = TiltGeometry(np.linspace(-60, 60, N).tolist(), (90, 101), 10.0)

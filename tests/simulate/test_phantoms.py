@@ -8,9 +8,9 @@ import pytest
 
 from tests.simulate.scenes import random_ellipsoids
 from tomodist.errors import InputError
-from tomodist.geometry import VolumeGrid
 from tomodist.simulate import Ellipsoid, Scene, cell, hollow_sphere
 from tomodist.simulate.packing import disjoint, grown, place
+from tomodist.values.geometry import VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,6 @@ from scipy.ndimage import map_coordinates
 
 from tests.simulate.scenes import chiral_scene, skew_geometry
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.simulate import (
     Ellipsoid,
     Scene,
@@ -20,6 +19,7 @@ from tomodist.simulate import (
     project_scene,
     silhouette,
 )
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Array = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.simulate.scenes import GRID, chiral_scene
 from tomodist.errors import InputError
-from tomodist.geometry import VolumeGrid
 from tomodist.simulate import Ellipsoid, Scene, hollow_sphere
+from tomodist.values.geometry import VolumeGrid
 
 ZERO = (0, 0, 0)
 

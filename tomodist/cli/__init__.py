@@ -50,7 +50,7 @@ class _Commands(click.Group):
         """The subcommand, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"tomodist.cli.{cmd_name}").command
+        command = importlib.import_module(f"tomodist.cli.commands.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
 
 

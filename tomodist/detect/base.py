@@ -9,23 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
-    from tomodist.detect.boxes import Boxes
+    from tomodist.values.boxes import Boxes
 
     Image = npt.NDArray[np.float32]
     Map = npt.NDArray[np.uint8]
-
-STRUCTURE = 1
-"""Value of a map where a structure is."""
-
-UNMEASURED = 2
-"""Value of a map where the image was not measured."""
 
 
 @runtime_checkable
@@ -111,25 +104,3 @@ class NeedyDetector(Protocol):
     def folders(self) -> tuple[Path, ...]:
         """Folders that workers must see."""
         ...
-
-
-def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
-    """Map of a detection.
-
-    Parameters
-    ----------
-    found : ndarray, shape (height, width), bool
-        Where a structure is.
-    measured : ndarray, shape (height, width), bool
-        Where the image was measured.
-
-    Returns
-    -------
-    ndarray, shape (height, width), uint8
-
-    Examples
-    --------
-    >>> as_map(np.array([True, False, True]), np.array([True, True, False]))
-    array([1, 0, 2], dtype=uint8)
-    """
-    return np.where(measured, found * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tomodist.detect.base import UNMEASURED, as_map
-from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
+from tomodist.values.boxes import Boxes
+from tomodist.values.maps import UNMEASURED, as_map
 
 if TYPE_CHECKING:
     import numpy.typing as npt

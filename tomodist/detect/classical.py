@@ -16,11 +16,11 @@ from scipy.ndimage import maximum_filter
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 
-from tomodist.detect.base import as_map
-from tomodist.detect.boxes import Boxes
 from tomodist.detect.filters import difference_of_gaussians, has_contrast, robust_score, smooth
 from tomodist.detect.peaks import keep_apart, refine_peaks
 from tomodist.errors import InputError
+from tomodist.values.boxes import Boxes
+from tomodist.values.maps import as_map
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.detect.base import BoxDetector, MapDetector
-    from tomodist.detect.boxes import Boxes
+    from tomodist.values.boxes import Boxes
 
     Image = npt.NDArray[np.float32]
 

@@ -15,14 +15,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tomodist.io.documents import read_json, write_json
-from tomodist.stages.execute import task_of
+from tomodist.formats.files import read_json, write_json
+from tomodist.runtime.runner import task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tomodist.stages.execute import Session
+    from tomodist.runtime.runner import Session
 
 
 class Row(NamedTuple):

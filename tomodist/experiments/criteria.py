@@ -1,7 +1,7 @@
 """Ways to choose the threshold T of 3D edges from the data; all but one are here to be compared.
 
-`tomodist.lift.chords` is the one that won. Each of these can be computed out of core, too: they
-need maximum or sum projections, or histograms, of the votes.
+`tomodist.algorithms.threshold.ray_lengths` is the one that won. Each of these can be computed out
+of core, too: they need maximum or sum projections, or histograms, of the votes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu, threshold_triangle, threshold_yen
 
-from tomodist.detect.base import STRUCTURE
+from tomodist.algorithms.threshold.curve import count_agreement, curve_of
 from tomodist.experiments.inmemory import projected
 from tomodist.experiments.lifted import Rule, chord_threshold, edge_votes, edges_of
-from tomodist.lift.threshold import count_agreement, curve_of
+from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
     from tomodist.detect.base import MapDetector

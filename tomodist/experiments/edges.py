@@ -1,8 +1,8 @@
 """Ablation of Algorithm 2: refinement, the threshold T, denoising, and the 2D detector.
 
 One rule: all variants of a case see the same images, and T is either chosen from the data (by
-`tomodist.lift.chords`) or the best one that the truth allows, so that refinement is judged apart
-from the choice of T.
+`tomodist.algorithms.threshold.ray_lengths`) or the best one that the truth allows, so that
+refinement is judged apart from the choice of T.
 """
 
 from __future__ import annotations

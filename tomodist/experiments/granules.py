@@ -19,35 +19,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tomodist.detect.learned.network import dense_output, sigmoid
-from tomodist.detect.learned.normalise import Levels
-from tomodist.detect.learned.tiles import Blending
-from tomodist.detect.learned.volume import OVERLAP, SIDE, blended_probabilities
+from tomodist.algorithms.lift.backproject import Votes, WeightedMean
+from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
+from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
 from tomodist.experiments.learning import divided_tilts, learn
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import SimulatedTomogram, simulate_tomogram
-from tomodist.lift.backproject import Votes, WeightedMean
-from tomodist.lift.balanced import LEVELS, BalancedVotes
-from tomodist.lift.wbp import WeightedBackprojection
+from tomodist.learned.detectors.normalise import Levels
+from tomodist.learned.detectors.tiles import Blending
+from tomodist.learned.detectors.volume import OVERLAP, SIDE, blended_probabilities
+from tomodist.learned.model.network import dense_output, sigmoid
+from tomodist.learned.networks.build import seeded
+from tomodist.learned.networks.device import use_threads
+from tomodist.learned.networks.spec import Architecture
+from tomodist.learned.training.examples import Example, Loaded
+from tomodist.learned.training.schedule import Schedule
+from tomodist.learned.training.segment import SegmentJob
+from tomodist.learned.training.split import block_of
 from tomodist.metrics import Confusion
-from tomodist.networks.build import seeded
-from tomodist.networks.device import use_threads
-from tomodist.networks.spec import Architecture
-from tomodist.training.examples import Example, Loaded
-from tomodist.training.schedule import Schedule
-from tomodist.training.segment import SegmentJob
-from tomodist.training.split import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from tomodist.detect.learned.tiles import Window
-    from tomodist.detect.learned.torch_network import TorchNetwork
-    from tomodist.training.loop import Trained
+    from tomodist.learned.detectors.tiles import Window
+    from tomodist.learned.model.torch_network import TorchNetwork
+    from tomodist.learned.training.loop import Trained
 
     FloatArray = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]

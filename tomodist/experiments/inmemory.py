@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from tomodist.lift.backproject import Lifting, lift_brick
-from tomodist.lift.own import own_threshold
-from tomodist.lift.project import LARGEST, ProjectionKind, project_tile
-from tomodist.lift.threshold import ThresholdCurve, count_agreement, curve_of
+from tomodist.algorithms.lift.backproject import Lifting, lift_brick
+from tomodist.algorithms.lift.project import LARGEST, ProjectionKind, project_tile
+from tomodist.algorithms.threshold.curve import ThresholdCurve, count_agreement, curve_of
+from tomodist.algorithms.threshold.per_structure import own_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import TiltGeometry, VolumeGrid
-    from tomodist.lift.windows import Range, ReadImage
+    from tomodist.algorithms.lift.windows import Range, ReadImage
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 AnyArray = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

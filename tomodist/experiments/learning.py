@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tomodist.detect.learned.torch_network import TorchNetwork
-from tomodist.training.examples import Loaded, Pool
-from tomodist.training.loop import Job, Trained, train
-from tomodist.training.split import block_of
+from tomodist.learned.model.torch_network import TorchNetwork
+from tomodist.learned.training.examples import Loaded, Pool
+from tomodist.learned.training.loop import Job, Trained, train
+from tomodist.learned.training.split import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.experiments.tomograms import SimulatedTomogram
-    from tomodist.training.schedule import Schedule
+    from tomodist.learned.training.schedule import Schedule
 
 _MEMORY = 2**31
 

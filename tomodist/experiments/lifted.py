@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.base import STRUCTURE
-from tomodist.experiments.inmemory import lifted, projected
-from tomodist.lift.chords import (
+from tomodist.algorithms.lift.edges import RefinedEdges
+from tomodist.algorithms.threshold.ray_lengths import (
     ChordCurve,
     choose_by_chords,
     count_chords,
     sampled_tilts,
 )
-from tomodist.lift.edges import RefinedEdges
+from tomodist.experiments.inmemory import lifted, projected
 from tomodist.metrics import Agreement, surface_distances, tolerant_curve
+from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,7 +75,7 @@ def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] 
 
 
 def chord_threshold(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> ChordCurve:
-    """What `tomodist.stages.chords` does, on a volume in memory."""
+    """What `tomodist.steps.ray_lengths` does, on a volume in memory."""
     geometry, grid = specimen.geometry, specimen.grid
     tilts = list(sampled_tilts(geometry))
     shadow = partial(projected, "sum", geometry=geometry, grid=grid, tilts=tilts)

@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import HalfspaceIntersection
 
+from tomodist.algorithms.objects.box_index import LinkRule
+from tomodist.algorithms.objects.tracks import Tracks, link_boxes
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.objects import by_components, enough_tilts
 from tomodist.experiments.report import Experiment
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.tracks import LinkRule, Tracks, link_boxes
 from tomodist.metrics import match_boxes, match_points
 from tomodist.simulate import Ellipsoid, Scene, TiltScheme
 from tomodist.simulate.errors import DetectorErrors, detected_boxes
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import FloatArray
+    from tomodist.values.geometry import FloatArray
 
 VOXEL, SHAPE, STEP = 10.0, (64, 200, 200), 3
 RADII = (4.0, 8.0)  # voxels

@@ -24,38 +24,38 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tomodist.detect.boxes import Boxes, boxes_of
-from tomodist.detect.learned.centers import found_boxes
-from tomodist.detect.learned.faster_rcnn import boxes_of_rows
-from tomodist.detect.learned.network import dense_output, sigmoid
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.learning import divided_tilts, learn
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import VOXEL, SimulatedTomogram, simulate_tomogram
-from tomodist.metrics import Agreement, match_boxes, match_points
-from tomodist.metrics.precision import RankedHits
-from tomodist.networks.build import seeded
-from tomodist.networks.device import use_threads
-from tomodist.networks.faster_rcnn import SMALL, is_available
-from tomodist.networks.spec import FASTER_RCNN, N_PLACE, Architecture
-from tomodist.training.centers import (
+from tomodist.learned.detectors.centers import found_boxes
+from tomodist.learned.detectors.faster_rcnn import boxes_of_rows
+from tomodist.learned.model.network import dense_output, sigmoid
+from tomodist.learned.networks.build import seeded
+from tomodist.learned.networks.device import use_threads
+from tomodist.learned.networks.faster_rcnn import SMALL, is_available
+from tomodist.learned.networks.spec import FASTER_RCNN, N_PLACE, Architecture
+from tomodist.learned.training.centers import (
     LOWEST,
     CentersJob,
     first_network,
     hits_of,
     mean_log_size,
 )
-from tomodist.training.faster_rcnn import FasterRCNNJob
-from tomodist.training.schedule import Schedule
-from tomodist.training.segment import SegmentJob
+from tomodist.learned.training.faster_rcnn import FasterRCNNJob
+from tomodist.learned.training.schedule import Schedule
+from tomodist.learned.training.segment import SegmentJob
+from tomodist.metrics import Agreement, match_boxes, match_points
+from tomodist.metrics.precision import RankedHits
+from tomodist.values.boxes import Boxes, boxes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from tomodist.training.loop import Trained
+    from tomodist.learned.training.loop import Trained
 
     FloatArray = npt.NDArray[np.float32]
     Learner = Callable[[Sequence[SimulatedTomogram], "Settings", int], "Detector"]

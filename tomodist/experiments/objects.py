@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from tomodist.detect.boxes import Boxes, fill
+from tomodist.algorithms.lift.backproject import Votes
+from tomodist.algorithms.objects.box_index import LinkRule
+from tomodist.algorithms.objects.tracks import link_boxes
+from tomodist.algorithms.objects.triangulation import supporting_boxes, triangulate
 from tomodist.experiments.inmemory import lifted, threshold_curve
-from tomodist.lift.backproject import Votes
-from tomodist.lift.support import supporting_boxes, triangulate
-from tomodist.lift.tracks import LinkRule, link_boxes
+from tomodist.values.boxes import Boxes, fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
 
 
 class Objects(NamedTuple):

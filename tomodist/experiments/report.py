@@ -16,7 +16,7 @@ import numpy as np
 
 from tomodist.errors import ExistsError, InputError
 from tomodist.experiments.cases import Case, Row, run_cases
-from tomodist.io.documents import read_json, write_json
+from tomodist.formats.files import read_json, write_json
 from tomodist.pictures.variants import Group, draw_variants
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tomodist.stages.execute import Session
+    from tomodist.runtime.runner import Session
 
 _LIBRARIES = ("tomodist", "numpy", "scipy", "numba", "scikit-image", "dask")
 

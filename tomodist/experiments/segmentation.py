@@ -19,24 +19,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.boxes import fill_disks
+from tomodist.algorithms.lift.backproject import Votes, WeightedMean
+from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
+from tomodist.algorithms.threshold.consistency import consistency_of
 from tomodist.detect.classical import Blobs
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, projected, threshold_curve
 from tomodist.experiments.report import Experiment
-from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.backproject import Votes, WeightedMean
-from tomodist.lift.balanced import LEVELS, BalancedVotes
-from tomodist.lift.consistency import consistency_of
 from tomodist.metrics import Confusion
 from tomodist.simulate import Acquisition, TiltScheme, acquire, cell
 from tomodist.simulate.errors import DetectorErrors, detected_mask, softened
+from tomodist.values.boxes import fill_disks
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tomodist.geometry import FloatArray
     from tomodist.simulate import Scene
+    from tomodist.values.geometry import FloatArray
 
 Maps = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.simulate import Acquisition, Scene, TiltScheme, acquire
 from tomodist.simulate.scene import Ellipsoid
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodist.detect.boxes import Boxes
-from tomodist.detect.learned.normalise import CLIP, prepared
-from tomodist.geometry import TiltGeometry, VolumeGrid
+from tomodist.learned.detectors.normalise import CLIP, prepared
+from tomodist.learned.training.examples import Example, Loaded
 from tomodist.simulate import Acquisition, TiltScheme, acquire, boxes, cell, silhouette
-from tomodist.training.examples import Example, Loaded
+from tomodist.values.boxes import Boxes
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from scipy.spatial import KDTree
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.geometry import FloatArray
+    from tomodist.values.geometry import FloatArray
 
 IntArray = npt.NDArray[np.int64]
 Pairs = tuple[IntArray, IntArray]  # rows of the one, rows of the other

@@ -15,7 +15,7 @@ from tomodist.metrics.counts import Agreement
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tomodist.geometry import FloatArray
+    from tomodist.values.geometry import FloatArray
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tomodist.errors import InputError
 from tomodist.metrics.objects import box_iou
 
 if TYPE_CHECKING:
-    from tomodist.geometry import FloatArray
+    from tomodist.values.geometry import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

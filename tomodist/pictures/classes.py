@@ -10,14 +10,14 @@ from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tomodist.io.maps import stored_classes
 from tomodist.pictures.planes import drawn_level, plane_of, save
+from tomodist.store.maps import stored_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tomodist.io.store import Tomogram
+    from tomodist.store.tomogram import Tomogram
 
 _NOTHING = "#f4f4f4"
 _NAMED = 24  # classes that the legend has room for

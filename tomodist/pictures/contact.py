@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from tomodist.footprint import project_points
-from tomodist.io.boxes import stored_boxes
+from tomodist.store.boxes import stored_boxes
+from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.io.store import Tomogram
+    from tomodist.store.tomogram import Tomogram
 
 Array = npt.NDArray[Any]
 _COLUMNS, _ROWS = 13, 40  # tilts and objects on a sheet

@@ -25,7 +25,7 @@ from tomodist.pictures.planes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.io.store import Tomogram
+    from tomodist.store.tomogram import Tomogram
 
 _CHOSEN = "#ffb000"
 

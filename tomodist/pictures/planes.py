@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from tomodist.io.arrays import ArrayHandle
-    from tomodist.io.store import Tomogram
+    from tomodist.formats.zarr import ArrayHandle
+    from tomodist.store.tomogram import Tomogram
 
 Array = npt.NDArray[Any]
 PAGE = 1024  # pixels: the largest side of a level that is drawn

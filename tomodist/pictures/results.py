@@ -13,11 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from tomodist.agreement import stored_consistency
 from tomodist.errors import StoreError
-from tomodist.footprint import project_points
-from tomodist.io.boxes import stored_boxes
-from tomodist.io.maps import stored_maps
 from tomodist.pictures.contact import draw_contact_sheet
 from tomodist.pictures.overlay import draw_edge_threshold, draw_over
 from tomodist.pictures.planes import (
@@ -35,12 +31,16 @@ from tomodist.pictures.planes import (
     save,
     smoothed,
 )
+from tomodist.store.boxes import stored_boxes
+from tomodist.store.curves import stored_consistency
+from tomodist.store.maps import stored_maps
+from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.io.arrays import Stack
-    from tomodist.io.store import Tomogram
+    from tomodist.formats.zarr import Stack
+    from tomodist.store.tomogram import Tomogram
 
 Array = npt.NDArray[Any]
 _DETECTION, _REPROJECTED = "#ffb000", "#00e676"

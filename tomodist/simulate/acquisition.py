@@ -20,9 +20,9 @@ from tomodist.errors import InputError
 from tomodist.simulate.projection import project_scene
 
 if TYPE_CHECKING:
-    from tomodist.geometry import FloatArray, TiltGeometry
     from tomodist.simulate.ctf import Ctf
     from tomodist.simulate.scene import Scene
+    from tomodist.values.geometry import FloatArray, TiltGeometry
 
 _NOISE, _JITTER = 0, 1  # purposes of random streams
 _MOST_TILTS = 10_000
@@ -94,7 +94,7 @@ class Acquisition:
 
     Examples
     --------
-    >>> from tomodist.geometry import TiltGeometry
+    >>> from tomodist.values.geometry import TiltGeometry
     >>> geometry = TiltGeometry([-3, 0, 3], image_shape=(40, 51), pixel_size=10.0)
     >>> Acquisition(dose=120).counts(geometry)
     4000.0
@@ -183,7 +183,7 @@ def acquire(
 
     Examples
     --------
-    >>> from tomodist.geometry import TiltGeometry
+    >>> from tomodist.values.geometry import TiltGeometry
     >>> from tomodist.simulate import hollow_sphere
     >>> geometry = TiltGeometry([0, 30], image_shape=(64, 64), pixel_size=10.0)
     >>> image = acquire(hollow_sphere(200, 30, 1e-3), geometry, 1, Acquisition(dose=100, seed=3))

@@ -16,8 +16,8 @@ from tomodist.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tomodist.geometry import FloatArray
     from tomodist.simulate.scene import Ellipsoid, Matrix, Vector
+    from tomodist.values.geometry import FloatArray
 
 _TRIES = 2000  # per object
 _WEIGHTS = np.linspace(0, 1, 66)[1:-1, None, None]

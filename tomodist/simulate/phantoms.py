@@ -18,7 +18,7 @@ from tomodist.simulate.scene import Ellipsoid, Scene
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.geometry import FloatArray
+    from tomodist.values.geometry import FloatArray
 
 # Lengths of a cell in Å, densities in 1/Å.
 _LONG, _SHORT = (1000.0, 2000.0), (750.0, 950.0)  # semi-axes of mitochondria

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
 from tomodist.simulate.lattice import slabs
 from tomodist.simulate.scene import Ellipsoid, Scene, bounding_boxes
+from tomodist.values.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

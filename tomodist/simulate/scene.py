@@ -22,7 +22,7 @@ from tomodist.simulate.lattice import slabs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.geometry import FloatArray, VolumeGrid
+    from tomodist.values.geometry import FloatArray, VolumeGrid
 
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
@@ -132,7 +132,7 @@ class Scene:
 
     Examples
     --------
-    >>> from tomodist.geometry import VolumeGrid
+    >>> from tomodist.values.geometry import VolumeGrid
     >>> scene = Scene((Ellipsoid((0, 0, 0), (15, 15, 15), label="bead"),))
     >>> scene.labels("bead", VolumeGrid((5, 5, 5), 10.0), (2, 0, 0), (3, 5, 5))
     array([[[0, 0, 0, 0, 0],

@@ -6,7 +6,7 @@ import math
 
 import click
 
-from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 
 
 @click.command(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tomodist.cli.console import print_line
-from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.shared.console import print_line
 
 
 @click.command(
@@ -17,7 +17,7 @@ from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_a
 def command(steps: int, size: int, run: ExperimentOptions) -> None:
     """Learn boxes from one or three simulated tomograms, and find mitochondria in another."""
     from tomodist.experiments.mitochondria import Settings, experiment
-    from tomodist.networks.faster_rcnn import is_available
+    from tomodist.learned.networks.faster_rcnn import is_available
 
     there = is_available()
     shape = (round(size / 2.56), size, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 
 
 @click.command(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tomodist.cli.console import print_line
-from tomodist.cli.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
+from tomodist.cli.shared.console import print_line
 
 _SHOWN = (
     "F1 within 1, shown part",

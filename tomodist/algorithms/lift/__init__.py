@@ -1,0 +1,1 @@
+"""Maps to scores and volumes to images: backprojection, and its transpose."""

@@ -1,0 +1,317 @@
+"""Backprojection of one brick: votes of binary maps, or the weighted mean of probabilities.
+
+A *lifting* turns maps into a score brick in two steps, so that groups of tilts can be computed
+apart and added up: ``contribution`` (of some tilts, in kernel layout) and ``finish``. Votes are
+integers, so any grouping gives bitwise the same brick. A contribution is a tuple of arrays, which
+are added one by one: votes, or a weighted sum and the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.algorithms.lift.windows import ReadImage, binary_windows, linear_windows
+from tomodist.errors import InputError
+from tomodist.kernels.backproject import coverage_rows, linear_any, linear_rows
+from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.kernels.votes import votes_any, votes_rows
+from tomodist.planning.costs import LINEAR_ANY, LINEAR_ROWS, VOTES_ANY, VOTES_ROWS, RowCost
+from tomodist.values.projection import half_widths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
+
+AnyArray = npt.NDArray[Any]
+Contribution = tuple[AnyArray, ...]
+
+
+class Lifting(Protocol):
+    """How maps become a score brick."""
+
+    @property
+    def geometry(self) -> TiltGeometry:
+        """Geometry of the maps."""
+
+    @property
+    def grid(self) -> VolumeGrid:
+        """Voxels of the score volume."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the scores."""
+
+    @property
+    def levels(self) -> int | None:
+        """The highest score, of whole-number scores."""
+
+    @property
+    def scale(self) -> float:
+        """From stored scores to what people are told."""
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+
+    @property
+    def may_group(self) -> bool:
+        """Whether contributions of groups of tilts can be added up."""
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """What its kernel costs, for the planner."""
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> Contribution:
+        """What a brick receives from some tilts."""
+
+    def finish(self, total: Contribution) -> AnyArray:
+        """The score brick (z, y, x) from the sum of all contributions, which is used up."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Binary backprojection: a voxel's score is the number of tilts that mark it.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 up to 255 tilts, else uint16."""
+        return votes_dtype(self.geometry.n_tilts)
+
+    @property
+    def levels(self) -> int:
+        """The highest score: all tilts."""
+        return self.geometry.n_tilts
+
+    @property
+    def scale(self) -> float:
+        """They are told as they are."""
+        return 1.0
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+        return self.dtype.itemsize
+
+    @property
+    def may_group(self) -> bool:
+        """Votes add up."""
+        return True
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """See `tomodist.planning.costs`."""
+        return VOTES_ROWS if aligned else VOTES_ANY
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> Contribution:
+        """Votes of some tilts.
+
+        Parameters
+        ----------
+        read : callable
+            Reads pixels; see `tomodist.algorithms.lift.windows`.
+        tilts : sequence of int
+            Which tilts.
+        start, stop : sequence of int
+            The brick (z, y, x).
+
+        Returns
+        -------
+        tuple of one ndarray, shape (nz, nx, ny), uint8 or uint16
+        """
+        matrices = self.geometry.select(tilts).matrices(self.grid)
+        seen = binary_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
+        votes = aligned_zeros(kernel_shape(start, stop), self.dtype)
+        kernel = votes_rows if seen.rows_only else votes_any
+        kernel(seen.images, seen.origin, matrices, half_widths(matrices), as_index(start), votes)
+        return (votes,)
+
+    def finish(self, total: Contribution) -> AnyArray:
+        """Votes of all tilts, in z, y, x order."""
+        return swapped(total[0])
+
+
+@dataclass(frozen=True)
+class WeightedMean:
+    """Linear backprojection: a voxel's score is the weighted mean of what its rays show.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume.
+    weights : tuple of float, optional
+        Of the tilts; by default 1.
+
+    Notes
+    -----
+    With values p_t(u) interpolated linearly and w_t = 0 where tilt t does not see the voxel,
+    score = sum_t w_t p_t / sum_t w_t, and NaN where no tilt sees it.
+
+    Raises
+    ------
+    InputError
+        If there is not one weight per tilt, or one is negative or no number.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = self.geometry.n_tilts
+        if self.weights is None:
+            return
+        if len(self.weights) != n:
+            raise InputError(f"there are {len(self.weights)} weights for {n} tilts; give {n}")
+        if not all(0 <= w < math.inf for w in self.weights):
+            raise InputError(f"weights must be numbers, 0 or more; found {self.weights}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def levels(self) -> None:
+        """Scores are no whole numbers."""
+
+    @property
+    def scale(self) -> float:
+        """They are told as they are."""
+        return 1.0
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution: sums and weights."""
+        return 2 * self.dtype.itemsize
+
+    @property
+    def may_group(self) -> bool:
+        """Sums and weights add up."""
+        return True
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """See `tomodist.planning.costs`."""
+        return LINEAR_ROWS if aligned else LINEAR_ANY
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> Contribution:
+        """Weighted sum of some tilts, and sum of their weights.
+
+        Parameters as for `Votes.contribution`.
+
+        Returns
+        -------
+        tuple of ndarray, float32
+            Shapes (nz, nx, ny), and (nz, nx, ny) or (nz, nx, 1) where all rows are alike.
+        """
+        matrices = self.geometry.select(tilts).matrices(self.grid)
+        seen, measured = linear_windows(
+            read, tilts, matrices, start, stop, self.geometry.image_shape
+        )
+        weights = np.ones(len(tilts), np.float32)
+        if self.weights is not None:
+            weights = np.asarray([self.weights[t] for t in tilts], np.float32)
+        at = (seen.origin, matrices, weights, as_index(start))
+        kernel = linear_rows if seen.rows_only else linear_any
+        total = aligned_zeros(kernel_shape(start, stop), np.float32)
+        kernel(seen.images, *at, total)
+        if measured.shape[2] == 1:
+            coverage = np.zeros(total.shape[:2], np.float32)
+            coverage_rows(measured[:, :, 0], *at, coverage)
+            return total, coverage[:, :, None]
+        coverage = np.zeros_like(total)
+        kernel(measured.astype(np.float32), *at, coverage)
+        return total, coverage
+
+    def finish(self, total: Contribution) -> AnyArray:
+        """The mean, in z, y, x order."""
+        mean, coverage = total
+        with np.errstate(divide="ignore"):
+            mean *= np.where(coverage > 0, 1 / coverage, np.float32(np.nan))
+        return swapped(mean)
+
+
+def add(total: Contribution, part: Contribution) -> Contribution:
+    """The sum of two contributions, in new arrays."""
+    return tuple(a + b for a, b in zip(total, part, strict=True))
+
+
+def lift_brick(
+    lifting: Lifting,
+    read: ReadImage,
+    start: Sequence[int],
+    stop: Sequence[int],
+    tilts_per_task: int | None = None,
+) -> AnyArray:
+    """Score brick from all tilts, group by group.
+
+    Parameters
+    ----------
+    lifting : Lifting
+        How.
+    read : callable
+        Reads pixels; see `tomodist.algorithms.lift.windows`.
+    start, stop : sequence of int
+        The brick (z, y, x).
+    tilts_per_task : int, optional
+        Tilts whose windows are held at a time; by default all.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx)
+    """
+    groups = tilt_groups(lifting.geometry.n_tilts, tilts_per_task)
+    total = lifting.contribution(read, groups[0], start, stop)
+    for tilts in groups[1:]:
+        total = add(total, lifting.contribution(read, tilts, start, stop))
+    return lifting.finish(total)
+
+
+def tilt_groups(n_tilts: int, tilts_per_task: int | None) -> list[range]:
+    """Consecutive groups of tilts.
+
+    Examples
+    --------
+    >>> tilt_groups(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    size = tilts_per_task or n_tilts
+    return [range(t, min(t + size, n_tilts)) for t in range(0, n_tilts, size)]
+
+
+def votes_dtype(n_tilts: int) -> np.dtype[Any]:
+    """Smallest type that holds one vote per tilt."""
+    return np.dtype(np.uint8 if n_tilts <= 255 else np.uint16)
+
+
+def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, int]:
+    """Shape of a brick in kernel layout (z, x, y)."""
+    nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
+    return nz, nx, ny
+
+
+def as_index(start: Sequence[int]) -> npt.NDArray[np.int64]:
+    """A brick's first voxel as the kernels take it."""
+    return np.asarray(start, np.int64)

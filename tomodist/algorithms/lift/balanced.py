@@ -1,0 +1,161 @@
+"""Balanced votes: tilts have to agree from every side, not only on average.
+
+A voxel above or below an object is marked by all tilts but the steepest, so where detectors miss
+things (and no threshold near 100 % can be used) plain votes stretch objects along z. Balanced votes
+part the tilt range into sectors and score
+
+    1/2 (share of all tilts that mark the voxel + smallest share among the sectors),
+
+in whole steps of 1/254, so any cut of the work gives the same volume. Shares are of the tilts that
+*see* a voxel, so nothing changes towards the borders of the field. Measured against plain votes
+(docs/lifting.md): better at every rate of detector errors with 41 tilts, much better where fields
+cover the volume in part, equal without errors, and about equal with 13 tilts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.algorithms.lift.backproject import Contribution, Votes, kernel_shape, votes_dtype
+from tomodist.errors import InputError
+from tomodist.kernels.memory import aligned_zeros, swapped
+from tomodist.planning.costs import RowCost
+from tomodist.values.maps import UNMEASURED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.algorithms.lift.windows import Range, ReadImage
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
+
+LEVELS = 254
+_FEWEST = 3  # tilts of a sector
+
+
+@dataclass(frozen=True)
+class BalancedVotes:
+    """Votes of binary maps as shares of the tilts, overall and in the worst sector.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    grid : VolumeGrid
+        Of the volume.
+    sectors : int
+        Consecutive parts of the tilt range, of equally many tilts; 1 gives plain shares. Where a
+        sector would have less than three tilts there are fewer sectors.
+    coverage : bool
+        Take shares of the tilts that see a voxel (measured pixels in its footprint), rather than of
+        all, which takes half the time.
+
+    Raises
+    ------
+    InputError
+        If there is not at least one sector.
+    """
+
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    sectors: int = 3
+    coverage: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sectors <= LEVELS:
+            raise InputError(f"--sectors is {self.sectors}; it must be 1 to {LEVELS}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def levels(self) -> int:
+        """The highest score: all tilts of every sector."""
+        return LEVELS
+
+    @property
+    def scale(self) -> float:
+        """Shares of 1."""
+        return 1 / LEVELS
+
+    @property
+    def sums_itemsize(self) -> int:
+        """Bytes per voxel of a contribution."""
+        return votes_dtype(self.geometry.n_tilts).itemsize * self._n_sums
+
+    @property
+    def may_group(self) -> bool:
+        """Votes add up, sector by sector."""
+        return True
+
+    def row_cost(self, *, aligned: bool) -> RowCost:
+        """That of votes, or of twice as many."""
+        votes = Votes(self.geometry, self.grid).row_cost(aligned=aligned)
+        n = 1 + self.coverage
+        return RowCost(n * votes.row, n * votes.voxel, votes.block)
+
+    @property
+    def parts(self) -> list[npt.NDArray[np.int64]]:
+        """The tilts of every sector, in order of angle."""
+        order = np.argsort(self.geometry.tilt_angles, kind="stable")
+        n = max(1, min(self.sectors, len(order) // _FEWEST))
+        return np.array_split(order, n)
+
+    @property
+    def _n_sums(self) -> int:
+        return len(self.parts) * (1 + self.coverage)
+
+    def contribution(
+        self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
+    ) -> Contribution:
+        """Votes of some tilts, sector by sector; and the numbers of tilts that see each voxel.
+
+        Parameters as for `Votes.contribution`.
+
+        Returns
+        -------
+        tuple of ndarray, shape (nz, nx, ny), uint8 or uint16
+        """
+        here, votes = set(tilts), Votes(self.geometry, self.grid)
+
+        def seen(tilt: int, rows: Range, columns: Range) -> npt.NDArray[np.uint8]:
+            return np.asarray(read(tilt, rows, columns) != UNMEASURED).astype(np.uint8)
+
+        sums: list[npt.NDArray[Any]] = []
+        for source in (read, seen) if self.coverage else (read,):
+            for part in self.parts:
+                some = [t for t in part.tolist() if t in here]
+                if some:
+                    sums += votes.contribution(source, some, start, stop)
+                else:
+                    sums.append(aligned_zeros(kernel_shape(start, stop), votes.dtype))
+        return tuple(sums)
+
+    def finish(self, total: Contribution) -> npt.NDArray[Any]:
+        """Scores 0..254, in z, y, x order."""
+        n_parts = len(self.parts)
+        scores = np.empty(total[0].shape, np.uint8)
+        for k, layer in enumerate(scores):  # layer by layer: floats take four times the room
+            votes = np.stack([a[k] for a in total[:n_parts]]).astype(np.float32)
+            if self.coverage:
+                seen = np.stack([a[k] for a in total[n_parts:]]).astype(np.float32)
+            else:
+                n = [float(len(p)) for p in self.parts]
+                seen = np.array(n, np.float32)[:, None, None]
+            layer[...] = np.rint(np.float32(LEVELS) * _balanced(votes, seen))
+        return swapped(scores)
+
+
+def _balanced(
+    votes: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Half the share of all, and half the smallest share; a sector that sees nothing has none."""
+    share = np.divide(votes, seen, out=np.ones_like(votes), where=seen > 0)
+    overall = votes.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    half = np.float32(0.5)
+    return np.asarray(half * overall + half * share.min(axis=0))

@@ -1,0 +1,1 @@
+"""From scores or 2D boxes to structures."""

@@ -1,0 +1,1 @@
+"""Grey values: weighted backprojection and SIRT."""

@@ -1,0 +1,1 @@
+"""From scores to the threshold above which a voxel is structure."""

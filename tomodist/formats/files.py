@@ -1,0 +1,87 @@
+"""JSON files: complete or not there at all, and readable by every program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from tomodist.errors import ExistsError, InputError
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that cannot or must not be written, before the work for it starts.
+
+    Raises
+    ------
+    ExistsError
+        If it exists, and `overwrite` is false.
+    InputError
+        If there is no folder for it, or nothing can be written there.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of the file to write")
+    if path.exists() and not overwrite:
+        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission; give another place")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values under a temporary name, then rename; NaN and infinity become null.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(json.dumps(_valid(content), indent=1, allow_nan=False) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; give another place"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    InputError
+        If the file holds none.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it, or give another") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, but must hold a JSON object")
+    return content
+
+
+def _valid(value: Any) -> Any:  # noqa: ANN401 -- any plain value
+    if isinstance(value, dict):
+        return {key: _valid(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def file_fingerprint(path: str | Path) -> dict[str, Any]:
+    """Size of a file, and a hash of its first and last MiB."""
+    size, sample = Path(path).stat().st_size, hashlib.sha256()
+    with Path(path).open("rb") as file:
+        sample.update(file.read(2**20))
+        file.seek(max(size - 2**20, 0))
+        sample.update(file.read(2**20))
+    return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}

@@ -1,0 +1,1 @@
+"""Files of IMOD: alignments and angles; models and points."""

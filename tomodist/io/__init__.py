@@ -1,1 +1,0 @@
-"""Reading and writing: one module per outside format, and the tomogram store."""

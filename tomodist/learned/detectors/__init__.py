@@ -1,0 +1,1 @@
+"""Detectors made of a network: masks, boxes, volumes; tiles and normalisation."""

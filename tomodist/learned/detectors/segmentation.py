@@ -1,0 +1,216 @@
+"""The learned detector of masks: probabilities of a network, cut at the model's threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.errors import InputError
+from tomodist.learned.detectors.normalise import prepared, rescaled, scaled_shape
+from tomodist.learned.model.network import TILE, activated, dense_output
+from tomodist.learned.model.opened import n_outputs
+from tomodist.learned.networks.spec import bytes_per_pixel
+from tomodist.values.maps import as_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from tomodist.learned.model.card import Activation, ModelCard
+    from tomodist.learned.model.network import Network
+    from tomodist.learned.model.opened import Model
+
+    Image = npt.NDArray[np.float32]
+    Map = npt.NDArray[np.uint8]
+    FloatArray = npt.NDArray[np.float32]
+
+
+TORCH_MEMORY = 200 * 2**20
+"""Bytes that torch takes in a process beside what tomodist's other libraries do."""
+
+
+@dataclass(frozen=True)
+class LearnedSegmentation:
+    """Masks of one class, or of all, from a 2D network.
+
+    Parameters
+    ----------
+    model : Model
+        For segmentation, of two dimensions.
+    name : str, optional
+        Of the class that `__call__` maps; by default the only one.
+    threshold : float, optional
+        On probability; by default the model's.
+    tile : int
+        Side of the cores into which larger images are cut.
+    average : bool
+        Mean over the eight mirror images and quarter turns (test-time augmentation): eight times
+        the work.
+
+    Raises
+    ------
+    InputError
+        If the model is for something else, has no such class, or the threshold makes no sense.
+    """
+
+    model: Model
+    name: str | None = None
+    threshold: float | None = None
+    tile: int = TILE
+    average: bool = False
+
+    def __post_init__(self) -> None:
+        card = self.model.card
+        if (card.task, card.dims) != ("segment", 2):
+            what = "boxes" if card.task == "boxes" else "volumes"
+            raise InputError(f"{self.model.path} is a model for {what}, not for masks of images")
+        if self.name is not None and self.name not in card.classes:
+            there = ", ".join(card.classes)
+            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {there})")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"--probability is {self.threshold:g}; give a number between 0 and 1")
+        if self.tile < 1:
+            raise InputError(f"--tile is {self.tile}; it must be positive")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that are mapped."""
+        return self.model.card.classes if self.name is None else (self.name,)
+
+    @property
+    def thresholds(self) -> FloatArray:
+        """Of those classes."""
+        card = self.model.card
+        of = dict(zip(card.classes, card.thresholds, strict=True))
+        return np.array([self.threshold or of[name] for name in self.classes], np.float32)
+
+    def probabilities(self, image: Image, pixel_size: float) -> FloatArray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        ndarray, shape (n_classes, height, width), float32
+            0 to 1; 0 where the image was not measured.
+        """
+        card = self.model.card
+        known = [card.classes.index(name) for name in self.classes]
+        ready = prepared(image, pixel_size, card.pixel_size, card.normalisation["clip"])
+        found = probabilities_of(
+            self.model.network(), ready, card.activation, tile=self.tile, average=self.average
+        )[known]
+        full = np.stack([rescaled(channel, image.shape) for channel in found])
+        return np.where(np.isfinite(image), full, np.float32(0))
+
+    def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
+        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        card = self.model.card
+        shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
+        full_size = 12 * len(self.classes) * image_shape[0] * image_shape[1]  # list, stack, masked
+        return full_size + detection_memory(card, shape, self.tile, average=self.average)
+
+    def folders(self) -> tuple[Path, ...]:
+        """The model's."""
+        return (Path(self.model.path),)
+
+    def __call__(self, image: Image, pixel_size: float) -> Map:
+        """Detect in one image; see `tomodist.detect.base.MapDetector`.
+
+        Raises
+        ------
+        InputError
+            If the model has several classes and none was named.
+        """
+        if len(self.classes) != 1:
+            raise InputError(f"{self.model.path} has several classes; name one")
+        found = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
+        return as_map(found, np.isfinite(image))
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and settings as plain values."""
+        return {
+            "detector": "LearnedSegmentation",
+            **self.model.parameters(),
+            "mapped": list(self.classes),
+            "thresholds": [round(float(t), 6) for t in self.thresholds],
+            "tile": self.tile,
+            "average": self.average,
+        }
+
+
+def detection_memory(
+    card: ModelCard, shape: tuple[int, ...], tile: int, *, average: bool = False
+) -> int:
+    """Bytes of a task that detects in an image, torch and its copies included.
+
+    Parameters
+    ----------
+    card : ModelCard
+        What the network is.
+    shape : tuple of int
+        Of the image at the model's pixel size.
+    tile : int
+        Side of the cores of large images.
+    average : bool
+        Whether outputs are averaged over orientations.
+
+    Notes
+    -----
+    Held against measured peaks of processes (`tests/benchmarks/bench_inference.py`): of the default
+    network 61 to 72 bytes per pixel of a window in bfloat16 and up to 120 in float32, and 21 per
+    pixel of the image.
+    """
+    height, width = shape[0], shape[1]
+    widest = tile + 2 * card.tiling["radius"]
+    window = min(height, widest) * min(width, widest)
+    outputs = n_outputs(card) * (3 if average else 1)
+    per_pixel = bytes_per_pixel(card.architecture, 2, card.options)
+    return TORCH_MEMORY + per_pixel * window + (4 * outputs + 20) * height * width
+
+
+def probabilities_of(
+    network: Network,
+    image: FloatArray,
+    activation: Activation = "sigmoid",
+    *,
+    tile: int = TILE,
+    average: bool = False,
+) -> FloatArray:
+    """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
+    if not average:
+        return activated(dense_output(network, image, tile), activation)
+    total: FloatArray | None = None
+    for turned, back in _orientations(image):
+        found = back(activated(dense_output(network, turned, tile), activation))
+        total = found.copy() if total is None else np.add(total, found, out=total)
+    assert total is not None
+    return total / np.float32(8)
+
+
+def _orientations(
+    image: FloatArray,
+) -> Iterator[tuple[FloatArray, Callable[[FloatArray], FloatArray]]]:
+    """The eight forms of an image, each with the way back of what was found in it."""
+    for mirrored in (False, True):
+        for turns in range(4):
+            form = np.rot90(image[:, ::-1] if mirrored else image, turns)
+
+            def back(
+                found: FloatArray,
+                turns: int = turns,
+                mirrored: bool = mirrored,  # noqa: FBT001
+            ) -> FloatArray:
+                straight = np.rot90(found, -turns, axes=(1, 2))
+                return straight[:, :, ::-1] if mirrored else straight
+
+            yield np.ascontiguousarray(form), back

@@ -1,0 +1,78 @@
+"""Networks of three dimensions: windows that overlap, and the mean of what they say.
+
+One rule: windows lie on a grid of the whole volume, so a voxel gets the same value, bit by bit,
+from whatever brick is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tomodist.learned.model.network import activated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from tomodist.learned.detectors.tiles import Blending, Window
+    from tomodist.learned.model.card import Activation
+    from tomodist.learned.model.network import Network
+
+    FloatArray = npt.NDArray[np.float32]
+
+SIDE, OVERLAP = 128, 32
+"""Voxels: of a window, and of what neighbours share. Fixed, so that results are too."""
+
+
+def blended_probabilities(
+    network: Network,
+    read: Callable[[Window], FloatArray],
+    blending: Blending,
+    part: Window,
+    activation: Activation = "sigmoid",
+) -> FloatArray:
+    """Probabilities in a part of a volume.
+
+    Parameters
+    ----------
+    network : Network
+        What looks at it; of output stride 1.
+    read : callable
+        ``read(window)`` gives normalised voxels of a window that lies within the volume.
+    blending : Blending
+        The windows.
+    part : tuple of tuple of int
+        (start, stop) along every axis.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
+
+    Returns
+    -------
+    ndarray, shape (n_classes, ...), float32
+        0 to 1.
+    """
+    total: FloatArray | None = None
+    for window in blending.windows(part):
+        known = tuple((a, min(b, n)) for (a, b), n in zip(window, blending.shape, strict=True))
+        values = np.zeros([b - a for a, b in window], np.float32)
+        values[tuple(slice(b - a) for a, b in known)] = read(known)
+        found = activated(network(values[None, None])[0], activation) * blending.weights(window)
+        if total is None:
+            total = np.zeros((len(found), *(b - a for a, b in part)), np.float32)
+        shared = [
+            (max(a, start), min(b, stop)) for (a, b), (start, stop) in zip(known, part, strict=True)
+        ]
+        inner = (
+            slice(None),
+            *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, window, strict=True)),
+        )
+        place = (
+            slice(None),
+            *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, part, strict=True)),
+        )
+        total[place] += found[inner]
+    assert total is not None
+    return total

@@ -1,0 +1,348 @@
+"""Models as folders: what a network is, what it was trained on, and its weights.
+
+    granules/
+        model.json            architecture, classes, pixel size, normalisation, training, metrics
+        model.safetensors     the weights
+
+A network from elsewhere is one file, ``granules.onnx``, and the same document beside it,
+``granules.json`` (an ONNX file that tomodist wrote holds it).
+
+One rule: nothing in a model folder is code and nothing is pickled, so opening one that came by mail
+runs nothing. The document holds the hash of the weights; a folder appears by one rename, complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import ExistsError, InputError
+from tomodist.formats.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FORMAT = 1
+DOCUMENT, WEIGHTS = "model.json", "model.safetensors"
+Task = Literal["segment", "boxes"]
+Activation = Literal["sigmoid", "softmax", "none"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+Weights = dict[str, npt.NDArray[Any]]
+
+_LISTS = ("classes", "thresholds")  # of the document, by the kinds that JSON knows
+_OBJECTS = ("options", "normalisation", "tiling", "training", "metrics", "versions")
+_TEXTS = ("architecture", "sha256")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model folder says about its network.
+
+    Parameters
+    ----------
+    task : {"segment", "boxes"}
+        What comes out: probabilities per pixel and class, or boxes.
+    dims : {2, 3}
+        Of what goes in.
+    architecture : str
+        Name of the network (see `tomodist.learned.networks.spec`), or ``"file"``: the file is a
+        whole one.
+    options : dict
+        Of the network.
+    classes : tuple of str
+        Names of the outputs, in their order.
+    pixel_size : float
+        Of the images that it was trained on, in Å; others are resampled to it.
+    thresholds : tuple of float
+        Per class: a probability above is structure; a box of a higher score is one.
+    normalisation : dict
+        ``clip``: images have zero mean and unit deviation, and are cut off at so many of it.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs; softmax has another output, the first, for nothing.
+    tiling : dict
+        Of a network from a file: ``multiple`` of which the sides of an image must be multiples, and
+        ``radius``, how far, in pixels, an output looks.
+    training, metrics, versions : dict
+        Where it comes from and how good it was, as plain values.
+    sha256 : str
+        Of the weights; empty until they are written.
+
+    Raises
+    ------
+    InputError
+        If something is missing or contradicts itself.
+    """
+
+    task: Task
+    dims: Literal[2, 3]
+    architecture: str
+    options: dict[str, Any]
+    classes: tuple[str, ...]
+    pixel_size: float
+    thresholds: tuple[float, ...]
+    normalisation: dict[str, Any] = field(default_factory=lambda: {"clip": 8.0})
+    activation: Activation = "sigmoid"
+    tiling: dict[str, int] = field(default_factory=lambda: {"multiple": 16, "radius": 128})
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "thresholds", tuple(float(t) for t in self.thresholds))
+        problems = []
+        if self.task not in ("segment", "boxes"):
+            problems.append(f"task is {self.task!r}, not segment or boxes")
+        if self.dims not in (2, 3):
+            problems.append(f"dims is {self.dims!r}, not 2 or 3")
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            problems.append(f"classes are {list(self.classes)}, not one or more different names")
+        if len(self.thresholds) != len(self.classes):
+            problems.append(f"{len(self.thresholds)} thresholds for {len(self.classes)} classes")
+        if not all(0 <= t <= 1 for t in self.thresholds):
+            problems.append(f"thresholds are {list(self.thresholds)}, not all between 0 and 1")
+        if not (isinstance(self.pixel_size, int | float) and 0 < self.pixel_size < math.inf):
+            problems.append(f"pixel_size is {self.pixel_size!r}, not a positive number of Å")
+        if not self.normalisation.get("clip", 0) > 0:
+            problems.append(f"normalisation is {self.normalisation}, without a positive clip")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation is {self.activation!r}, not {', '.join(ACTIVATIONS)}")
+        if any(self.tiling.get(name, 0) < 1 for name in ("multiple", "radius")):
+            problems.append(f"tiling is {self.tiling}, without a positive multiple and radius")
+        if problems:
+            raise InputError(f"a model cannot be so: {'; '.join(problems)}")
+
+
+def write_model(
+    folder: Path, card: ModelCard, weights: Weights, *, overwrite: bool = False
+) -> ModelCard:
+    """Write a model folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        To be made.
+    card : ModelCard
+        What it is; its hash is filled in.
+    weights : dict of str to ndarray
+        Of the network, by name.
+    overwrite : bool
+        Replace a model that is there.
+
+    Returns
+    -------
+    ModelCard
+        With the hash of the weights.
+
+    Raises
+    ------
+    ExistsError
+        If there is something at `folder`, and `overwrite` is false.
+    InputError
+        If what is there is no model, or the folder cannot be written.
+    """
+    _put_back(folder)
+    check_model_target(folder, overwrite=overwrite)
+    safetensors = _safetensors()
+    draft = folder.with_name(f".{folder.name}.draft")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        plain = {name: np.asarray(value, order="C") for name, value in weights.items()}
+        safetensors.numpy.save_file(plain, draft / WEIGHTS)
+        hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})
+        write_json(draft / DOCUMENT, {"tomodist_model": FORMAT, **asdict(hashed)})
+        _put_in_place(draft, folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}; give another --output"
+        ) from error
+    return hashed
+
+
+def _put_back(folder: Path) -> None:
+    """What a kill between two renames left under another name."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Rename; what was there goes last, so that a kill at any moment leaves a complete model.
+
+    Between the two renames it stands under another name, from which the next writer brings it back.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_model_target(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a place where a model cannot or must not be written, before the work for it starts.
+
+    Raises
+    ------
+    ExistsError, InputError
+    """
+    if not folder.exists():
+        return
+    if not (folder / DOCUMENT).is_file():
+        raise InputError(f"{folder} exists and is not a model; give another --output")
+    if not overwrite:
+        raise ExistsError(f"{folder} exists; use --overwrite to replace it, or another --output")
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder holds a model."""
+    return (path / DOCUMENT).is_file()
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read what a model is; the weights of a folder are looked at by `read_weights`.
+
+    Parameters
+    ----------
+    path : Path
+        A model folder, or a network's file (see `tomodist.learned.model.file_card`).
+
+    Raises
+    ------
+    InputError
+        If there is no model, of another format, or its document is damaged; if a file is not the
+        one that its document names.
+    """
+    if path.is_file():
+        from tomodist.learned.model.file_card import read_file_card
+
+        return read_file_card(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such model; `tomodist train` makes one")
+    if not is_model(path):
+        raise InputError(f"{path} has no {DOCUMENT}; a model is a folder that holds one")
+    return card_of(read_json(path / DOCUMENT), str(path / DOCUMENT))
+
+
+def card_of(content: Mapping[str, Any], place: str) -> ModelCard:
+    """What a document says.
+
+    Parameters
+    ----------
+    content : dict
+        The document.
+    place : str
+        Where it stands, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is of another format, or something in it is missing, unknown, or makes no sense.
+    """
+    given = dict(content)
+    found = given.pop("tomodist_model", None)
+    if found != FORMAT:
+        raise InputError(
+            f"{place} is of model format {found}; this tomodist reads {FORMAT}: "
+            "use the tomodist that made it, or a newer one"
+        )
+    problems = [*_strange_fields(given), *_strange_kinds(given)]
+    if problems:
+        raise InputError(f"{place} is damaged: {'; '.join(problems)}")
+    try:
+        return ModelCard(**given)
+    except (TypeError, ValueError) as error:  # an InputError is a ValueError
+        raise InputError(f"{place} is damaged: {error}") from error
+
+
+def _strange_fields(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is in a document and should not be, and the other way round."""
+    known = {field.name: field for field in fields(ModelCard)}
+    yield from (f"there is no field {name!r}" for name in given if name not in known)
+    for name, one in known.items():
+        if name not in given and one.default is MISSING and one.default_factory is MISSING:
+            yield f"{name} is missing"
+
+
+def _strange_kinds(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is of another kind than it should be: a text, say, where a list of texts is wanted."""
+    for names, kind, word in (
+        (_LISTS, list, "a list"),
+        (_OBJECTS, dict, "an object"),
+        (_TEXTS, str, "a text"),
+    ):
+        for name in names:
+            if name in given and not isinstance(given[name], kind):
+                yield f"{name} is {json.dumps(given[name])}, not {word}"
+
+
+def read_weights(folder: Path, card: ModelCard) -> Weights:
+    """Read the weights of a model, and make sure that they are the ones that it names.
+
+    Raises
+    ------
+    InputError
+        If they are missing, damaged, another's, or not finite; names the array.
+    """
+    safetensors = _safetensors()
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"{folder} has no {WEIGHTS}; copy the whole folder again")
+    found = sha256_of(path)
+    if found != card.sha256:
+        raise InputError(
+            f"{path} has the hash {found[:12]}..., but {DOCUMENT} names "
+            f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; "
+            "copy the whole folder again"
+        )
+    try:
+        weights: Weights = safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path} is damaged ({error}); copy the whole folder again") from error
+    for name, values in weights.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError(f"{path}: {name} holds values that are not finite; train it again")
+    return weights
+
+
+def _safetensors() -> Any:  # noqa: ANN401 -- a module
+    """The library of weights, or a message on how to get it."""
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise InputError(
+            "weights of models need the package safetensors, which is not installed; "
+            "`pip install tomodist[torch]`"
+        ) from error
+    return safetensors
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def card_summary(card: ModelCard) -> Mapping[str, Any]:
+    """What determines a model's results, for fingerprints."""
+    return {
+        "model": card.sha256,
+        "architecture": card.architecture,
+        "model_classes": list(card.classes),
+        "model_options": dict(card.options),
+        "model_pixel_size": card.pixel_size,
+        "normalisation": dict(card.normalisation),
+        "activation": card.activation,
+        "tiling": dict(card.tiling),
+    }

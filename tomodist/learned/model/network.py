@@ -1,0 +1,110 @@
+"""Networks as functions of arrays, and how an image goes through one; torch is not needed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tomodist.learned.detectors.tiles import tiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tomodist.learned.model.card import Activation
+
+    FloatArray = npt.NDArray[np.float32]
+
+TILE = 2048
+"""Pixels: side of the cores into which larger images are cut. Fixed, so that results are too."""
+
+
+class Network(Protocol):
+    """What a network is to a detector."""
+
+    multiple: int
+    radius: int
+    output_stride: int
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """Outputs of images.
+
+        Parameters
+        ----------
+        batch : ndarray, shape (n, 1, ...), float32
+            Normalised, with sides that are multiples of `multiple`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_outputs, ...), float32
+            Of sides divided by `output_stride`; logits.
+        """
+        ...
+
+
+def dense_output(network: Network, image: FloatArray, tile: int = TILE) -> FloatArray:
+    """Outputs of one image, or volume, of any size.
+
+    Parameters
+    ----------
+    network : Network
+        What looks at it.
+    image : ndarray, shape (height, width) or (depth, height, width), float32
+        Normalised. It is padded by its mean, 0, to the next multiple.
+    tile : int
+        Side of the cores of larger images: results agree with those of one piece to rounding (1e-4
+        of logits in float32, 0.05 in bfloat16).
+
+    Returns
+    -------
+    ndarray, shape (n_outputs, ...), float32
+        Sides are those of the image divided by `output_stride`, rounded up.
+    """
+    shape = [-(-n // network.multiple) * network.multiple for n in image.shape]
+    padded = np.zeros(shape, np.float32)
+    padded[tuple(slice(n) for n in image.shape)] = image
+    stride, outputs = network.output_stride, None
+    for part in tiles_of(shape, tile, network.radius, network.multiple):
+        window = padded[tuple(slice(*w) for w in part.window)]
+        found = network(window[None, None])[0]
+        if outputs is None:
+            outputs = np.empty((len(found), *(n // stride for n in shape)), np.float32)
+        _put(outputs, found, part.window, part.core, stride)
+    assert outputs is not None
+    return outputs[(slice(None), *(slice(-(-n // stride)) for n in image.shape))]
+
+
+def _put(
+    outputs: FloatArray,
+    found: FloatArray,
+    window: Sequence[tuple[int, int]],
+    core: Sequence[tuple[int, int]],
+    stride: int,
+) -> None:
+    """The core of what a window gave, to its place."""
+    place = tuple(slice(a // stride, b // stride) for a, b in core)
+    inner = tuple(
+        slice((a - start) // stride, (b - start) // stride)
+        for (a, b), (start, _) in zip(core, window, strict=True)
+    )
+    outputs[(slice(None), *place)] = found[(slice(None), *inner)]
+
+
+def activated(outputs: FloatArray, activation: Activation) -> FloatArray:
+    """Outputs of a network, shape (n_outputs, ...), as probabilities of the classes.
+
+    Of softmax the first output is that of nothing, and is left out.
+    """
+    if activation == "none":
+        return np.clip(outputs, 0, 1)
+    if activation == "sigmoid":
+        return sigmoid(outputs)
+    shifted = np.exp(outputs - outputs.max(axis=0))
+    return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Probabilities, shape of the logits, float32; without overflow."""
+    return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), np.float32)

@@ -1,0 +1,80 @@
+"""Networks that onnxruntime runs. One rule: torch is never loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodist.errors import InputError
+from tomodist.learned.model.trial import first_line, n_threads, stride_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from tomodist.learned.model.card import ModelCard
+
+    FloatArray = npt.NDArray[np.float32]
+
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxNetwork:
+    """A network that onnxruntime runs; see `tomodist.learned.model.network.Network`.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file. Of several outputs the first counts.
+    card : ModelCard
+        Its tiling says of what the sides of images must be multiples, and how far outputs look.
+
+    Raises
+    ------
+    InputError
+        See `open_file`.
+    """
+
+    def __init__(self, path: Path, card: ModelCard) -> None:
+        self._session = _session(path)
+        given = self._session.get_inputs()
+        if len(given) != 1 or given[0].type not in _FLOATS:
+            inputs = ", ".join(f"{one.name}: {one.type}" for one in given)
+            raise InputError(
+                f"{path} takes {inputs}; it must take one image or volume of float32 or float16"
+            )
+        self._input, self._dtype = given[0].name, _FLOATS[given[0].type]
+        self._one_by_one = isinstance(given[0].shape[0], int)
+        self.multiple, self.radius = card.tiling["multiple"], card.tiling["radius"]
+        self.output_stride = stride_of(self, path, card.dims, self.multiple)
+
+    def __call__(self, batch: FloatArray) -> FloatArray:
+        """Outputs of images; see `Network`."""
+        parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
+        name, values = self._input, (part.astype(self._dtype, copy=False) for part in parts)
+        found = [np.asarray(self._session.run(None, {name: part})[0]) for part in values]
+        return np.concatenate(found).astype(np.float32, copy=False)
+
+
+def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            f"{path} needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only: they come as exceptions too
+    there = onnxruntime.get_available_providers()
+    wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in there]
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=wanted)
+    except Exception as error:  # whatever it raises
+        raise InputError(
+            f"{path} is damaged, or onnxruntime {onnxruntime.__version__} does not know what it "
+            f"asks for: {first_line(error)}"
+        ) from error

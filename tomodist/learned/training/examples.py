@@ -1,0 +1,160 @@
+"""What is learnt from: images (or blocks of volumes) with what is true in them.
+
+One rule: a loader is small and says how large its example is; examples are loaded when they are
+needed, as many at a time as fit the memory for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tomodist.values.boxes import Boxes
+
+    FloatArray = npt.NDArray[np.float32]
+    Target = npt.NDArray[np.uint8]
+
+IGNORED = 2
+"""Value of a target that is not to be learnt from: not measured, or not annotated."""
+
+_PLACES = 4096  # voxels of a class that are remembered per example, to centre patches on
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image, or a block of a volume.
+
+    Parameters
+    ----------
+    image : ndarray, shape (...), float32
+        Normalised, at the pixel size of the model.
+    target : ndarray, shape (n_classes, ...), uint8
+        0, 1 = structure of the class, 2 = not to be learnt from.
+    boxes : tuple of Boxes
+        Per class, in pixels of `image`; empty for segmentation.
+    places : tuple of ndarray, shape (n, ndim), int64
+        Per class, some of the voxels where it is.
+    """
+
+    image: FloatArray
+    target: Target
+    boxes: tuple[Boxes, ...]
+    places: tuple[npt.NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, image: FloatArray, target: Target, boxes: Sequence[Boxes] = ()) -> Example:
+        """Find the places: of boxes their centres, else evenly spaced voxels of each class."""
+        if boxes:
+            last = np.array(image.shape) - 1
+            centers = (np.clip(np.rint(b.center).astype(np.int64), 0, last) for b in boxes)
+            return cls(image, target, tuple(boxes), tuple(centers))
+        return cls(image, target, (), tuple(_places(channel) for channel in target))
+
+
+class Loader(Protocol):
+    """Loads one example."""
+
+    @property
+    def name(self) -> str:
+        """Of what, for people."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the example, about."""
+
+    def load(self) -> Example:
+        """Load it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An example that is in memory already."""
+
+    name: str
+    example: Example
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the example."""
+        return self.example.image.nbytes + self.example.target.nbytes
+
+    def load(self) -> Example:
+        """It is there."""
+        return self.example
+
+
+class Pool:
+    """Examples of which as many are in memory as fit.
+
+    Parameters
+    ----------
+    loaders : sequence of Loader
+        All examples.
+    budget : int
+        Bytes for those in memory.
+    seed : int
+        Of the order in which others take their turn.
+    """
+
+    def __init__(self, loaders: Sequence[Loader], budget: int, seed: int) -> None:
+        self._loaders, self._seed = list(loaders), seed
+        largest = max(loader.n_bytes for loader in loaders)
+        self._n = max(1, min(len(self._loaders), budget // max(largest, 1)))
+        self._round: int | None = None
+        self._examples: list[Example] = []
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+    def examples(self, turn: int) -> list[Example]:
+        """Those of a turn: every example once before any is seen again.
+
+        Parameters
+        ----------
+        turn : int
+            Number of the turn, 0 or more; the same turn gives the same examples.
+        """
+        turn = 0 if self._n == len(self._loaders) else turn
+        if turn != self._round:
+            self._examples = []  # free before loading
+            self._examples = [self._loaders[k].load() for k in self._members(turn)]
+            self._round = turn
+        return self._examples
+
+    def _members(self, turn: int) -> list[int]:
+        n = len(self._loaders)
+        if self._n == n:
+            return list(range(n))
+        places = range(turn * self._n, (turn + 1) * self._n)
+        orders: dict[int, Any] = {}
+        for p in places:
+            if p // n not in orders:
+                orders[p // n] = np.random.default_rng((self._seed, p // n)).permutation(n)
+        return [int(orders[p // n][p % n]) for p in places]
+
+
+def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
+    """Loaders spread evenly over the given ones, whose examples are `budget` bytes at most.
+
+    Where not all fit, those in which nothing is marked are left out first.
+    """
+    if sum(loader.n_bytes for loader in loaders) > budget:
+        loaders = [x for x in loaders if getattr(x, "marked", 1)] or loaders
+    total = sum(loader.n_bytes for loader in loaders)
+    n = len(loaders) if total <= budget else max(1, int(len(loaders) * budget / total))
+    return [loaders[round(k)] for k in np.linspace(0, len(loaders) - 1, n)]
+
+
+def _places(channel: Target) -> npt.NDArray[np.int64]:
+    flat = np.flatnonzero(channel.ravel() == 1)
+    if len(flat) > _PLACES:
+        flat = flat[np.linspace(0, len(flat) - 1, _PLACES).astype(np.int64)]
+    return np.stack(np.unravel_index(flat, channel.shape), axis=1).astype(np.int64)

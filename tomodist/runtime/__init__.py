@@ -1,0 +1,1 @@
+"""Where tasks run: one runner for all steps, on a cluster or on threads."""

@@ -1,0 +1,1 @@
+"""Where 2D maps come from: detectors, stacks, boxes, label maps, annotations."""

@@ -1,0 +1,239 @@
+"""Annotations as a source of maps: true masks to learn from, whole or sparse, drawn in 2D or in 3D.
+
+One rule: what nobody looked at says nothing. Tilts that were not annotated, and pixels of the
+value for unknown, are 2 in the maps, as what was not measured; training ignores them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.algorithms.lift.project import READ, project_tile
+from tomodist.errors import InputError
+from tomodist.sources.base import Found, Needs, formed
+from tomodist.sources.truth import MaskVolume, check_grid, open_truth
+from tomodist.store.boxes import boxes_of_label
+from tomodist.store.maps import stored_maps
+from tomodist.values.boxes import Boxes
+from tomodist.values.maps import UNMEASURED
+from tomodist.values.windows import brick_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tomodist.formats.zarr import Stack
+    from tomodist.sources.base import MapSource, TiltSource
+    from tomodist.store.tomogram import Tomogram
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Annotations of some tilts only.
+
+    Parameters
+    ----------
+    source : MapSource
+        Of all tilts.
+    tilts : tuple of int
+        That were annotated.
+    """
+
+    source: MapSource
+    tilts: tuple[int, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        return {**self.source.fingerprint(), "annotated": list(self.tilts)}
+
+    def needs(self) -> Needs:
+        """What the source needs."""
+        return self.source.needs()
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """That of the source, or a map that says nothing."""
+        return self.source.of_tilt(tilt) if tilt in self.tilts else _NotAnnotated()
+
+
+class _NotAnnotated:
+    """The map of a tilt that nobody looked at."""
+
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+        """Nothing is known."""
+        return Found(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
+
+
+@dataclass(frozen=True)
+class StoredMaps:
+    """What a detector has found, taken as an annotation once somebody has looked at it.
+
+    Parameters
+    ----------
+    label : str
+        Of the detection.
+    made : str
+        Digest of its maps.
+    maps : Stack
+        Its maps.
+    boxes : tuple of Boxes
+        Of every tilt.
+    """
+
+    label: str
+    made: str
+    maps: Stack
+    boxes: tuple[Boxes, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        return {"form": "mask", "taken_from": self.label, "taken_maps": self.made}
+
+    def needs(self) -> Needs:
+        """Nothing."""
+        return Needs()
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """One tilt."""
+        return _StoredTilt(self.maps, self.boxes[tilt], tilt)
+
+
+@dataclass(frozen=True)
+class _StoredTilt:
+    """One tilt of `StoredMaps`."""
+
+    maps: Stack
+    boxes: Boxes
+    tilt: int
+
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:  # noqa: ARG002
+        """As it is stored."""
+        return Found(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
+
+
+def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
+    """The maps and boxes of a label of a store.
+
+    Raises
+    ------
+    StoreError
+        If there are none.
+    """
+    maps, boxes = stored_maps(tomogram, label), tuple(boxes_of_label(tomogram, label))
+    return StoredMaps(label, tomogram.digest(f"maps/{label}"), maps, boxes)
+
+
+@dataclass(frozen=True)
+class ProjectedMask:
+    """A 3D mask as every tilt sees it: binary forward projection.
+
+    Parameters
+    ----------
+    volume : MaskVolume
+        The mask, on the grid of the store.
+    geometry, grid
+        Of the images and of the volume.
+    content : str
+        Hash of the mask.
+    """
+
+    volume: MaskVolume
+    geometry: TiltGeometry
+    grid: VolumeGrid
+    content: str
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        return {"form": "mask", "projected": self.content, "value": self.volume.value}
+
+    def needs(self) -> Needs:
+        """What a window of the volume takes: as stored, as mask, and transposed."""
+        window = READ[0] * READ[1] * READ[2]
+        return Needs(lambda *_: window * (self.volume.itemsize + 3) + self.volume.unpacked)
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """One tilt; its task reads the whole volume once, window by window."""
+        return _ProjectedTilt(self, tilt)
+
+
+@dataclass(frozen=True)
+class _ProjectedTilt:
+    """One tilt of `ProjectedMask`."""
+
+    mask: ProjectedMask
+    tilt: int
+
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+        """Where a voxel of the mask has the pixel in its footprint."""
+        grid, volume = self.mask.grid, self.mask.volume
+
+        def read(*window: tuple[int, int]) -> npt.NDArray[np.bool_]:
+            return volume.read(window)
+
+        windows = brick_windows(grid.shape, READ)
+        rows = (0, image.shape[0])
+        found = project_tile("binary", self.mask.geometry, grid, read, windows, [self.tilt], rows)
+        return formed(found[0] > 0, "mask", 0.0)
+
+
+def projected_mask(
+    tomogram: Tomogram, path: str | Path, value: float | None = None
+) -> ProjectedMask:
+    """Check that a 3D annotation fits a store.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store with the tilt series.
+    path : str or Path
+        MRC, Zarr or OME-Zarr (z, y, x); such as ``TS_01.zarr/labels/granule``.
+    value : float, optional
+        Which value is structure; by default any but 0.
+
+    Returns
+    -------
+    ProjectedMask
+
+    Raises
+    ------
+    InputError
+        If it is no volume, or of other voxels than the store's.
+    """
+    volume = open_truth(path, value=value)
+    grid = tomogram.grid
+    if not isinstance(volume, MaskVolume):
+        raise InputError(f"{path} is a table; a 3D annotation is a volume: MRC, Zarr or OME-Zarr")
+    check_grid(volume, f"the volume of {tomogram.path}", grid.shape, grid.voxel_size)
+    volume.check_content()
+    return ProjectedMask(volume, tomogram.geometry, grid, _hash_of(volume))
+
+
+def _hash_of(volume: MaskVolume) -> str:
+    """Of the bits of a mask, read window by window."""
+    total = hashlib.sha256()
+    for window in brick_windows(volume.shape, READ):
+        total.update(np.packbits(volume.read(window)).tobytes())
+    return total.hexdigest()[:16]
+
+
+def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapSource:
+    """The source, or some tilts of it.
+
+    Raises
+    ------
+    InputError
+        If there is no such tilt.
+    """
+    if tilts is None:
+        return source
+    beyond = [t for t in tilts if not 0 <= t < n_tilts]
+    if beyond or not tilts:
+        raise InputError(
+            f"--tilts names {beyond[0] if beyond else 'none'}; tilts are 0 to {n_tilts - 1}"
+        )
+    return Sparse(source, tuple(sorted(set(tilts))))

@@ -1,0 +1,214 @@
+"""Where the maps of a series come from: what steps that make them share.
+
+One rule: a source is a small value; what it gives for one tilt travels to that tilt's task, and
+nothing of the others does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.detect.base import NeedyDetector, ProbabilityDetector
+from tomodist.values.boxes import Boxes, Form, boxes_of, draw, fill
+from tomodist.values.maps import STRUCTURE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tomodist.detect.base import BoxDetector, MapDetector
+
+ProbabilityType = Literal["uint8", "float16"]
+PROBABILITY_TYPES: tuple[ProbabilityType, ...] = get_args(ProbabilityType)
+
+
+class Found(NamedTuple):
+    """What is found in one image.
+
+    Parameters
+    ----------
+    map : ndarray, shape (height, width), uint8
+        0, 1 = structure, 2 = not measured (or not annotated); of classes, see
+        `tomodist.store.maps`.
+    boxes : Boxes
+        Of the structures.
+    probabilities : ndarray, shape (n_classes, height, width), float32, optional
+        What the map was cut from.
+    """
+
+    map: npt.NDArray[np.uint8]
+    boxes: Boxes
+    probabilities: npt.NDArray[np.float32] | None = None
+
+
+class TiltSource(Protocol):
+    """Gives the map of one tilt; travels to the task that writes it."""
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+        """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
+        ...
+
+
+class MapSource(Protocol):
+    """Where the maps of a series come from."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        ...
+
+    def of_tilt(self, tilt: int) -> TiltSource:
+        """All that the task of one tilt needs, and nothing of the others."""
+        ...
+
+    def needs(self) -> Needs:
+        """What it takes to make the maps."""
+        ...
+
+
+class LabelMaps(MapSource, Protocol):
+    """Where the label maps of several classes come from."""
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Names by value."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a source of maps asks for.
+
+    Parameters
+    ----------
+    memory : callable
+        ``memory(shape, pixel_size)`` gives the bytes that a task holds beside an image.
+    folders : tuple of Path
+        That workers must see.
+    probabilities : dict of str to str
+        Arrays of probabilities that are kept beside the maps, and their type.
+    """
+
+    memory: Callable[[tuple[int, int], float], int] = lambda *_: 0
+    folders: tuple[Path, ...] = ()
+    probabilities: Mapping[str, ProbabilityType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DetectorMaps:
+    """Maps from a detector.
+
+    Parameters
+    ----------
+    detector : MapDetector or BoxDetector
+        What looks at each image.
+    form : {"mask", "box"}
+        What the map shows: the mask (of a box, the ellipse inside), or filled boxes.
+    min_size : float
+        Boxes of which a side is shorter are dropped, in Å.
+    keep : {"uint8", "float16"}, optional
+        How the probabilities are kept that a learned detector cuts its masks from; uint8 holds them
+        in steps of 1/255. Maps are cut before they are rounded.
+    """
+
+    detector: MapDetector | BoxDetector
+    form: Form = "mask"
+    min_size: float = 0.0
+
+    keep: ProbabilityType | None = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the maps."""
+        kept = {"probabilities": self.keep} if self.keep else {}
+        return {"form": self.form, "min_size": self.min_size, **kept, **self.detector.parameters()}
+
+    def needs(self) -> Needs:
+        """A learned detector needs memory, and its model."""
+        kept = {"probabilities": self.keep} if self.keep else {}
+        return Needs(*resources_of(self.detector), kept)
+
+    def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
+        """The same for every tilt."""
+        return self
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+        """Map and boxes of one image."""
+        smallest = self.min_size / pixel_size
+        if self.keep and isinstance(self.detector, ProbabilityDetector):
+            probabilities = self.detector.probabilities(image, pixel_size)
+            mask = probabilities[0] > self.detector.thresholds[0]
+            return formed(mask, self.form, smallest)._replace(probabilities=probabilities)
+        found = self.detector(image, pixel_size)
+        if not isinstance(found, Boxes):
+            return formed(found == STRUCTURE, self.form, smallest)
+        large = found.select((found.size >= smallest).all(axis=1))
+        return Found(draw(large, image.shape, self.form), large)
+
+
+@dataclass(frozen=True)
+class DetectedClasses:
+    """Label maps from a detector of several classes, in one pass.
+
+    A pixel gets the class whose probability is highest, as a multiple of its threshold, of those
+    above their thresholds.
+
+    Parameters
+    ----------
+    detector : ProbabilityDetector
+        What looks at each image.
+    keep : {"uint8", "float16"}, optional
+        As for `DetectorMaps`.
+    """
+
+    detector: ProbabilityDetector
+    keep: ProbabilityType | None = None
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Names by value."""
+        return dict(enumerate(self.detector.classes, start=1))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What determines the label maps."""
+        names = {str(value): name for value, name in self.classes.items()}
+        kept = {"probabilities": self.keep} if self.keep else {}
+        return {"form": "classes", "classes": names, **kept, **self.detector.parameters()}
+
+    def needs(self) -> Needs:
+        """Memory, and its model."""
+        names = self.detector.classes if self.keep else ()
+        kept = {f"probabilities_{name}": self.keep for name in names if self.keep}
+        return Needs(*resources_of(self.detector), kept)
+
+    def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
+        """The same for every tilt."""
+        return self
+
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+        """Label map of one image; boxes are of the classes, which have units of their own."""
+        probabilities = self.detector.probabilities(image, pixel_size)
+        over = probabilities / self.detector.thresholds[:, None, None]
+        labels = np.where(over.max(axis=0) > 1, over.argmax(axis=0) + 1, 0).astype(np.uint8)
+        return Found(labels, Boxes.empty(), probabilities if self.keep else None)
+
+
+def resources_of(
+    detector: object,
+) -> tuple[Callable[[tuple[int, int], float], int], tuple[Path, ...]]:
+    """Memory and folders that a detector needs: a learned one says it, others need none."""
+    if isinstance(detector, NeedyDetector):
+        return detector.memory, detector.folders()
+    return (lambda *_: 0), ()
+
+
+def formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Found:
+    """The mask or its filled boxes, and its boxes; small components are dropped from both."""
+    boxes = boxes_of(mask)
+    large = boxes.select((boxes.size >= min_size_px).all(axis=1))
+    if form == "box":
+        return Found(fill(large, mask.shape), large)
+    if len(large) < len(boxes):
+        mask = mask & (fill(large, mask.shape) == STRUCTURE)
+    return Found(mask.astype(np.uint8), large)

@@ -1,0 +1,290 @@
+"""Boxes of a file become boxes of the tilts of a store, still where they were drawn.
+
+One rule: everything that can be wrong with them is found here, before any work starts: images that
+do not exist, boxes outside of their image, too many of them, sizes that are missing or of another
+frame.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tomodist.errors import InputError
+from tomodist.store.boxes import MAX_BOXES
+from tomodist.values.boxes import Boxes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tomodist.formats.rows import Annotations, Problems, Row
+
+_OUTSIDE = 0.05  # part of the centres; more is another frame, not annotators at the border
+_ANGLE = 0.5  # degrees between a tilt's angle and the one that is given; refinement changes them
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The images that boxes were drawn on.
+
+    Parameters
+    ----------
+    name : {"aligned", "raw"}
+        Which they are.
+    shape : tuple of int
+        Their height and width.
+    pixel_size : float
+        In Å.
+    other_shape : tuple of int
+        Height and width of the images of the other name.
+    sections : tuple of int
+        The section of the stack (0-based) of every tilt of the store.
+    n_sections : int
+        Of the stack, those that were left out included.
+    tilt_angles : tuple of float
+        Of every tilt, in degrees.
+    """
+
+    name: Literal["aligned", "raw"]
+    shape: tuple[int, int]
+    pixel_size: float
+    other_shape: tuple[int, int]
+    sections: tuple[int, ...]
+    n_sections: int
+    tilt_angles: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller says about the boxes of a file.
+
+    Parameters
+    ----------
+    diameter : float, optional
+        Of points, in Å.
+    min_score : float, optional
+        Boxes of a lower score are left out.
+    flip_y : bool
+        Rows were counted from the last row of the array.
+    """
+
+    diameter: float | None = None
+    min_score: float | None = None
+    flip_y: bool = False
+
+    def __post_init__(self) -> None:
+        if self.diameter is not None and not 0 < self.diameter < np.inf:
+            raise InputError(f"--diameter is {self.diameter} Å; it must be a positive number")
+        if self.min_score is not None and not np.isfinite(self.min_score):
+            raise InputError(f"--min-score is {self.min_score}; it must be a number")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Boxes of one class.
+
+    Parameters
+    ----------
+    boxes : tuple of Boxes
+        Of every tilt.
+    n_left_out : int
+        Boxes on sections that were excluded when the series was ingested.
+    """
+
+    boxes: tuple[Boxes, ...]
+    n_left_out: int
+
+
+def place_boxes(
+    path: Path, content: Annotations, problems: Problems, frame: Frame, wanted: Wanted
+) -> dict[str, Placed]:
+    """Sort the boxes of a file by class and tilt.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    content : Annotations
+        What is in it.
+    problems : Problems
+        What was found so far; told of more.
+    frame : Frame
+        The images.
+    wanted : Wanted
+        Sizes of points, filters.
+
+    Returns
+    -------
+    dict of str to Placed
+        By the label of the class; one empty key if the file has no classes.
+
+    Raises
+    ------
+    InputError
+        Tells all problems of the file.
+    """
+    _check_shapes(content, frame, problems)
+    if not content.rows and not problems.found:
+        problems.add(f"holds no box ({content.form})", "give another file")
+    rows = [row for row in content.rows if _scores(row, wanted)]
+    if content.rows and not rows:
+        highest = max(row.score for row in content.rows)
+        problems.add(
+            f"no box reaches --min-score {wanted.min_score}", f"the highest is {highest:g}"
+        )
+    rows = _sized(content, rows, frame, wanted, problems)
+    if wanted.flip_y:
+        rows = [row._replace(y=frame.shape[0] - 1 - row.y) for row in rows]
+    _check_inside(rows, frame, problems)
+    names = _labels({row.name for row in rows}, problems)
+    tilts = _tilts(content, rows, frame, problems)
+    problems.check(path)
+    by_class: dict[str, dict[int, list[Row]]] = {}
+    for row, tilt in zip(rows, tilts, strict=True):
+        by_class.setdefault(names.get(row.name, ""), {}).setdefault(tilt, []).append(row)
+    found = {label: _placed(by_tilt, frame, problems) for label, by_tilt in by_class.items()}
+    problems.check(path)
+    return found
+
+
+def label_of(name: str) -> str:
+    """What a class of this name is called in a store.
+
+    Examples
+    --------
+    >>> label_of("ribosome 70S")
+    'ribosome-70S'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+
+
+def _check_shapes(content: Annotations, frame: Frame, problems: Problems) -> None:
+    """Where a file tells the size of its images, it is the best witness of the frame."""
+    for shape in sorted(content.image_shapes - {frame.shape}):
+        text = f"its images have {shape[0]} x {shape[1]} pixels (rows x columns)"
+        remedy = _frame_of(shape, frame) or "scale the boxes to them"
+        problems.add(f"{text}, the {frame.name} ones {frame.shape[0]} x {frame.shape[1]}", remedy)
+
+
+def _frame_of(shape: tuple[int, int], frame: Frame) -> str:
+    """What to say where images of this shape are those of the other frame."""
+    other = "raw" if frame.name == "aligned" else "aligned"
+    return f"if it is of the {other} images, give --boxes-frame {other}" * (
+        shape == frame.other_shape
+    )
+
+
+def _scores(row: Row, wanted: Wanted) -> bool:
+    return wanted.min_score is None or row.score >= wanted.min_score
+
+
+def _sized(
+    content: Annotations, rows: list[Row], frame: Frame, wanted: Wanted, problems: Problems
+) -> list[Row]:
+    """Give points the size that the caller says."""
+    points = [row for row in rows if np.isnan(row.height)]
+    if points and wanted.diameter is None:
+        problems.add(f"holds points without sizes ({content.form})", "give their --diameter (Å)")
+    if rows and not points and wanted.diameter is not None:
+        problems.add(f"has boxes with sizes ({content.form})", "leave --diameter out")
+    size = (wanted.diameter or frame.pixel_size) / frame.pixel_size
+    return [row._replace(height=size, width=size) if np.isnan(row.height) else row for row in rows]
+
+
+def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
+    """Refuse boxes beyond the image, and more than a few of which the centre is."""
+    if not rows:
+        return
+    center = np.array([(row.y, row.x) for row in rows])
+    reach = np.array([(row.height, row.width) for row in rows]) / 2
+    first, last = -0.5, np.array(frame.shape) - 0.5  # edges of the image
+    outside = ((center < first) | (center > last)).any(axis=1)
+    beyond = ((center + reach <= first) | (center - reach >= last)).any(axis=1)
+    n = int(outside.sum())
+    if n <= _OUTSIDE * len(rows) and not beyond.any():
+        return
+    worst = rows[int(np.argmax(beyond if beyond.any() else outside))]
+    fits = ((center >= first) & (center <= np.array(frame.other_shape) - 0.5)).all()
+    remedy = _frame_of(frame.other_shape, frame) if fits else ""
+    problems.add(
+        f"{n} of {len(rows)} boxes have their centre outside of the {frame.name} images of "
+        f"{frame.shape[0]} x {frame.shape[1]} pixels (such as {worst.where}: y = {worst.y:g}, "
+        f"x = {worst.x:g})",
+        remedy or "give pixels of these images, or leave such boxes out",
+    )
+
+
+def _labels(names: set[str], problems: Problems) -> dict[str, str]:
+    """Label of every class; they must stay apart."""
+    labels = {name: label_of(name) for name in names if name}
+    if labels and "" in names:
+        problems.add("some boxes have no class, while others do")
+    for name, label in labels.items():
+        if not label:
+            problems.add(f"class {name!r} cannot be a label: it has no letters or digits")
+    if len(set(labels.values())) < len(labels):
+        problems.add(f"the classes {', '.join(sorted(labels))} would become one label")
+    return labels
+
+
+def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Problems) -> list[int]:
+    """Tilt of every box; -1 if its section was left out, or is wrong."""
+    n_tilts, n_images = len(frame.sections), content.n_images
+    if any(row.counted == "order" for row in rows) and n_images not in (n_tilts, frame.n_sections):
+        problems.add(
+            f"holds {n_images} images that name no section, but there are {n_tilts} tilts",
+            "name the section of each (such as stack.mrc#12)",
+        )
+        return [-1] * len(rows)
+    by_order = "section" if n_images == frame.n_sections else "tilt"
+    of_section = {section: tilt for tilt, section in enumerate(frame.sections)}
+    tilts = []
+    for row in rows:
+        counted = by_order if row.counted == "order" else row.counted
+        n = n_tilts if counted == "tilt" else frame.n_sections
+        tilt = -1
+        if counted == "tilt_angle":
+            tilt = _tilt_at(row, frame, problems)
+        elif not 0 <= row.place < n:
+            problems.add(f"{row.where}: {counted} is {row.place:g}; there are 0 to {n - 1}")
+        else:
+            tilt = int(row.place) if counted == "tilt" else of_section.get(int(row.place), -1)
+        tilts.append(tilt)
+    return tilts
+
+
+def _tilt_at(row: Row, frame: Frame, problems: Problems) -> int:
+    """The tilt of this angle; a stack of which sections were left out may have others, too."""
+    apart = np.abs(np.array(frame.tilt_angles) - row.place)
+    (near,) = np.nonzero(apart <= min(_ANGLE, apart.min() + 1e-6))
+    if len(near) == 1:
+        return int(near[0])
+    if len(near) > 1:
+        problems.add(f"{row.where}: {len(near)} tilts are at {row.place:g}°", "give sections")
+    elif len(frame.sections) == frame.n_sections:
+        nearest = frame.tilt_angles[int(apart.argmin())]
+        problems.add(f"{row.where}: no tilt is at {row.place:g}° (the nearest at {nearest:g}°)")
+    return -1
+
+
+def _placed(by_tilt: dict[int, list[Row]], frame: Frame, problems: Problems) -> Placed:
+    boxes = []
+    for tilt, section in enumerate(frame.sections):
+        rows = by_tilt.get(tilt, [])
+        if len(rows) > MAX_BOXES:
+            text = f"section {section} has {len(rows)} boxes, more than {MAX_BOXES}"
+            problems.add(text, "leave some out (--min-score)")
+        boxes.append(_boxes(rows[:MAX_BOXES]))
+    return Placed(tuple(boxes), len(by_tilt.get(-1, [])))
+
+
+def _boxes(rows: Sequence[Row]) -> Boxes:
+    return Boxes(
+        [(row.y, row.x) for row in rows],
+        [(row.height, row.width) for row in rows],
+        [row.score for row in rows],
+    )

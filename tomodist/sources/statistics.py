@@ -1,0 +1,47 @@
+"""Mean and deviation of a volume from sums of its bricks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tomodist.learned.detectors.normalise import Levels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tomodist.formats.zarr import ArrayHandle
+    from tomodist.values.windows import Index
+
+
+Sums = tuple[float, float, int]
+
+
+def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
+    """Sum, sum of squares and number of the known voxels of a brick, some layers at a time."""
+    (z, end), y, x = volume.window(brick)
+    total, squares, n = 0.0, 0.0, 0
+    depth = volume.chunk[0]
+    for first in range(z, end, depth):
+        values = volume.read((first, min(first + depth, end)), y, x)
+        known = values[np.isfinite(values)].astype(np.float64)
+        total, squares = total + float(known.sum()), squares + float(known @ known)
+        n += known.size
+    return total, squares, n
+
+
+def combined(parts: Iterable[Sums]) -> Levels:
+    """Mean and deviation from sums; (0, 1) of nothing.
+
+    Examples
+    --------
+    >>> combined([(6.0, 20.0, 2), (0.0, 0.0, 0)])
+    Levels(mean=3.0, deviation=1.0)
+    """
+    total, squares, n = (sum(column) for column in zip(*parts, strict=True))
+    if not n:
+        return Levels(0.0, 1.0)
+    mean = total / n
+    return Levels(mean, math.sqrt(max(squares / n - mean**2, 0.0)))

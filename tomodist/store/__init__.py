@@ -1,0 +1,1 @@
+"""The tomogram store: the only place that knows its layout, and how a unit is committed."""

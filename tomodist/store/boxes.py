@@ -1,0 +1,85 @@
+"""2D boxes of a tomogram store: an array (tilt, box, field), rows that are not used are NaN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import InputError
+from tomodist.formats.zarr import ArrayHandle, create_array
+from tomodist.values.boxes import Boxes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tomodist.store.tomogram import Tomogram
+
+MAX_BOXES = 4096  # per tilt
+FIELDS = ("y", "x", "height", "width", "score")
+
+
+def create_boxes(path: Path, n_tilts: int) -> ArrayHandle:
+    """Create the array; one tilt is one brick."""
+    brick = (1, MAX_BOXES, len(FIELDS))
+    return create_array(
+        path,
+        (n_tilts, *brick[1:]),
+        np.float32,
+        dims=("tilt", "box", "field"),
+        brick=brick,
+        chunk=brick,
+        attributes={"fields": FIELDS, "units": "pixel"},
+    )
+
+
+def write_boxes(
+    boxes: ArrayHandle,
+    tilt: int,
+    center: npt.NDArray[np.float64],
+    size: npt.NDArray[np.float64],
+    score: npt.NDArray[np.float64],
+) -> None:
+    """Write the boxes of one tilt.
+
+    Parameters
+    ----------
+    boxes : ArrayHandle
+        From `create_boxes`.
+    tilt : int
+        Which tilt.
+    center, size : ndarray, shape (n, 2), float64
+        y, x and height, width, in pixels.
+    score : ndarray, shape (n,), float64
+        Of each box.
+
+    Raises
+    ------
+    InputError
+        If there are more than 4096.
+    """
+    if len(score) > MAX_BOXES:
+        raise InputError(
+            f"tilt {tilt}: {len(score)} detections, more than {MAX_BOXES}; use a higher threshold"
+        )
+    rows = np.full((MAX_BOXES, len(FIELDS)), np.nan, np.float32)
+    rows[: len(score)] = np.column_stack([center, size, score])
+    boxes.write((tilt, 0, 0), rows[None])
+
+
+def boxes_of_label(tomogram: Tomogram, label: str) -> list[Boxes]:
+    """The boxes of a label, of every tilt; of score 1.
+
+    Raises
+    ------
+    StoreError
+        If there are no such maps.
+    """
+    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    return [Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows]
+
+
+def stored_boxes(boxes: ArrayHandle) -> list[npt.NDArray[np.float64]]:
+    """Boxes of every tilt: list of arrays (n_boxes, 4) of y, x, height, width in pixels."""
+    return [tilt[np.isfinite(tilt[:, 0]), :4] for tilt in boxes.read().astype(np.float64)]

@@ -1,0 +1,112 @@
+"""Maps of a label in a store: binary ones, or one class of label maps.
+
+A unit ``maps/<label>`` holds its maps (0, 1, 2 = not measured), or it *refers* to the label maps of
+another unit, which hold a class number per pixel:
+
+    maps/cell/maps           0 nothing, 1 .. 254 a class, 255 not measured
+    maps/granule             attributes: class_of = cell, value = 1; boxes of its own
+
+One rule: whoever wants the binary maps of a label asks `stored_maps`, so that thresholds, tables,
+pictures and exports treat a class as they treat any other label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tomodist.errors import StoreError
+from tomodist.formats.zarr import ArrayHandle, SomeTilts
+from tomodist.values.maps import class_map, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tomodist.formats.zarr import Stack
+    from tomodist.store.tomogram import Tomogram
+
+
+@dataclass(frozen=True)
+class OneClass:
+    """One class of stored label maps, as binary maps.
+
+    Parameters
+    ----------
+    stack : ArrayHandle or SomeTilts
+        Label maps (tilt, y, x), uint8.
+    value : int
+        Number of the class.
+    """
+
+    stack: ArrayHandle | SomeTilts
+    value: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is read: uint8."""
+        return np.dtype(np.uint8)
+
+    def read(self, *window: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Read a window, as `ArrayHandle.read` does: 0, 1 = the class, 2 = not measured."""
+        return class_map(self.stack.read(*window), self.value)
+
+
+def stored_maps(tomogram: Tomogram, label: str, tilts: Sequence[int] | None = None) -> Stack:
+    """The binary maps of a label.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    label : str
+        Which maps.
+    tilts : sequence of int, optional
+        Some of them, numbered anew; by default all.
+
+    Returns
+    -------
+    ArrayHandle, SomeTilts or OneClass
+
+    Raises
+    ------
+    StoreError
+        If there are no such maps, or they are a class of label maps that are others now.
+    """
+    whole, value = _whole(tomogram, label)
+    maps = tomogram.array(f"maps/{whole}", "maps")
+    some = maps if tilts is None else SomeTilts(maps, tuple(tilts))
+    return some if value is None else OneClass(some, value)
+
+
+def _whole(tomogram: Tomogram, label: str) -> tuple[str, int | None]:
+    """The unit that holds the pixels of a label, and which value there is the label's."""
+    made = tomogram.attributes(f"maps/{label}")
+    if "class_of" not in made:
+        return label, None
+    whole = made["class_of"]
+    outdated = tomogram.outdated(f"maps/{label}")
+    if outdated == f"maps/{whole}":
+        raise StoreError(
+            f"{tomogram.path}: maps/{label} is class {made['value']} of {outdated}, which is "
+            "another now, or gone; give the command that made it again, with --overwrite"
+        )
+    return whole, int(made["value"])
+
+
+def stored_classes(tomogram: Tomogram, unit: str) -> dict[int, str]:
+    """Names of the classes of a unit by number: of label maps, or of a semantic volume.
+
+    Returns
+    -------
+    dict of int to str
+        Empty where the unit has no classes.
+
+    Raises
+    ------
+    StoreError
+        If there is no such unit.
+    """
+    return numbered(tomogram.attributes(unit).get("classes", {}))

@@ -1,0 +1,1 @@
+"""Values that everything else is told in: geometry, boxes, maps, windows. No input or output."""

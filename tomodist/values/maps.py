@@ -1,0 +1,108 @@
+"""Values of 2D maps: binary ones, and label maps with a number per class.
+
+One rule: a binary map holds 0 (nothing), 1 (structure) or 2 (not measured, or not annotated); a
+label map holds 0, a class number, or 255 (not measured).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    Image = npt.NDArray[np.float32]
+    Map = npt.NDArray[np.uint8]
+
+
+STRUCTURE = 1
+"""Value of a map where a structure is."""
+
+
+UNMEASURED = 2
+"""Value of a map where the image was not measured."""
+
+
+def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
+    """Map of a detection.
+
+    Parameters
+    ----------
+    found : ndarray, shape (height, width), bool
+        Where a structure is.
+    measured : ndarray, shape (height, width), bool
+        Where the image was measured.
+
+    Returns
+    -------
+    ndarray, shape (height, width), uint8
+
+    Examples
+    --------
+    >>> as_map(np.array([True, False, True]), np.array([True, True, False]))
+    array([1, 0, 2], dtype=uint8)
+    """
+    return np.where(measured, found * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)
+
+
+NOT_MEASURED = 255
+"""Value of a label map where the image was not measured."""
+
+
+MOST_CLASSES = NOT_MEASURED - 1
+
+
+def class_map(labels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8]:
+    """Binary map of one class.
+
+    Parameters
+    ----------
+    labels : ndarray, uint8
+        A label map, or a part of one.
+    value : int
+        Number of the class, 1 to 254.
+
+    Returns
+    -------
+    ndarray, uint8
+        1 = the class, 2 = not measured, else 0.
+
+    Examples
+    --------
+    >>> class_map(np.array([0, 1, 2, 255], np.uint8), 2)
+    array([0, 0, 1, 2], dtype=uint8)
+    """
+    found: npt.NDArray[np.uint8] = (labels == value).view(np.uint8)
+    found |= (labels == NOT_MEASURED).view(np.uint8) << 1
+    return found
+
+
+def numbered(classes: Mapping[str, str]) -> dict[int, str]:
+    """Classes as JSON gives them back, with numbers for keys, in their order.
+
+    Examples
+    --------
+    >>> numbered({"10": "gold", "2": "granule"})
+    {2: 'granule', 10: 'gold'}
+    """
+    return dict(sorted((int(value), name) for value, name in classes.items()))
+
+
+def class_words(classes: Mapping[int, str]) -> str:
+    """Classes in words.
+
+    Examples
+    --------
+    >>> class_words({1: "granule", 2: "gold"})
+    '1 = granule, 2 = gold'
+    """
+    return ", ".join(f"{value} = {name}" for value, name in classes.items())
+
+
+def class_values(labels: npt.NDArray[np.uint8]) -> list[int]:
+    """All values of a label map but 0, rising."""
+    return [v for v in np.flatnonzero(np.bincount(labels.ravel())).tolist() if v]

@@ -1,0 +1,16 @@
+"""What a table of structures tells, whatever found them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def merit(table: xr.Dataset) -> npt.NDArray[Any]:
+    """How well structures are supported, for programs that ask: mean score, or number of tilts."""
+    return np.asarray(table["mean_score" if "mean_score" in table else "n_tilts"].values)

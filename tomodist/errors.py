@@ -1,8 +1,12 @@
 """Errors that tomodist raises on purpose.
 
-One rule: a message says what was asked, what was found (the value), and what to do. Every class
-also inherits the builtin that a caller would expect, so that ``except ValueError`` keeps working.
-The command line prints the message of a `TomodistError` on one line and exits with status 1.
+One rule: a message says what was asked, which value was found, and what to do. It names arguments
+of the Python functions, in backticks: "`tilts_per_task` is 3, but refinement needs all 41 tilts in
+one task; leave it out". The command line shows the option that sets the argument instead
+(``--tilts-per-task``; see `tomodist.cli.shared.words`), so no message names an option itself.
+
+Every class also inherits the builtin that a caller would expect, so that ``except ValueError`` keeps
+working. The command line prints the message on one line and exits with status 1.
 """
 
 

@@ -12,6 +12,7 @@ import sys
 
 import click
 
+from tomodist.cli.shared.words import in_options, options_of
 from tomodist.errors import TomodistError
 
 COMMANDS = (
@@ -88,7 +89,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted; the same command goes on where it stopped", 130)
     except TomodistError as error:
-        return _fail(str(error), 1)
+        return _fail(in_options(str(error), options_of(group, arguments)), 1)
     except OSError as error:
         if error.errno not in _OF_THE_USER:
             raise

@@ -5,8 +5,8 @@ of the Python functions, in backticks: "`tilts_per_task` is 3, but refinement ne
 one task; leave it out". The command line shows the option that sets the argument instead
 (``--tilts-per-task``; see `tomodist.cli.shared.words`), so no message names an option itself.
 
-Every class also inherits the builtin that a caller would expect, so that ``except ValueError`` keeps
-working. The command line prints the message on one line and exits with status 1.
+Every class also inherits the builtin that a caller would expect, so that ``except ValueError``
+keeps working. The command line prints the message on one line and exits with status 1.
 """
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.learning import annotate, beside, simulate
 from tests.cli.materials import THREADS, tomodist
 from tomodist.errors import InputError
-from tomodist.formats.locks import locked
+from tomodist.store.locks import locked
 from tomodist.learned.model.card import ModelCard, write_model
 from tomodist.learned.model.opened import Model
 from tomodist.learned.networks.build import seeded

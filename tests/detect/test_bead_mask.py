@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tomodist.detect.bead_mask import BlobsHidden
+from tomodist.detect.bead_mask import BeadsMasked
 from tomodist.detect.classical import Blobs, DogEdges
 from tomodist.errors import InputError
 
@@ -24,7 +24,7 @@ def membrane_with_beads() -> npt.NDArray[np.float32]:
 def test_beads_take_the_place_of_the_membrane_unless_they_are_hidden() -> None:
     edges = DogEdges(sigma=1.5)
     plain = edges(membrane_with_beads(), 10.0)
-    hidden = BlobsHidden(edges, Blobs(diameter=80.0))(membrane_with_beads(), 10.0)
+    hidden = BeadsMasked(edges, Blobs(diameter=80.0))(membrane_with_beads(), 10.0)
     line = np.s_[5:75, 44:47]
     assert np.mean(plain[line] == 1) == 0
     assert np.mean(hidden[line] == 1) > 0.9
@@ -37,7 +37,7 @@ def test_beads_take_the_place_of_the_membrane_unless_they_are_hidden() -> None:
 
 def test_parameters_tell_what_is_hidden() -> None:
     edges, beads = DogEdges(), Blobs(diameter=100.0)
-    told = BlobsHidden(edges, beads, margin=1.5).parameters()
+    told = BeadsMasked(edges, beads, margin=1.5).parameters()
     assert told == {**edges.parameters(), "hidden": {**beads.parameters(), "margin": 1.5}}
     with pytest.raises(InputError, match="margin is 0; it must be positive"):
-        BlobsHidden(edges, beads, margin=0)
+        BeadsMasked(edges, beads, margin=0)

@@ -12,7 +12,7 @@ from tests.cli.materials import THREADS, tomodist
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import PlanError
-from tomodist.experiments.lifted import PLAIN, chord_threshold, detect_all, edge_votes
+from tomodist.experiments.lifted import PLAIN, ray_length_threshold, detect_all, edge_votes
 from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
 from tomodist.planning.plan import MiB, Resources
 from tomodist.runtime.cluster import open_session
@@ -54,7 +54,7 @@ def test_any_tiles_choose_as_in_memory(
     specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = detect_all(specimen, DogEdges(sigma=2.0))
-    expected = chord_threshold(edge_votes(specimen, maps, PLAIN), maps, specimen, PLAIN)
+    expected = ray_length_threshold(edge_votes(specimen, maps, PLAIN), maps, specimen, PLAIN)
     geometry, grid = specimen.geometry, specimen.grid
     tomogram = Tomogram.create(tmp_path / "t.zarr")
     adopt_maps(tomogram, "shell", as_dask(maps, maps.shape, "maps"), geometry, grid)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BlobsHidden:
+class BeadsMasked:
     """A detector that does not see blobs of one size, such as gold beads among membranes.
 
     Parameters

@@ -15,7 +15,7 @@ from skimage.filters import threshold_otsu, threshold_triangle, threshold_yen
 
 from tomodist.algorithms.threshold.curve import count_agreement, curve_of
 from tomodist.experiments.inmemory import projected
-from tomodist.experiments.lifted import Rule, chord_threshold, edge_votes, edges_of
+from tomodist.experiments.lifted import Rule, edge_votes, edges_of, ray_length_threshold
 from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def all_criteria(
     found["detector on the reprojection"] = redetected_threshold(votes, maps, specimen, detector)
     found["half of the tilts against the other"] = halves_threshold(maps, specimen, rule)
     found |= histogram_thresholds(votes)
-    found["chords"] = chord_threshold(votes, maps, specimen, rule).best
+    found["chords"] = ray_length_threshold(votes, maps, specimen, rule).best
     return found
 
 

@@ -18,11 +18,11 @@ from tomodist.experiments.criteria import all_criteria
 from tomodist.experiments.lifted import (
     PLAIN,
     Rule,
-    chord_threshold,
     defaults,
     detect_all,
     edge_votes,
     judge,
+    ray_length_threshold,
 )
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
@@ -135,7 +135,7 @@ def _refinements(
         votes = edge_votes(specimen, maps, rule)
         judged = judge(votes, specimen, [_TOLERANCE])
         fixed = specimen.geometry.n_tilts // 5
-        chosen = chord_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
+        chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
         levels = {"T from chords": chosen, "best T": judged.best(), "T = tilts / 5": fixed}
         for name, level in levels.items():
             yield "edges", rule.name, f"{_F1}, {name}", judged.measures(level)[_F1]
@@ -166,6 +166,6 @@ def _detectors(
         maps = detect_all(specimen, detector)
         votes = edge_votes(specimen, maps, rule)
         judged = judge(votes, specimen, [_TOLERANCE])
-        chosen = chord_threshold(votes, maps, specimen, rule).best if votes.any() else 0
+        chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else 0
         for text, level in {"T from chords": chosen, "best T": judged.best()}.items():
             yield "edges", name, f"{_F1}, {text}", judged.measures(level)[_F1]

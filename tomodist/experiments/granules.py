@@ -27,7 +27,7 @@ from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
 from tomodist.experiments.learning import divided_tilts, learn
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import SimulatedTomogram, simulate_tomogram
-from tomodist.learned.detectors.normalise import Levels
+from tomodist.learned.detectors.normalise import Statistics
 from tomodist.learned.detectors.tiles import Blending
 from tomodist.learned.detectors.volume import OVERLAP, SIDE, blended_probabilities
 from tomodist.learned.model.network import dense_output, sigmoid
@@ -265,7 +265,7 @@ def reconstructed(tomogram: SimulatedTomogram) -> FloatArray:
     method = WeightedBackprojection(tomogram.told, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
     volume: FloatArray = lifted(method.lifting, np.stack(filtered))
-    return Levels.of(volume).normalised(volume)
+    return Statistics.of(volume).normalised(volume)
 
 
 def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from tomodist.algorithms.lift.backproject import Lifting, lift_brick
 from tomodist.algorithms.lift.project import LARGEST, ProjectionKind, project_tile
 from tomodist.algorithms.threshold.curve import ThresholdCurve, count_agreement, curve_of
-from tomodist.algorithms.threshold.per_structure import own_threshold
+from tomodist.algorithms.threshold.per_structure import structure_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,5 +77,5 @@ def cut_each(
     for k, place in enumerate(ndimage.find_objects(labels), start=1):
         own = np.where(labels[place] == k, scores[place], 0)
         at = (geometry, grid, reader(maps), levels)
-        mask[place] |= own > own_threshold(own, [s.start for s in place], threshold, *at)
+        mask[place] |= own > structure_threshold(own, [s.start for s in place], threshold, *at)
     return mask

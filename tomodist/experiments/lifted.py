@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.algorithms.threshold.ray_lengths import (
-    ChordCurve,
-    choose_by_chords,
-    count_chords,
+    RayLengthCurve,
+    choose_by_ray_lengths,
+    count_ray_lengths,
     sampled_tilts,
 )
 from tomodist.experiments.inmemory import lifted, projected
@@ -74,7 +74,9 @@ def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] 
     return lifted(RefinedEdges(geometry, specimen.grid, *rule), maps[chosen])
 
 
-def chord_threshold(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> ChordCurve:
+def ray_length_threshold(
+    votes: Array, maps: Maps, specimen: Specimen, rule: Rule
+) -> RayLengthCurve:
     """What `tomodist.steps.ray_lengths` does, on a volume in memory."""
     geometry, grid = specimen.geometry, specimen.grid
     tilts = list(sampled_tilts(geometry))
@@ -82,9 +84,9 @@ def chord_threshold(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) ->
 
     def count(levels: Sequence[int]) -> dict[int, Array]:
         dense = ((level, (votes > level).astype(np.float32)) for level in levels)
-        return {level: count_chords(shadow(mask), maps[tilts]) for level, mask in dense}
+        return {level: count_ray_lengths(shadow(mask), maps[tilts]) for level, mask in dense}
 
-    return choose_by_chords(count, geometry.n_tilts, 0 if rule.rounds else 1)
+    return choose_by_ray_lengths(count, geometry.n_tilts, 0 if rule.rounds else 1)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from tomodist.detect.classical import DogEdges
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.lifted import (
     Rule,
-    chord_threshold,
     defaults,
     detect_all,
     edge_votes,
     edges_of,
     judge,
+    ray_length_threshold,
     surface_measures,
 )
 from tomodist.experiments.report import Experiment
@@ -140,7 +140,7 @@ def _variant(rule: Rule) -> str:
 def _levels(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> dict[str, int]:
     """Thresholds by algorithm."""
     fixed = specimen.geometry.n_tilts // 5
-    chosen = chord_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
+    chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
     return {_CHOSEN: chosen, _FIXED: fixed}
 
 

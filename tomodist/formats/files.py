@@ -6,10 +6,14 @@ import hashlib
 import json
 import math
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import ExistsError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -27,9 +31,40 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
-        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+        raise ExistsError(f"{path} exists; use `overwrite` to replace it")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: no permission; give another place")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all: under a temporary name beside its own, then renamed.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; one that is there is replaced.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.draft{path.suffix}")
+    try:
+        yield draft
+        draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; use another `output`"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -40,16 +75,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     InputError
         If the file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
+    with whole_file(path) as draft:
         draft.write_text(json.dumps(_valid(content), indent=1, allow_nan=False) + "\n")
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror or error}; give another place"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

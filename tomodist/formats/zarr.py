@@ -1,4 +1,4 @@
-"""Zarr arrays as handles: small values that travel to workers and are opened where they are used.
+"""Zarr arrays and groups as handles: small values that travel, opened where they are used.
 
 One rule: a task writes whole shards and no two tasks write the same one (zarr-python issue 3682:
 two writers of one shard lose data silently). zarr's local store writes a temporary file and
@@ -8,6 +8,8 @@ renames it, so a shard file of non-zero size is a finished brick, and that is ho
 from __future__ import annotations
 
 import functools
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +24,7 @@ from tomodist.planning.plan import INNER
 from tomodist.values.windows import Index, Window, brick_indices, brick_window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 AnyArray = npt.NDArray[Any]
 
@@ -125,6 +127,139 @@ class ArrayHandle:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The place of a Zarr group; small, like a handle.
+
+    Parameters
+    ----------
+    path : str
+        Folder of the group.
+    """
+
+    path: str
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the group; empty if there is no readable group."""
+        try:
+            return dict(zarr.open_group(self.path, mode="r").attrs)
+        except (FileNotFoundError, ValueError, KeyError, NotADirectoryError):
+            return {}
+
+    def array(self, name: str) -> ArrayHandle:
+        """Handle of an array in the group."""
+        return ArrayHandle(f"{self.path}/{name}")
+
+    def group(self, name: str) -> Group:
+        """A group in the group."""
+        return Group(f"{self.path}/{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether an array or a group of this name is there."""
+        return Path(self.path, name, "zarr.json").is_file()
+
+    def create(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: npt.DTypeLike,
+        *,
+        dims: Sequence[str],
+        brick: Sequence[int],
+        chunk: Sequence[int] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> ArrayHandle:
+        """Create a chunked array, zstd-compressed and checksummed, without writing any element.
+
+        Parameters
+        ----------
+        name : str
+            Of the array; must not exist.
+        shape, dtype
+            Of the array.
+        dims : sequence of str
+            Dimension names.
+        brick : sequence of int
+            Shard shape; a multiple of `chunk` along every axis.
+        chunk : sequence of int, optional
+            Shape of the inner chunks; by default that of `inner_chunk`.
+        attributes : mapping, optional
+            Attributes of the array.
+
+        Returns
+        -------
+        ArrayHandle
+        """
+        dtype = np.dtype(dtype)
+        inner = tuple(chunk) if chunk else inner_chunk(brick, dtype)
+        array = self.array(name)
+        zarr.create_array(
+            store=array.path,
+            shape=tuple(shape),
+            chunks=inner,
+            shards=tuple(brick),
+            dtype=dtype,
+            compressors=codecs(dtype),
+            fill_value=np.nan if dtype.kind == "f" else 0,
+            dimension_names=tuple(dims),
+            attributes=dict(attributes or {}),
+            config=_WRITE_EMPTY,
+        )
+        return array
+
+    def write_column(
+        self,
+        name: str,
+        data: npt.ArrayLike,
+        dims: Sequence[str],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a small array (a coordinate, a table column) whole, in one chunk."""
+        values = np.asarray(data)
+        array = zarr.create_array(
+            store=self.array(name).path,
+            shape=values.shape,
+            chunks=tuple(max(n, 1) for n in values.shape),
+            dtype=values.dtype,
+            compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            fill_value=np.nan if values.dtype.kind == "f" else 0,
+            dimension_names=tuple(dims),
+            attributes=dict(attributes or {}),
+            config=_WRITE_EMPTY,
+        )
+        if values.size:
+            array[...] = values
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[Group]:
+        """Make a group that is there complete, or not at all.
+
+        Yields
+        ------
+        Group
+            Where to write; it gets its name at the end.
+        """
+        draft = self.group(f"{name}.draft")
+        zarr.create_group(draft.path, overwrite=True)
+        yield draft
+        Path(draft.path).rename(self.group(name).path)
+
+    def remove(self, name: str) -> None:
+        """Remove an array or a group, if it is there."""
+        shutil.rmtree(Path(self.path, name), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove everything but the group's own attributes."""
+        for path in Path(self.path).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+
+    def set_attributes(self, **attributes: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """Replace attributes of the group; others stay."""
+        zarr.open_group(self.path, mode="r+").attrs.update(attributes)
+
+
+@dataclass(frozen=True)
 class SomeTilts:
     """Some images of a stored stack (tilt, y, x), numbered anew from 0.
 
@@ -164,54 +299,6 @@ class Stack(Protocol):
         """Read a window, as `ArrayHandle.read` does."""
 
 
-def create_array(
-    path: Path,
-    shape: Sequence[int],
-    dtype: npt.DTypeLike,
-    *,
-    dims: Sequence[str],
-    brick: Sequence[int],
-    chunk: Sequence[int] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-) -> ArrayHandle:
-    """Create a chunked array, zstd-compressed and checksummed, without writing any element.
-
-    Parameters
-    ----------
-    path : Path
-        Folder of the array; must not exist.
-    shape, dtype
-        Of the array.
-    dims : sequence of str
-        Dimension names.
-    brick : sequence of int
-        Shard shape; a multiple of `chunk` along every axis.
-    chunk : sequence of int, optional
-        Shape of the inner chunks; by default that of `inner_chunk`.
-    attributes : mapping, optional
-        Attributes of the array.
-
-    Returns
-    -------
-    ArrayHandle
-    """
-    dtype = np.dtype(dtype)
-    inner = tuple(chunk) if chunk else inner_chunk(brick, dtype)
-    zarr.create_array(
-        store=str(path),
-        shape=tuple(shape),
-        chunks=inner,
-        shards=tuple(brick),
-        dtype=dtype,
-        compressors=codecs(dtype),
-        fill_value=np.nan if dtype.kind == "f" else 0,
-        dimension_names=tuple(dims),
-        attributes=dict(attributes or {}),
-        config=_WRITE_EMPTY,
-    )
-    return ArrayHandle(str(path))
-
-
 def inner_chunk(brick: Sequence[int], dtype: np.dtype[Any]) -> Index:
     """Inner chunks: 64 along every axis, but 128 along the last two where elements are small.
 
@@ -237,29 +324,6 @@ def codecs(dtype: np.dtype[Any]) -> list[Any]:
     better at level 1 (votes 2.2 instead of 1.8 times), in the same time.
     """
     return [ZstdCodec(level=-1 if dtype.kind == "f" else 1), Crc32cCodec()]
-
-
-def write_column(
-    path: Path,
-    data: npt.ArrayLike,
-    dims: Sequence[str],
-    attributes: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a small array (a coordinate, a table column) whole, in one chunk."""
-    values = np.asarray(data)
-    array = zarr.create_array(
-        store=str(path),
-        shape=values.shape,
-        chunks=tuple(max(n, 1) for n in values.shape),
-        dtype=values.dtype,
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        fill_value=np.nan if values.dtype.kind == "f" else 0,
-        dimension_names=tuple(dims),
-        attributes=dict(attributes or {}),
-        config=_WRITE_EMPTY,
-    )
-    if values.size:
-        array[...] = values
 
 
 @functools.lru_cache(maxsize=32)

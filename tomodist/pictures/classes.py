@@ -17,22 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label, Tomogram
 
 _NOTHING = "#f4f4f4"
 _NAMED = 24  # classes that the legend has room for
 
 
-def draw_classes(tomogram: Tomogram, label: str) -> Path:
+def draw_classes(label: Label) -> Path:
     """Three orthogonal slices of the semantic volume, where most classes are seen.
 
     Laid out as IMOD's XYZ window: y over x, y over z to its right, z over x below.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         Of a finished semantic volume.
 
     Returns
@@ -40,9 +38,10 @@ def draw_classes(tomogram: Tomogram, label: str) -> Path:
     Path
         ``<store>_<label>_classes.png`` beside the store.
     """
+    tomogram = label.tomogram
     level = drawn_level(tomogram.grid.shape)
-    classes = stored_classes(tomogram, f"labels/{label}")
-    volume = tomogram.array(f"labels/{label}", f"scale{level}/labels")
+    classes = stored_classes(label.labels)
+    volume = label.labels.level(level)
     size = tomogram.grid.voxel_size * 2**level / 10
     at = [
         min(int(voxel / 2**level), n - 1)
@@ -75,9 +74,8 @@ def draw_classes(tomogram: Tomogram, label: str) -> Path:
     corner.axis("off")
     named = [Patch(color=colors[k], label=f"{k} {name}") for k, name in classes.items()][:_NAMED]
     corner.legend(handles=named, loc="upper left", fontsize=7, frameon=False, borderaxespad=2)
-    figure.suptitle(f"{tomogram.path.stem}: classes of {label}", y=0.97)
-    stem = tomogram.path.with_suffix("")
-    return save(figure, stem.with_name(f"{stem.name}_{label}_classes.png"))
+    figure.suptitle(f"{tomogram.name}: classes of {label}", y=0.97)
+    return save(figure, tomogram.place.beside(f"{label}_classes.png"))
 
 
 def _colors(classes: dict[int, str]) -> dict[int, str]:
@@ -92,7 +90,7 @@ def _where(tomogram: Tomogram, names: Sequence[str]) -> list[int]:
     Of as many the plane in the middle of the first such range; the volume's middle without any.
     """
     size = tomogram.grid.voxel_size
-    tables = [tomogram.dataset(f"structures/{name}").load() for name in names]
+    tables = [tomogram.label(name).structures.dataset().load() for name in names]
     found = []
     for axis, n in zip("zyx", tomogram.grid.shape, strict=True):
         seen = np.zeros((len(names), n), np.bool_)

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from tomodist.store.boxes import stored_boxes
+from tomodist.store.boxes import box_rows
 from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label, Tomogram
 
 Array = npt.NDArray[Any]
 _COLUMNS, _ROWS = 13, 40  # tilts and objects on a sheet
@@ -28,14 +28,12 @@ _MOST = 48  # pixels of a patch; a larger one is thinned
 _GAP = 2
 
 
-def draw_contact_sheet(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_contact_sheet(label: Label, path: Path) -> Path:
     """Draw patches of located objects: the images at their projections, and the 2D boxes.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store, with images.
-    label : str
+    label : Label
         Located structures (with support by tilts).
     path : Path
         The PNG.
@@ -45,7 +43,8 @@ def draw_contact_sheet(tomogram: Tomogram, label: str, path: Path) -> Path:
     Path
         `path`. Of more than 40 objects, those that fit worst are drawn, as these need a look.
     """
-    geometry, table = tomogram.geometry, tomogram.dataset(f"structures/{label}").load()
+    tomogram = label.tomogram
+    geometry, table = tomogram.geometry, label.structures.dataset().load()
     rows = _worst_first(table["residual"].values)
     index = np.stack([table[a].values for a in "zyx"], axis=1)[rows] / tomogram.grid.voxel_size
     tilts = _spread(np.argsort(geometry.tilt_angles), _COLUMNS)
@@ -53,7 +52,7 @@ def draw_contact_sheet(tomogram: Tomogram, label: str, path: Path) -> Path:
     sizes = np.stack([table[f"size_{a}"].values for a in "yx"], axis=1)[rows]
     typical = float(np.median(sizes)) / geometry.pixel_size if len(rows) else 1.0
     half = max(4, math.ceil(_PATCH / 2 * typical))
-    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    boxes = box_rows(label.maps)
     figure = Figure(figsize=(1 + 0.75 * len(tilts), 1.2 + 0.75 * len(rows)), layout="constrained")
     axes = figure.subplots()
     sheet, step = _sheet(tomogram, tilts, places, half)
@@ -74,7 +73,7 @@ def draw_contact_sheet(tomogram: Tomogram, label: str, path: Path) -> Path:
     names = [f"{int(table['id'].values[k])} ({table['residual'].values[k]:.2f} px)" for k in rows]
     axes.set_yticks((np.arange(len(rows)) + 0.5) * side, names, fontsize=7)
     axes.set_title(
-        f"{tomogram.path.stem}: {label}, each patch centred where the object projects\n"
+        f"{tomogram.name}: {label}, each patch centred where the object projects\n"
         "(+ the 2D box that supports it; red: one nearby that does not)",
         fontsize=9,
     )
@@ -99,7 +98,7 @@ def _sheet(
     tomogram: Tomogram, tilts: list[int], places: Array, half: int
 ) -> tuple[npt.NDArray[np.float32], int]:
     """Patches side by side, in the contrast of their tilt; row 0 of each is at its bottom."""
-    images, step = tomogram.array("tilt_series", "images"), max(1, -(-2 * half // _MOST))
+    images, step = tomogram.series.array("images"), max(1, -(-2 * half // _MOST))
     n, side = places.shape[1], len(range(0, 2 * half + 1, step)) + _GAP
     sheet = np.ones((max(n, 1) * side, max(len(tilts), 1) * side), np.float32)
     for column, tilt in enumerate(tilts):

@@ -25,12 +25,12 @@ from tomodist.pictures.planes import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label
 
 _CHOSEN = "#ffb000"
 
 
-def draw_over(tomogram: Tomogram, label: str, name: str, path: Path) -> Path:
+def draw_over(label: Label, name: str, path: Path) -> Path:
     """Sections of a reconstruction, each beside itself with the labels outlined on it.
 
     A z and a y section through the best-supported structure: the mean of about 10 nm, smoothed by
@@ -38,9 +38,7 @@ def draw_over(tomogram: Tomogram, label: str, name: str, path: Path) -> Path:
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         With labels.
     name : str
         Of a finished reconstruction.
@@ -51,10 +49,11 @@ def draw_over(tomogram: Tomogram, label: str, name: str, path: Path) -> Path:
     -------
     Path
     """
+    tomogram = label.tomogram
     level = drawn_level(tomogram.grid.shape)
-    volume = tomogram.array(f"reconstructions/{name}", f"scale{level}/reconstruction")
-    labels = tomogram.array(f"labels/{label}", f"scale{level}/labels")
-    center = interesting(tomogram, label, labels.shape, level)
+    volume = tomogram.reconstruction(name).level(level)
+    labels = label.labels.level(level)
+    center = interesting(label, labels.shape, level)
     size = tomogram.grid.voxel_size * 2**level / 10
     nz, ny, nx = (n * size for n in volume.shape)
     figure = Figure(figsize=(14, 1.6 + 7 * (ny + nz) / nx), layout="constrained")
@@ -72,20 +71,21 @@ def draw_over(tomogram: Tomogram, label: str, name: str, path: Path) -> Path:
             axes.set(xlabel=f"x (nm), {'zy'[axis]} = {center[axis] * size:.0f} nm")
         row[0].set(ylabel=f"{up} (nm)")
         draw_outline(row[1], outline, extent, STRUCTURE_COLOR)
-    figure.suptitle(f"{tomogram.path.stem}: {label} on the reconstruction {name}")
+    figure.suptitle(f"{tomogram.name}: {label} on the reconstruction {name}")
     return save(figure, path, dpi=80)
 
 
-def draw_edge_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_edge_threshold(label: Label, path: Path) -> Path:
     """Agreement of long rays with the 2D edges at every threshold that was tried."""
-    curve = tomogram.dataset(f"edge_curves/{label}").load()
-    best = tomogram.attributes(f"edge_curves/{label}")["best"]
+    tomogram = label.tomogram
+    curve = label.edge_curves.dataset().load()
+    best = label.edge_curves.attributes["best"]
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve["threshold"], curve["kappa"], "k.-", label="long rays and 2D edges")
     length = float(curve["length"].values[curve["threshold"].values == best][0])
     axes.axvline(best, color=_CHOSEN, label=f"T = {best}, rays of {length:.0f} voxels or more")
     axes.set(xlabel="threshold T on the votes", ylabel="agreement (Cohen's kappa)", ylim=(0, 1))
-    axes.set_title(f"{tomogram.path.stem}: {label}")
+    axes.set_title(f"{tomogram.name}: {label}")
     axes.legend()
     return save(figure, path)

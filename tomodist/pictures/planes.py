@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label
 
 Array = npt.NDArray[Any]
 PAGE = 1024  # pixels: the largest side of a level that is drawn
@@ -27,9 +27,10 @@ def drawn_level(shape: tuple[int, ...]) -> int:
     return max(0, int(np.ceil(np.log2(max(shape) / PAGE))))
 
 
-def interesting(tomogram: Tomogram, label: str, shape: tuple[int, ...], level: int) -> list[int]:
+def interesting(label: Label, shape: tuple[int, ...], level: int) -> list[int]:
     """Index of the slices: through the best-supported structure, or the middle if there is none."""
-    table = tomogram.dataset(f"structures/{label}")
+    tomogram = label.tomogram
+    table = label.structures.dataset()
     if not table.sizes["structure"]:
         return [n // 2 for n in shape]
     best = int(np.argmax((table["mean_score"] * np.cbrt(table["n_voxels"])).values))

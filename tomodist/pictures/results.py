@@ -31,8 +31,8 @@ from tomodist.pictures.planes import (
     save,
     smoothed,
 )
-from tomodist.store.boxes import stored_boxes
-from tomodist.store.curves import stored_consistency
+from tomodist.store.boxes import box_rows
+from tomodist.store.curves import tilt_agreement
 from tomodist.store.maps import stored_maps
 from tomodist.values.projection import project_points
 
@@ -40,20 +40,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.formats.zarr import Stack
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label, Unit
 
 Array = npt.NDArray[Any]
 _DETECTION, _REPROJECTED = "#ffb000", "#00e676"
 
 
-def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
+def draw_all(label: Label) -> list[Path]:
     """Draw every picture of a label, as PNG beside the store.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         With finished structures.
 
     Returns
@@ -64,39 +62,41 @@ def draw_all(tomogram: Tomogram, label: str) -> list[Path]:
         ``..._agreement.png``, or of edges ``..._edge_threshold.png``; and for every
         reconstruction ``..._on_<name>.png``.
     """
-    stem = tomogram.path.with_suffix("")
-    has_images = "source" in tomogram.attributes("tilt_series")
-    located = "residual_per_tilt" in tomogram.dataset(f"structures/{label}")
+    tomogram = label.tomogram
+    has_images = "source" in tomogram.series.attributes
+    located = "residual_per_tilt" in label.structures.dataset()
     wanted = {
-        "slices": (draw_slices, tomogram.has(f"labels/{label}")),
-        "tilts": (draw_tilts, has_images and tomogram.has(f"maps/{label}")),
+        "slices": (draw_slices, label.labels.exists()),
+        "tilts": (draw_tilts, has_images and label.maps.exists()),
         "contact": (draw_contact_sheet, has_images and located),
-        "threshold": (draw_threshold, tomogram.has(f"curves/{label}")),
-        "agreement": (draw_agreement, tomogram.has(f"curves/{label}")),
-        "edge_threshold": (draw_edge_threshold, tomogram.has(f"edge_curves/{label}")),
+        "threshold": (draw_threshold, label.curves.exists()),
+        "agreement": (draw_agreement, label.curves.exists()),
+        "edge_threshold": (draw_edge_threshold, label.edge_curves.exists()),
     }
     pictures = [
-        draw(tomogram, label, stem.with_name(f"{stem.name}_{label}_{name}.png"))
-        for name, (draw, there) in wanted.items()
-        if there
+        draw(label, tomogram.place.beside(f"{label}_{name}.png"))
+        for name, (draw, possible) in wanted.items()
+        if possible
     ]
-    if not tomogram.has(f"labels/{label}"):
+    if not label.labels.exists():
         return pictures
-    named = [(name, f"{stem.name}_{label}_on_{name}.png") for name in
-             tomogram.labels("reconstructions")]  # fmt: skip
-    drawn = [draw_over(tomogram, label, name, stem.with_name(file)) for name, file in named]
+    drawn = [
+        draw_over(label, name, tomogram.place.beside(f"{label}_on_{name}.png"))
+        for name in tomogram.names("reconstructions")
+    ]
     return pictures + drawn
 
 
-def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_slices(label: Label, path: Path) -> Path:
     """Three orthogonal slices of the scores through a structure, with the labels' outlines.
 
     Laid out as IMOD's XYZ window: y over x, y over z to its right, z over x below.
     """
+    tomogram = label.tomogram
     level = drawn_level(tomogram.grid.shape)
-    scores = tomogram.array(f"scores/{label}", f"scale{level}/scores")
-    labels = tomogram.array(f"labels/{label}", f"scale{level}/labels")
-    center = interesting(tomogram, label, scores.shape, level)
+    scores = label.scores.level(level)
+    labels = label.labels.level(level)
+    center = interesting(label, scores.shape, level)
     size = tomogram.grid.voxel_size * 2**level / 10
     nz, ny, nx = (n * size for n in scores.shape)
     figure = Figure(figsize=(9, 1 + 8 * (ny + nz) / (nx + nz)))
@@ -104,7 +104,7 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
         2, 2, width_ratios=(nx, nz), height_ratios=(ny, nz), wspace=0.12, hspace=0.12
     )
     panels = ((0, "y", "x", grid[0, 0]), (2, "y", "z", grid[0, 1]), (1, "z", "x", grid[1, 0]))
-    scale = tomogram.attributes(f"structures/{label}").get("score_scale", 1.0)
+    scale = label.structures.attributes.get("score_scale", 1.0)
     largest = scale * max(float(np.nanmax(plane_of(scores, k, center[k]))) for k in range(3))
     for axis, up, right, place in panels:
         plane, outline = (plane_of(a, axis, center[axis]) for a in (scores, labels))
@@ -126,11 +126,11 @@ def draw_slices(tomogram: Tomogram, label: str, path: Path) -> Path:
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     figure.colorbar(shown, ax=corner, orientation="horizontal", label="score", fraction=0.3)
-    figure.suptitle(f"{tomogram.path.stem}: scores of {label}, structures outlined", y=0.97)
+    figure.suptitle(f"{tomogram.name}: scores of {label}, structures outlined", y=0.97)
     return save(figure, path)
 
 
-def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
+def draw_reconstruction(unit: Unit) -> Path:
     """Two sections through the middle of a reconstruction: y over x, and z over x below.
 
     Each is the mean of about 10 nm, smoothed by 3 nm within (single layers of a cryo volume are
@@ -138,18 +138,17 @@ def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    name : str
-        Of a finished reconstruction.
+    unit : Unit
+        A finished reconstruction.
 
     Returns
     -------
     Path
         ``<store>_<name>_reconstruction.png`` beside the store.
     """
+    tomogram, name = unit.tomogram, unit.label
     level = drawn_level(tomogram.grid.shape)
-    volume = tomogram.array(f"reconstructions/{name}", f"scale{level}/reconstruction")
+    volume = unit.level(level)
     size = tomogram.grid.voxel_size * 2**level / 10
     nz, ny, nx = (n * size for n in volume.shape)
     figure = Figure(figsize=(9, 1.6 + 8 * (ny + nz) / nx), layout="constrained")
@@ -168,18 +167,18 @@ def draw_reconstruction(tomogram: Tomogram, name: str) -> Path:
         middle = (first + (thick - 1) / 2) * size
         depth = f"{'zy'[axis]} = {middle:.0f} nm, mean of {thick * size:.0f} nm, smoothed"
         axes.set_title(depth, fontsize=9)
-    figure.suptitle(f"{tomogram.path.stem}: reconstruction {name}")
-    stem = tomogram.path.with_suffix("")
-    return save(figure, stem.with_name(f"{stem.name}_{name}_reconstruction.png"))
+    figure.suptitle(f"{tomogram.name}: reconstruction {name}")
+    return save(figure, tomogram.place.beside(f"{name}_reconstruction.png"))
 
 
-def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_tilts(label: Label, path: Path) -> Path:
     """Three tilts with the 2D detections and the structures projected onto them."""
+    tomogram = label.tomogram
     geometry = tomogram.geometry
-    boxes = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    maps = stored_maps(tomogram, label)
-    images = tomogram.array("tilt_series", "images")
-    table = tomogram.dataset(f"structures/{label}")
+    boxes = box_rows(label.maps)
+    maps = stored_maps(label.maps)
+    images = tomogram.series.array("images")
+    table = label.structures.dataset()
     index = np.stack([table[a].values for a in "zyx"], axis=1) / tomogram.grid.voxel_size
     places = project_points(geometry.matrices(tomogram.grid), index)
     order = np.argsort(geometry.tilt_angles)
@@ -200,15 +199,16 @@ def draw_tilts(tomogram: Tomogram, label: str, path: Path) -> Path:
         axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="x (pixels)", ylabel="y (pixels)")
         axes.set_title(f"tilt {round(geometry.tilt_angles[tilt], 1) + 0.0:g}°")
     figure.suptitle(
-        f"{tomogram.path.stem}: {label}; 2D detections (orange) and structures reprojected (green)"
+        f"{tomogram.name}: {label}; 2D detections (orange) and structures reprojected (green)"
     )
     return save(figure, path)
 
 
-def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_threshold(label: Label, path: Path) -> Path:
     """IoU of maps and reprojection at every threshold: the mean, and every tilt."""
-    curve = tomogram.dataset(f"curves/{label}")
-    iou, best = curve["iou"].values, tomogram.attributes(f"curves/{label}")["best"]
+    tomogram = label.tomogram
+    curve = label.curves.dataset()
+    iou, best = curve["iou"].values, label.curves.attributes["best"]
     thresholds = curve["threshold"].values
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
@@ -218,17 +218,18 @@ def draw_threshold(tomogram: Tomogram, label: str, path: Path) -> Path:
     axes.plot(thresholds, iou.mean(axis=0), "k", lw=2, label="mean over tilts")
     axes.axvline(best, color=_DETECTION, label=f"T = {best:.3g}")
     axes.set(xlabel="threshold T on the scores", ylabel="IoU of map and reprojection", ylim=(0, 1))
-    axes.set_title(f"{tomogram.path.stem}: {label} (lines: single tilts, blue to red by angle)")
+    axes.set_title(f"{tomogram.name}: {label} (lines: single tilts, blue to red by angle)")
     axes.legend()
     return save(figure, path)
 
 
-def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
+def draw_agreement(label: Label, path: Path) -> Path:
     """How well every tilt agrees with the rest, at the chosen threshold; outliers in red."""
-    found = stored_consistency(tomogram, label)
-    if found is None:
-        raise StoreError(f"{tomogram.path}: no threshold was chosen for {label}")
-    tilts, angles, consistency = found
+    tomogram = label.tomogram
+    agreement = tilt_agreement(label.curves)
+    if agreement is None:
+        raise StoreError(f"{tomogram}: no threshold was chosen for {label}")
+    tilts, angles, consistency = agreement.tilts, agreement.angles, agreement.consistency
     order = np.argsort(angles)
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
@@ -243,7 +244,7 @@ def draw_agreement(tomogram: Tomogram, label: str, path: Path) -> Path:
         axes.plot(angles[k], consistency.iou[k], "o", color="#ff5050")
         axes.annotate(f"tilt {tilts[k]}", (angles[k], consistency.iou[k]), fontsize=8)
     axes.set(xlabel="tilt angle (degrees)", ylabel="map against reprojection", ylim=(0, 1.02))
-    axes.set_title(f"{tomogram.path.stem}: agreement of every tilt with all, {label}", fontsize=10)
+    axes.set_title(f"{tomogram.name}: agreement of every tilt with all, {label}", fontsize=10)
     axes.legend(fontsize=8)
     return save(figure, path)
 

@@ -33,6 +33,7 @@ INNER = 64  # voxels: side of the inner chunks, what viewers like to fetch
 LARGEST_BRICK = (256, 512, 512)
 FAN_IN = 4  # partial sums that are added at a time
 _ABOUT = 1.05  # costs are not known better
+_SMALLER = ", or use a smaller `brick` or fewer `tilts_per_task`"
 
 Shape3 = tuple[int, int, int]
 Terms = dict[str, int]
@@ -65,6 +66,34 @@ class Resources:
     def task_budget(self) -> int:
         """Bytes that one task may use."""
         return int(self.memory_limit * USABLE - BASE_MEMORY) // self.threads_per_worker
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the work is cut, where a user fixes it instead of the planner.
+
+    Parameters
+    ----------
+    brick : tuple of int, optional
+        Three multiples of 64.
+    tilts_per_task : int, optional
+        1 or more.
+
+    Raises
+    ------
+    InputError
+        If they are anything else.
+    """
+
+    brick: tuple[int, ...] | None = None
+    tilts_per_task: int | None = None
+
+    def __post_init__(self) -> None:
+        brick = self.brick
+        if brick is not None and (len(brick) != 3 or any(b < 1 or b % INNER for b in brick)):
+            raise InputError(f"`brick` is {tuple(brick)}; it must be three multiples of {INNER}")
+        if self.tilts_per_task is not None and self.tilts_per_task < 1:
+            raise InputError(f"`tilts_per_task` is {self.tilts_per_task}; it must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -222,49 +251,37 @@ def plan_step(
     return best
 
 
-def check_fit(plan: Plan) -> None:
+def check_fit(plan: Plan, *, cut: str = "brick", remedy: str = _SMALLER) -> None:
     """Refuse a plan whose task needs more memory than a task has.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is planned.
+    cut : str
+        What a piece of the work is called.
+    remedy : str
+        What helps beside more memory.
 
     Raises
     ------
     PlanError
-        Names the brick, the bytes needed and given, the largest terms, and what would fit.
+        Names the piece, the bytes needed and given, the largest terms, and what would fit.
     """
     if _fits(plan):
         return
     needed = (plan.resources.threads_per_worker * plan.task_memory + BASE_MEMORY) / USABLE
     largest = sorted(plan.terms.items(), key=lambda term: -term[1])[:3]
+    grouped = f" with {plan.tilts_per_task} tilts per task" if plan.n_tilts > 1 else ""
     raise PlanError(
-        f"{plan.step}: brick {plan.brick} with {plan.tilts_per_task} tilts per task needs "
+        f"{plan.step}: {cut} {plan.brick}{grouped} needs "
         f"{format_bytes(plan.task_memory)} per task "
         f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
         f"{format_bytes(plan.resources.memory_limit)} has "
         f"{format_bytes(max(plan.resources.task_budget, 0))} for each (a quarter is kept free, and "
-        f"{format_bytes(BASE_MEMORY)} are for the libraries); give workers "
-        f"{math.ceil(needed / MiB)} MiB (--memory), or take smaller bricks (--brick) or fewer "
-        "tilts per task (--tilts-per-task)"
+        f"{format_bytes(BASE_MEMORY)} are for the libraries); give workers a `memory` of "
+        f"{math.ceil(needed / MiB)} MiB{remedy}"
     )
-
-
-def check_image_memory(
-    image_shape: Sequence[int], resources: Resources, step: str, more: int = 0
-) -> None:
-    """Refuse images of which one, and `more` bytes, do not fit the memory of a task.
-
-    Raises
-    ------
-    PlanError
-    """
-    # float32 in and out, float64 on the way
-    needed = 48 * image_shape[0] * image_shape[1] + more
-    if needed > resources.task_budget:
-        raise PlanError(
-            f"{step}: an image of {image_shape[1]} x {image_shape[0]} pixels needs "
-            f"{format_bytes(needed)} per task, but a worker of "
-            f"{format_bytes(resources.memory_limit)} has "
-            f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory), or use "
-            "fewer of them (--workers)"
-        )
 
 
 def rounded(n: int, multiple: int = INNER) -> int:
@@ -299,7 +316,7 @@ def _shape3(shape: Sequence[int]) -> Shape3:
 
 def _checked(brick: Sequence[int]) -> Shape3:
     if len(brick) != 3 or any(b < 1 or b % INNER for b in brick):
-        raise InputError(f"brick is {tuple(brick)}; it must be three multiples of {INNER}")
+        raise InputError(f"`brick` is {tuple(brick)}; it must be three multiples of {INNER}")
     return _shape3(brick)
 
 

@@ -1,4 +1,17 @@
-"""Running many independent tasks on dask with a bounded number of them in flight.
+"""One runner for all steps: tasks go through a bounded window, whichever step they belong to.
+
+A step does not run its tasks. Its *work* is a generator that yields batches of tasks and goes on
+when a batch is done:
+
+    def work():                                     the runner
+        yield Batch("label", tasks, 8)      ---->   submits them one by one, calls `each` with what
+                                                    every task returns, then resumes the generator
+        yield Batch("measure", tasks, 8)    ---->   ...
+        return table                        ---->   hands it to whoever asked
+
+So what needs a result of an earlier part (a threshold, tilts that disagree) is simply written after
+it. Several works, of one tomogram or of many, can share one cluster: while one waits for the last
+task of a batch, the window is filled from the others, oldest first.
 
 One rule: a task is submitted only when its turn comes. So memory and graph size are bounded by
 construction, progress is visible, and a rerun submits only what is missing. The same code runs on
@@ -8,10 +21,11 @@ a distributed client and on local threads.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import dask
 
@@ -20,77 +34,79 @@ from tomodist.planning.plan import Resources, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
-    from tomodist.formats.zarr import ArrayHandle
-    from tomodist.values.windows import Index
-
+T = TypeVar("T")
 Task = Any  # a dask Delayed
+Bar = Any  # whatever a `Progress` gives for a step
+_PER_SLOT = 3  # tasks in flight per thread of a cluster, so that none waits for the scheduler
 
 
 class Progress(Protocol):
-    """Told how far a step is."""
+    """Shows how far steps are."""
 
-    def start(self, step: str, total: int) -> None:
-        """A step of `total` tasks begins."""
+    def start(self, step: str, total: int) -> Bar:
+        """A step of `total` tasks begins; gives its bar."""
 
-    def advance(self) -> None:
-        """One task is done."""
+    def advance(self, bar: Bar) -> None:
+        """One task of a step is done."""
 
     def message(self, text: str) -> None:
         """Something that the user should know."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Shows nothing."""
 
-    def start(self, step: str, total: int) -> None:
+    def start(self, step: str, total: int) -> Bar:
         """Ignore."""
 
-    def advance(self) -> None:
+    def advance(self, bar: Bar) -> None:
         """Ignore."""
 
     def message(self, text: str) -> None:
         """Ignore."""
 
 
-class OneBar:
-    """Many passes as one progress bar.
+def _ignore(_: object) -> None:
+    """Do nothing with a result."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tasks that need nothing of each other.
 
     Parameters
     ----------
-    progress : Progress
-        The bar.
-    step : str
-        Its name.
-    total : int
-        Tasks of all passes.
+    name : str
+        What the tasks do, for the progress bar.
+    tasks : iterable of Delayed
+        Made one by one, as their turn comes.
+    total, done : int
+        Number of tasks of the batch, and how many of them an earlier run has finished.
+    in_flight : int, optional
+        Tasks of the batch that a cluster has at a time; by default three per thread.
+    each : callable
+        Called in this process with what a task returns, in no fixed order.
+    bar : object, optional
+        A bar of the session's progress that several batches share; by default one of its own.
     """
 
-    def __init__(self, progress: Progress, step: str, total: int) -> None:
-        self._progress = progress
-        progress.start(step, total)
+    name: str
+    tasks: Iterable[Task]
+    total: int
+    done: int = 0
+    in_flight: int | None = None
+    each: Callable[[Any], None] = _ignore
+    bar: Bar = None
 
-    def skip(self, n: int) -> None:
-        """Count tasks of earlier runs."""
-        for _ in range(n):
-            self._progress.advance()
 
-    def start(self, step: str, total: int) -> None:
-        """A pass begins; nobody is told."""
-
-    def advance(self) -> None:
-        """One task is done."""
-        self._progress.advance()
-
-    def message(self, text: str) -> None:
-        """Pass it on."""
-        self._progress.message(text)
+Work = Generator[Batch, None, T]
+"""What a step does: batches, in the order in which they need each other; returns a value."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where tasks run, and who is told.
+    """Where tasks run, and where progress is shown.
 
     Parameters
     ----------
@@ -99,157 +115,316 @@ class Session:
     client : distributed.Client, optional
         Without one, tasks run on threads of this process.
     progress : Progress
-        Told how far a step is.
+        Shows how far steps are.
     """
 
     resources: Resources
     client: Any = None
     progress: Progress = Silent()  # noqa: RUF009 -- it holds nothing
 
-    def run(
-        self,
-        step: str,
-        tasks: Iterable[Task],
-        total: int,
-        *,
-        done: int = 0,
-        in_flight: int | None = None,
-    ) -> Iterator[Any]:
-        """Run tasks, a few at a time, and yield their results as they come.
+    def run(self, work: Work[T]) -> T:
+        """Run one work to its end.
 
         Parameters
         ----------
-        step : str
-            What the tasks do, for the progress bar.
-        tasks : iterable of Delayed
-            Made one by one, as their turn comes.
-        total, done : int
-            Number of tasks of the step, and how many an earlier run has finished.
-        in_flight : int, optional
-            Tasks that a cluster has at a time; by default three per thread.
+        work : generator of Batch
+            See `Work`.
 
-        Yields
-        ------
+        Returns
+        -------
         object
-            What each task returns, in no fixed order.
+            What the work returns.
 
         Raises
         ------
         PlanError
-            If workers died again and again over one task.
+            If workers died repeatedly over one task.
         """
-        self.progress.start(step, total)
-        for _ in range(done):
-            self.progress.advance()
-        n = in_flight or 3 * self.resources.n_slots
-        results = self._on_cluster(tasks, n) if self.client else self._on_threads(tasks)
-        for result in results:
-            self.progress.advance()
-            yield result
+        ((_, outcome),) = self.run_each([work])
+        return outcome.value()
 
-    def check_sees(self, folder: Path) -> None:
+    def run_each(self, works: Sequence[Work[T]]) -> Iterator[tuple[int, Outcome[T]]]:
+        """Run several works side by side, in one window.
+
+        Parameters
+        ----------
+        works : sequence of generator of Batch
+            The oldest comes first: the others get what room it leaves.
+
+        Yields
+        ------
+        int
+            Index of a work that has ended.
+        Outcome
+            What it returned, or the error that ended it; the other works go on.
+        """
+        with self._workplace() as workplace:
+            running = [_Running(k, work, self.progress) for k, work in enumerate(works)]
+            try:
+                while running:
+                    for one in running:
+                        one.feed(workplace)
+                    ended = [one for one in running if one.outcome is not None]
+                    running = [one for one in running if one.outcome is None]
+                    for one in ended:
+                        yield one.index, one.outcome_or_fail()
+                    if workplace.n_pending:
+                        workplace.deliver_one()
+            finally:
+                workplace.cancel()
+                for one in running:
+                    one.work.close()
+
+    def check_sees(self, what: str, exists: Callable[[], bool]) -> None:
         """Refuse workers that do not see a folder, or a file.
+
+        Parameters
+        ----------
+        what : str
+            For the message.
+        exists : callable
+            Asked on every worker.
 
         Raises
         ------
         StoreError
-            Names the workers.
+            Names a worker.
         """
-        seen = self.client.run(folder.exists) if self.client else {}
-        blind = [worker for worker, sees in seen.items() if not sees]
+        answers = self.client.run(exists) if self.client else {}
+        blind = [worker for worker, sees in answers.items() if not sees]
         if blind:
             raise StoreError(
-                f"{folder}: {len(blind)} of {len(seen)} workers do not see it (such as "
+                f"{what}: {len(blind)} of {len(answers)} workers do not see it (such as "
                 f"{blind[0]}); put it on a file system that all workers share"
             )
 
-    def fill(
-        self,
-        step: str,
-        array: ArrayHandle,
-        task: Callable[[Index], Task],
-        *,
-        in_flight: int | None = None,
-    ) -> None:
-        """Write the bricks that an array still lacks.
+    @contextmanager
+    def _workplace(self) -> Iterator[_Workplace]:
+        if self.client is None:
+            with ThreadPoolExecutor(self.resources.n_slots) as pool:
+                yield _Threads(pool, self.resources.n_slots + 1)
+            return
+        yield _Cluster(self.client, self.resources)
 
-        Parameters
-        ----------
-        step : str
-            What the tasks do, for the progress bar.
-        array : ArrayHandle
-            Whose missing bricks are made.
-        task : callable
-            ``task(brick)`` gives the task that writes a brick; called as its turn comes.
-        in_flight : int, optional
-            As for `run`.
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of a work.
+
+    Parameters
+    ----------
+    result : object
+        What it returned.
+    error : Exception, optional
+        What ended it instead.
+    """
+
+    result: T | None = None
+    error: BaseException | None = None
+
+    def value(self) -> T:
+        """The result.
+
+        Raises
+        ------
+        Exception
+            The error that ended the work.
         """
-        missing, total = array.missing(), len(array.bricks())
-        tasks = (task(brick) for brick in missing)
-        for _ in self.run(step, tasks, total, done=total - len(missing), in_flight=in_flight):
-            pass
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value] -- a work that ended has returned one
 
-    def fill_all(
-        self,
-        step: str,
-        arrays: Sequence[ArrayHandle],
-        task: Callable[[Index, list[int]], Task],
-        *,
-        in_flight: int | None = None,
-    ) -> None:
-        """Write what several arrays, cut alike, still lack: one task per brick for all of them.
 
-        Parameters
-        ----------
-        step : str
-            What the tasks do, for the progress bar.
-        arrays : sequence of ArrayHandle
-            Of the same bricks.
-        task : callable
-            ``task(brick, lacking)`` gives the task that writes a brick of those arrays, by their
-            place in `arrays`, that lack it.
-        in_flight : int, optional
-            As for `run`.
-        """
-        lacking: dict[Index, list[int]] = {}
-        for k, array in enumerate(arrays):
-            for brick in array.missing():
-                lacking.setdefault(brick, []).append(k)
-        total = len(arrays[0].bricks())
-        tasks = (task(brick, lacking[brick]) for brick in sorted(lacking))
-        for _ in self.run(step, tasks, total, done=total - len(lacking), in_flight=in_flight):
-            pass
+class _Running(Generic[T]):
+    """A work, the batch that it waits for, and the tasks of that which are in flight."""
 
-    def _on_threads(self, tasks: Iterable[Task]) -> Iterator[Any]:
-        pending: set[Future[Any]] = set()
-        queue = iter(tasks)
-        with ThreadPoolExecutor(self.resources.n_slots) as pool:
+    def __init__(self, index: int, work: Work[T], progress: Progress) -> None:
+        self.index, self.work, self.progress = index, work, progress
+        self.outcome: Outcome[T] | None = None
+        self.n_in_flight = 0
+        self._queue: Iterator[Task] | None = None
+        self._batch: Batch | None = None
+        self._bar: Bar = None
+
+    def feed(self, workplace: _Workplace) -> None:
+        """Submit tasks while there is room; go on to the next batch when one is done."""
+        while self.outcome is None:
+            if self._queue is None:
+                if self.n_in_flight:
+                    return
+                self._next_batch()
+                continue
+            limit = self._batch.in_flight if self._batch else None
+            if not workplace.has_room(self.n_in_flight, limit):
+                return
             try:
-                while True:
-                    room = self.resources.n_slots + 1 - len(pending)
-                    for task in itertools.islice(queue, room):
-                        pending.add(pool.submit(task.compute, scheduler="synchronous"))
-                    if not pending:
-                        return
-                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        yield future.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                tasks = list(itertools.islice(self._queue, 1))
+            except Exception as error:
+                self._throw(error)
+                return
+            if not tasks:
+                self._queue = None
+                continue
+            workplace.submit(tasks[0], self)
+            self.n_in_flight += 1
 
-    def _on_cluster(self, tasks: Iterable[Task], in_flight: int) -> Iterator[Any]:
+    def deliver(self, result: Any) -> None:  # noqa: ANN401 -- whatever a task returns
+        """One task is done."""
+        self.n_in_flight -= 1
+        if self._batch is None or self.outcome is not None:
+            return
+        try:
+            self._batch.each(result)
+        except Exception as error:
+            self._throw(error)
+            return
+        self.progress.advance(self._bar)
+
+    def fail(self, error: BaseException) -> None:
+        """One task failed: so does the work, which may clean up behind itself."""
+        self.n_in_flight -= 1
+        if self.outcome is None:
+            self._throw(error)
+
+    def outcome_or_fail(self) -> Outcome[T]:
+        """The outcome of an ended work."""
+        if self.outcome is None:
+            raise RuntimeError("the work goes on")
+        return self.outcome
+
+    def _next_batch(self) -> None:
+        try:
+            batch = next(self.work)
+        except StopIteration as stop:
+            self.outcome = Outcome(result=stop.value)
+            return
+        except Exception as error:
+            self.outcome = Outcome(error=error)
+            return
+        self._batch, self._queue = batch, iter(batch.tasks)
+        self._bar = batch.bar
+        if self._bar is None:
+            self._bar = self.progress.start(batch.name, batch.total)
+        for _ in range(batch.done):
+            self.progress.advance(self._bar)
+
+    def _throw(self, error: BaseException) -> None:
+        """Raise an error where the generator waits, so that its context managers see it."""
+        self._queue = None
+        try:
+            self.work.throw(error)
+        except StopIteration as stop:
+            self.outcome = Outcome(result=stop.value)
+        except Exception as raised:
+            self.outcome = Outcome(error=raised)
+        else:
+            self.work.close()
+            self.outcome = Outcome(error=error)
+
+
+class _Workplace(Protocol):
+    """Takes tasks, and gives results in the order in which they come."""
+
+    @property
+    def n_pending(self) -> int:
+        """Tasks that were submitted and not delivered."""
+
+    def has_room(self, n_in_flight: int, limit: int | None) -> bool:
+        """Whether a work with so many tasks in flight may submit another one."""
+
+    def submit(self, task: Task, owner: _Running[Any]) -> None:
+        """Take a task."""
+
+    def deliver_one(self) -> None:
+        """Wait for a task, and hand its result to its owner."""
+
+    def cancel(self) -> None:
+        """Drop what is still queued."""
+
+
+class _Threads:
+    """Threads of this process."""
+
+    def __init__(self, pool: ThreadPoolExecutor, window: int) -> None:
+        self._pool, self._window = pool, window
+        self._owners: dict[Future[Any], _Running[Any]] = {}
+
+    @property
+    def n_pending(self) -> int:
+        return len(self._owners)
+
+    def has_room(self, n_in_flight: int, limit: int | None) -> bool:  # noqa: ARG002
+        return len(self._owners) < self._window
+
+    def submit(self, task: Task, owner: _Running[Any]) -> None:
+        self._owners[self._pool.submit(task.compute, scheduler="synchronous")] = owner
+
+    def deliver_one(self) -> None:
+        finished, _ = wait(self._owners, return_when=FIRST_COMPLETED)
+        for future in finished:
+            _hand_over(future, self._owners.pop(future))
+
+    def cancel(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Cluster:
+    """Workers of a dask cluster."""
+
+    def __init__(self, client: Any, resources: Resources) -> None:  # noqa: ANN401 -- untyped
         import distributed  # costs 0.5 s, and threads do without
 
-        queue = iter(tasks)
-        first = list(itertools.islice(queue, in_flight))
-        pending = distributed.as_completed(self.client.compute(first), with_results=False)
-        with _workers_that_die(self.resources, distributed.KilledWorker), _cancelled(pending):
-            for future in pending:
-                result = future.result()
-                future.release()
-                for task in itertools.islice(queue, 1):
-                    pending.add(self.client.compute(task))
-                yield result
+        self._client, self._resources = client, resources
+        self._window = _PER_SLOT * resources.n_slots
+        self._pending = distributed.as_completed(with_results=False, loop=client.loop)
+        self._killed = distributed.KilledWorker
+        self._owners: dict[Any, _Running[Any]] = {}
+
+    @property
+    def n_pending(self) -> int:
+        return len(self._owners)
+
+    def has_room(self, n_in_flight: int, limit: int | None) -> bool:
+        return n_in_flight < (limit or self._window) and len(self._owners) < self._window
+
+    def submit(self, task: Task, owner: _Running[Any]) -> None:
+        future = self._client.compute(task)
+        self._owners[future] = owner
+        self._pending.add(future)
+
+    def deliver_one(self) -> None:
+        future = next(self._pending)
+        owner = self._owners.pop(future)
+        _hand_over(future, owner, self._in_words)
+        future.release()
+
+    def cancel(self) -> None:
+        for future in list(self._owners):
+            future.cancel()
+
+    def _in_words(self, error: Exception) -> Exception:
+        if not isinstance(error, self._killed):
+            return error
+        words = PlanError(
+            f"workers died repeatedly over one task ({error}); each may use "
+            f"{format_bytes(self._resources.memory_limit)}: give workers more `memory`, or use "
+            "a smaller `brick`"
+        )
+        words.__cause__ = error
+        return words
+
+
+def _hand_over(
+    future: Any,  # noqa: ANN401 -- of threads or of dask
+    owner: _Running[Any],
+    in_words: Callable[[Exception], Exception] = lambda error: error,
+) -> None:
+    try:
+        result = future.result()
+    except Exception as error:
+        owner.fail(in_words(error))
+    else:
+        owner.deliver(result)
 
 
 def task_of(function: Callable[..., Any], *args: Any) -> Task:  # noqa: ANN401 -- anything picklable
@@ -291,26 +466,3 @@ def tree_of(
     while len(level) > fan_in:
         level = [join(*level[k : k + fan_in]) for k in range(0, len(level), fan_in)]
     return dask.delayed(last, pure=False, traverse=False)(*level)
-
-
-@contextmanager
-def _workers_that_die(resources: Resources, killed: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except killed as error:
-        raise PlanError(
-            f"workers died again and again over one task ({error}); each may use "
-            f"{format_bytes(resources.memory_limit)}: give them more (--memory), or use "
-            "smaller bricks (--brick)"
-        ) from error
-
-
-@contextmanager
-def _cancelled(pending: Any) -> Iterator[None]:  # noqa: ANN401 -- distributed is untyped
-    """Drop what is still queued when the block ends early."""
-    try:
-        yield
-    except (Exception, KeyboardInterrupt, GeneratorExit):
-        for future in list(pending.futures):
-            future.cancel()
-        raise

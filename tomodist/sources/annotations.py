@@ -17,7 +17,7 @@ from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.errors import InputError
 from tomodist.sources.base import Found, Needs, formed
 from tomodist.sources.truth import MaskVolume, check_grid, open_truth
-from tomodist.store.boxes import boxes_of_label
+from tomodist.store.boxes import boxes_of_maps
 from tomodist.store.maps import stored_maps
 from tomodist.values.boxes import Boxes
 from tomodist.values.maps import UNMEASURED
@@ -124,8 +124,11 @@ def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
     StoreError
         If there are none.
     """
-    maps, boxes = stored_maps(tomogram, label), tuple(boxes_of_label(tomogram, label))
-    return StoredMaps(label, tomogram.digest(f"maps/{label}"), maps, boxes)
+    maps, boxes = (
+        stored_maps(tomogram.label(label).maps),
+        tuple(boxes_of_maps(tomogram.label(label).maps)),
+    )
+    return StoredMaps(label, tomogram.label(label).maps.digest, maps, boxes)
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def projected_mask(
     grid = tomogram.grid
     if not isinstance(volume, MaskVolume):
         raise InputError(f"{path} is a table; a 3D annotation is a volume: MRC, Zarr or OME-Zarr")
-    check_grid(volume, f"the volume of {tomogram.path}", grid.shape, grid.voxel_size)
+    check_grid(volume, f"the volume of {tomogram}", grid.shape, grid.voxel_size)
     volume.check_content()
     return ProjectedMask(volume, tomogram.geometry, grid, _hash_of(volume))
 

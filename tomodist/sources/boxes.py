@@ -18,7 +18,7 @@ from tomodist.errors import InputError
 from tomodist.formats.annotations import read_annotations
 from tomodist.formats.rows import Problems
 from tomodist.sources.base import Found, Needs
-from tomodist.sources.placement import Frame, Wanted, place_boxes
+from tomodist.sources.placement import Frame, PointOptions, place_boxes
 from tomodist.values.boxes import Boxes, Form, draw
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def import_boxes(
     *,
     form: Form = "mask",
     min_size: float = 0.0,
-    wanted: Wanted | None = None,
+    wanted: PointOptions | None = None,
 ) -> dict[str, ImportedBoxes]:
     """Read boxes or points made elsewhere, and check that they fit a tilt series.
 
@@ -110,7 +110,7 @@ def import_boxes(
         are those of the ingested stack in both.
     form, min_size
         As for `DetectorMaps`.
-    wanted : Wanted, optional
+    wanted : PointOptions, optional
         Sizes of points, filters.
 
     Returns
@@ -123,7 +123,7 @@ def import_boxes(
     InputError
         Tells all that is wrong with the file.
     """
-    path, wanted, problems = Path(path).absolute(), wanted or Wanted(), Problems()
+    path, wanted, problems = Path(path).absolute(), wanted or PointOptions(), Problems()
     drawn_on = _drawn_on(tomogram, frame)
     content = read_annotations(path, problems)
     found = place_boxes(path, content, problems, drawn_on, wanted)
@@ -149,7 +149,7 @@ def import_boxes(
 
 
 def _drawn_on(tomogram: Tomogram, frame: FrameName) -> Frame:
-    attributes = tomogram.attributes("tilt_series")
+    attributes = tomogram.series.attributes
     geometry = tomogram.geometry
     n_raw, *raw = attributes["raw_shape"]
     shapes = {"aligned": geometry.image_shape, "raw": (raw[0], raw[1])}
@@ -158,7 +158,7 @@ def _drawn_on(tomogram: Tomogram, frame: FrameName) -> Frame:
         shapes[frame],
         geometry.pixel_size / (attributes["binning"] if frame == "raw" else 1),
         shapes["aligned" if frame == "raw" else "raw"],
-        tuple(tomogram.array("tilt_series", "section").read().tolist()),
+        tuple(tomogram.series.array("section").read().tolist()),
         n_raw,
         geometry.tilt_angles,
     )
@@ -168,7 +168,7 @@ def _in_aligned_frame(
     tomogram: Tomogram, placed: Placed, min_size: float, drawn_on: Frame
 ) -> tuple[Boxes, ...]:
     """Carry boxes the way of the pixels; those that the stored images do not show are dropped."""
-    attributes, geometry = tomogram.attributes("tilt_series"), tomogram.geometry
+    attributes, geometry = tomogram.series.attributes, tomogram.geometry
     ends = np.array(geometry.image_shape) - 0.5
     result = []
     for boxes, rows in zip(placed.boxes, attributes["transforms"], strict=True):

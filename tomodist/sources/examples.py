@@ -18,7 +18,7 @@ from tomodist.learned.detectors.normalise import prepared, rescaled, scaled_shap
 from tomodist.learned.training.examples import IGNORED, Example
 from tomodist.learned.training.split import block_of
 from tomodist.sources.statistics import brick_sums, combined
-from tomodist.store.boxes import boxes_of_label
+from tomodist.store.boxes import boxes_of_maps
 from tomodist.store.maps import stored_classes, stored_maps
 from tomodist.values.boxes import Boxes
 from tomodist.values.windows import brick_windows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.formats.zarr import ArrayHandle, Stack
-    from tomodist.learned.detectors.normalise import Levels
+    from tomodist.learned.detectors.normalise import Statistics
     from tomodist.store.tomogram import Tomogram
     from tomodist.values.windows import Window
 
@@ -58,7 +58,7 @@ class Source:
     @property
     def name(self) -> str:
         """Of the store."""
-        return self.tomogram.path.name
+        return self.tomogram.name
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class BlockLoader:
         Numbered structures of every class; anything but 0 is one.
     window : tuple of tuple of int
         (start, stop) along z, y and x.
-    levels : Levels
+    levels : Statistics
         Mean and deviation of the whole volume.
     store : str
         Name of the store.
@@ -149,7 +149,7 @@ class BlockLoader:
     volume: ArrayHandle
     labels: tuple[ArrayHandle, ...]
     window: Window
-    levels: Levels
+    levels: Statistics
     store: str
 
     @property
@@ -204,15 +204,17 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
         If a label has no maps.
     """
     tomogram, geometry = source.tomogram, source.tomogram.geometry
-    images = tomogram.array("tilt_series", "images")
+    images = tomogram.series.array("images")
     for label in source.labels:
-        tomogram.check_current(f"maps/{label}")
-        if stored_classes(tomogram, f"maps/{label}"):
+        tomogram.label(label).maps.check_current()
+        if stored_classes(tomogram.label(label).maps):
             raise InputError(
-                f"{tomogram.path}: maps/{label} holds several classes; give each as a --label"
+                f"{tomogram}: maps/{label} holds several classes; give each as a --label"
             )
-    maps = tuple(stored_maps(tomogram, label) for label in source.labels)
-    boxes = [boxes_of_label(tomogram, label) for label in source.labels] if with_boxes else []
+    maps = tuple(stored_maps(tomogram.label(label).maps) for label in source.labels)
+    boxes = (
+        [boxes_of_maps(tomogram.label(label).maps) for label in source.labels] if with_boxes else []
+    )
     loaders, marked_of = [], np.zeros(len(maps), np.int64)
     for tilt in np.argsort(geometry.tilt_angles, kind="stable").tolist():
         seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
@@ -227,7 +229,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     nowhere = [label for label, n in zip(source.labels, marked_of, strict=True) if not n]
     if nowhere:
         raise InputError(
-            f"{tomogram.path}: no tilt of {nowhere[0]} has anything marked; `tomodist annotate` "
+            f"{tomogram}: no tilt of {nowhere[0]} has anything marked; `tomodist annotate` "
             "puts annotations into the store"
         )
     return loaders
@@ -297,15 +299,16 @@ class _Solid:
 
     volume: ArrayHandle
     labels: tuple[ArrayHandle, ...]
-    levels: Levels
+    levels: Statistics
     store: str
 
     @classmethod
     def of(cls, source: Source, reconstruction: str) -> _Solid:
-        tomogram, unit = source.tomogram, f"reconstructions/{reconstruction}"
+        tomogram = source.tomogram
         check_reconstruction(tomogram, reconstruction)
-        tomogram.check_current(unit)
-        volume = tomogram.array(unit, "scale0/reconstruction")
+        unit = tomogram.reconstruction(reconstruction)
+        unit.check_current()
+        volume = unit.volume
         labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
         levels = combined(brick_sums(volume, brick) for brick in volume.bricks())
         return cls(volume, labels, levels, source.name)
@@ -332,10 +335,10 @@ def check_reconstruction(tomogram: Tomogram, name: str) -> None:
     ------
     StoreError
     """
-    if not tomogram.has(f"reconstructions/{name}"):
-        there = ", ".join(tomogram.labels("reconstructions")) or "none"
+    if not tomogram.reconstruction(name).exists():
+        there = ", ".join(tomogram.names("reconstructions")) or "none"
         raise StoreError(
-            f"{tomogram.path} has no reconstruction {name!r} (there: {there}); `tomodist "
+            f"{tomogram} has no reconstruction {name!r} (there: {there}); `tomodist "
             "reconstruct` makes one"
         )
 
@@ -353,17 +356,17 @@ def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
 
 
 def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHandle:
-    if not tomogram.has(f"labels/{label}"):
-        there = ", ".join(tomogram.labels("labels")) or "none"
+    if not tomogram.label(label).labels.exists():
+        there = ", ".join(tomogram.names("labels")) or "none"
         raise StoreError(
-            f"{tomogram.path} has no volume of labels {label!r} (there: {there}); `tomodist "
+            f"{tomogram} has no volume of labels {label!r} (there: {there}); `tomodist "
             "annotate --volume` puts one there"
         )
-    tomogram.check_current(f"labels/{label}")
-    labels = tomogram.array(f"labels/{label}", "scale0/labels")
+    tomogram.label(label).labels.check_current()
+    labels = tomogram.label(label).labels.volume
     if labels.shape != volume.shape:
         raise StoreError(
-            f"{tomogram.path}: labels/{label} has shape {labels.shape}, the reconstruction "
+            f"{tomogram}: labels/{label} has shape {labels.shape}, the reconstruction "
             f"{volume.shape}; both must be of the store's volume"
         )
     return labels

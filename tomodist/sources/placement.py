@@ -59,7 +59,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PointOptions:
     """What the caller says about the boxes of a file.
 
     Parameters
@@ -100,7 +100,7 @@ class Placed:
 
 
 def place_boxes(
-    path: Path, content: Annotations, problems: Problems, frame: Frame, wanted: Wanted
+    path: Path, content: Annotations, problems: Problems, frame: Frame, wanted: PointOptions
 ) -> dict[str, Placed]:
     """Sort the boxes of a file by class and tilt.
 
@@ -114,7 +114,7 @@ def place_boxes(
         What was found so far; told of more.
     frame : Frame
         The images.
-    wanted : Wanted
+    wanted : PointOptions
         Sizes of points, filters.
 
     Returns
@@ -178,12 +178,12 @@ def _frame_of(shape: tuple[int, int], frame: Frame) -> str:
     )
 
 
-def _scores(row: Row, wanted: Wanted) -> bool:
+def _scores(row: Row, wanted: PointOptions) -> bool:
     return wanted.min_score is None or row.score >= wanted.min_score
 
 
 def _sized(
-    content: Annotations, rows: list[Row], frame: Frame, wanted: Wanted, problems: Problems
+    content: Annotations, rows: list[Row], frame: Frame, wanted: PointOptions, problems: Problems
 ) -> list[Row]:
     """Give points the size that the caller says."""
     points = [row for row in rows if np.isnan(row.height)]

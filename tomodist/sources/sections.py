@@ -60,11 +60,11 @@ def fitting_sections(
         If shapes or numbers of tilts differ.
     """
     stack = open_stack(path)
-    attributes = tomogram.attributes("tilt_series")
+    attributes = tomogram.series.attributes
     n_raw, *raw = attributes["raw_shape"]
     shape = tomogram.geometry.image_shape
     expected = tuple(raw) if frame == "raw" else shape
-    section = tomogram.array("tilt_series", "section").read().tolist()
+    section = tomogram.series.array("section").read().tolist()
     kept = range(len(section)) if stack.shape[0] == len(section) != n_raw else section
     if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
         raw_maps = stack.shape[1:] == tuple(raw) != expected
@@ -75,7 +75,7 @@ def fitting_sections(
         )
         raise InputError(
             f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "
-            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram.path}; {remedy}"
+            f"{expected[0]} x {expected[1]} pixels (rows x columns) in {tomogram}; {remedy}"
         )
     if frame == "aligned":
         return Sections(stack, tuple(kept))

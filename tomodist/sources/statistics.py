@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodist.learned.detectors.normalise import Levels
+from tomodist.learned.detectors.normalise import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,16 +32,16 @@ def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
     return total, squares, n
 
 
-def combined(parts: Iterable[Sums]) -> Levels:
+def combined(parts: Iterable[Sums]) -> Statistics:
     """Mean and deviation from sums; (0, 1) of nothing.
 
     Examples
     --------
     >>> combined([(6.0, 20.0, 2), (0.0, 0.0, 0)])
-    Levels(mean=3.0, deviation=1.0)
+    Statistics(mean=3.0, deviation=1.0)
     """
     total, squares, n = (sum(column) for column in zip(*parts, strict=True))
     if not n:
-        return Levels(0.0, 1.0)
+        return Statistics(0.0, 1.0)
     mean = total / n
-    return Levels(mean, math.sqrt(max(squares / n - mean**2, 0.0)))
+    return Statistics(mean, math.sqrt(max(squares / n - mean**2, 0.0)))

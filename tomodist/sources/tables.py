@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label
     from tomodist.values.geometry import VolumeGrid
 
 FloatArray = npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ class Table:
         return self.centers - (grid.voxel_size / 2 if self.frame == "corner" else 0.0)
 
 
-def stored_table(tomogram: Tomogram, label: str) -> Table:
+def stored_table(label: Label) -> Table:
     """The structures of a label of a store.
 
     Raises
@@ -84,12 +84,12 @@ def stored_table(tomogram: Tomogram, label: str) -> Table:
     StoreError
         If there is no such label; the message lists what is.
     """
-    table = tomogram.dataset(f"structures/{label}").load()
+    table = label.structures.dataset().load()
     centers, sizes = (
         np.stack([np.asarray(table[f"{what}{axis}"].values, np.float64) for axis in AXES], axis=1)
         for what in ("", "size_")
     )
-    return Table(f"{tomogram.path}: structures/{label}", centers, sizes, "voxel 0")
+    return Table(f"{label.tomogram}: {label.structures}", centers, sizes, "voxel 0")
 
 
 def read_csv(path: Path) -> Table:

@@ -29,7 +29,7 @@ from tomodist.values.windows import Window, brick_windows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label
 
 BoolArray = npt.NDArray[np.bool_]
 SAME_SIZE = 1e-3  # voxel sizes that differ by less, relatively, are the same
@@ -163,14 +163,12 @@ def open_truth(
     return replace(volume, value=value, voxel_size=size)
 
 
-def stored_mask(tomogram: Tomogram, label: str, value: float | None = None) -> MaskVolume:
+def stored_mask(label: Label, value: float | None = None) -> MaskVolume:
     """The mask of a label of a store: its numbered structures, or one of its classes.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         Which label.
     value : float, optional
         Which class, where the label is several classes put together; by default all.
@@ -186,16 +184,16 @@ def stored_mask(tomogram: Tomogram, label: str, value: float | None = None) -> M
     StoreError
         If there is no such label; the message lists what is.
     """
-    unit = f"labels/{label}"
-    handle, grid = tomogram.array(unit, "scale0/labels"), tomogram.grid
-    classes = stored_classes(tomogram, unit)
+    unit, tomogram = label.labels, label.tomogram
+    handle, grid = unit.volume, tomogram.grid
+    classes = stored_classes(unit)
     if value is not None and value not in classes:
-        there = f"has the classes {class_words(classes)}" if classes else "is one class"
+        what = f"has the classes {class_words(classes)}" if classes else "is one class"
         raise InputError(
-            f"{tomogram.path}: --found-value {value:g} picks a class, but {unit} {there}; "
-            f"{'give one of these' if classes else 'leave it out'}"
+            f"{tomogram}: `found_value` {value:g} selects a class, but {unit} {what}; "
+            f"{'use one of these' if classes else 'remove it'}"
         )
-    return MaskVolume(f"{tomogram.path}: {unit}", handle, grid.shape, grid.voxel_size, value)
+    return MaskVolume(f"{tomogram}: {unit}", handle, grid.shape, grid.voxel_size, value)
 
 
 def check_grid(

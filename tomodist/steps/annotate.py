@@ -1,86 +1,96 @@
-"""Annotations: true masks to learn from, whole or sparse, drawn in 2D or in 3D.
-
-One rule: what nobody looked at says nothing. Tilts that were not annotated, and pixels of the
-value for "unknown", are 2 in the maps, as what was not measured; training ignores them.
-"""
+"""Step: a 3D annotation becomes the `labels` of a label."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomodist.planning.costs import TaskCosts, labelling
-from tomodist.planning.plan import Shape3, Terms, plan_step
-from tomodist.runtime.runner import Session, task_of
-from tomodist.steps.pyramid import fill_levels
-from tomodist.store.ome import image_label, multiscales
-from tomodist.store.volumes import create_levels
+from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
+from tomodist.runtime.runner import task_of
+from tomodist.steps.base import NewVolume, make_volumes
+from tomodist.steps.filling import fill
+from tomodist.steps.pyramid import plan_levels
+from tomodist.store.ome import image_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.planning.plan import Resources
+    from tomodist.runtime.runner import Session, Task, Work
     from tomodist.sources.annotations import ProjectedMask
     from tomodist.sources.truth import MaskVolume
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.place import Staging
+    from tomodist.store.tomogram import Label
     from tomodist.values.windows import Index
 
 
-def label_volume(
-    session: Session,
-    tomogram: Tomogram,
-    label: str,
-    mask: ProjectedMask,
-    *,
-    overwrite: bool = False,
-) -> bool:
-    """Make `labels/<label>` from a 3D annotation: what 3D networks learn from.
+@dataclass(frozen=True)
+class LabelVolume:
+    """Step: the `labels` of a label from a 3D annotation: what 3D networks learn from.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         What is annotated.
     mask : ProjectedMask
         The annotation.
-    overwrite : bool
-        Replace labels that were made differently.
+    """
+
+    label: Label
+    mask: ProjectedMask
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of the copy, and of the smaller levels."""
+        plan = plan_copy(self.mask, resources)
+        return plan, plan_levels(self.mask.grid, plan.brick, 4, resources)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the volume is there, made just so."""
+        return self.label.labels.is_current(self._fingerprint(), overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Copy brick by brick."""
+
+        def fill_them(volumes: list[ArrayHandle], _: list[Staging]) -> Work[None]:
+            def task(brick: Index) -> Task:
+                return task_of(_copy_brick, self.mask.volume, volumes[0], brick)
+
+            yield from fill(f"annotate {self.label}", volumes[0], task)
+
+        volume = NewVolume(self.label.labels, self._fingerprint(), {}, image_label(None))
+        grid = self.label.tomogram.grid
+        yield from make_volumes(
+            session, [volume], grid, np.uint32, plans[0].brick, "max", fill_them
+        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the volume."""
+        return {"step": "annotate", "version": 1, **self.mask.fingerprint()}
+
+
+def plan_copy(mask: ProjectedMask, resources: Resources) -> Plan:
+    """Bricks whose mask and labels, with the shard that is written, fit a task.
+
+    Parameters
+    ----------
+    mask : ProjectedMask
+        What is copied.
+    resources : Resources
+        What the run may use.
 
     Returns
     -------
-    bool
-        False if they were there already.
+    Plan
 
     Raises
     ------
-    ExistsError, PlanError, StoreError
+    PlanError
+        If nothing fits.
     """
-    unit, grid = f"labels/{label}", tomogram.grid
-    fingerprint = {"step": "annotate", "version": 1, **mask.fingerprint()}
-    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
-        return False
-    brick = _brick(mask, session.resources)
-    with tomogram.stage(unit, fingerprint) as staging:
-        levels = create_levels(staging.path, "labels", grid, np.uint32, brick)
-        session.fill(
-            f"annotate {label}",
-            levels[0],
-            lambda b: task_of(_copy_brick, mask.volume, levels[0], b),
-        )
-        fill_levels(session, levels, "max")
-        ome = multiscales(label, "labels", len(levels), grid.voxel_size)
-        staging.describe(ome={**ome, "image-label": image_label(None)})
-    return True
-
-
-def _brick(mask: ProjectedMask, resources: Resources) -> Sequence[int]:
-    """Bricks whose mask and labels, with the shard that is written, fit a task."""
     each = mask.volume.itemsize + 13
 
     def terms(size: Shape3, _: int) -> Terms:
@@ -89,7 +99,7 @@ def _brick(mask: ProjectedMask, resources: Resources) -> Sequence[int]:
     def costs(size: Shape3, _: int) -> TaskCosts:
         return TaskCosts(leaf=labelling(math.prod(size)), join=0.0)
 
-    return plan_step("annotate", mask.grid.shape, resources, terms, costs, itemsize=4).brick
+    return plan_step("annotate", mask.grid.shape, resources, terms, costs, itemsize=4)
 
 
 def _copy_brick(volume: MaskVolume, labels: ArrayHandle, brick: Index) -> None:

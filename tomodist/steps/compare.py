@@ -36,7 +36,7 @@ from tomodist.metrics import (
 )
 from tomodist.planning.costs import TaskCosts, comparing
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
-from tomodist.runtime.runner import Session, task_of
+from tomodist.runtime.runner import Batch, Work, task_of
 from tomodist.values.windows import Window, brick_windows
 
 if TYPE_CHECKING:
@@ -134,37 +134,35 @@ def plan_comparison(
     )
 
 
-def compare_volumes(
-    session: Session, pair: VolumePair, *, name: str = "", brick: Sequence[int] | None = None
-) -> VolumeScores:
+def compare_volumes(pair: VolumePair, plan: Plan, name: str = "") -> Work[VolumeScores]:
     """Compare two volumes.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
     pair : VolumePair
         What is compared, and how.
+    plan : Plan
+        From `plan_comparison`.
     name : str
         For the progress bar.
-    brick : sequence of int, optional
-        Fix the brick instead of planning.
+
+    Yields
+    ------
+    Batch
 
     Returns
     -------
     MaskScores or EdgeScores
-
-    Raises
-    ------
-    InputError, PlanError, StoreError
     """
-    plan = plan_comparison(pair, session.resources, brick)
+    total = [pair.nothing]
+
+    def add(part: VolumeScores) -> None:
+        total[0] = total[0] + part
+
     bricks = brick_windows(pair.truth.shape, plan.brick)
     tasks = (task_of(_compare_brick, pair, window) for window in bricks)
-    total = pair.nothing
-    for part in session.run(f"evaluate {name}".strip(), tasks, plan.n_bricks):
-        total = total + part
-    return total
+    yield Batch(f"evaluate {name}".strip(), tasks, plan.n_bricks, each=add)
+    return total[0]
 
 
 def _compare_brick(pair: VolumePair, brick: Window) -> VolumeScores:

@@ -1,6 +1,6 @@
 """Step: a reconstruction becomes `scores/<label>` of every class by a 3D network.
 
-    reconstructions/<name> --levels--> mean and deviation of the whole volume
+    reconstructions/<name> --statistics--> mean and deviation of the whole volume
                            --network, windows that overlap--> probabilities, 0 .. 254
 
 One rule: windows lie on one grid of the volume, and every brick computes all windows that touch it:
@@ -10,7 +10,6 @@ those at its border are computed twice, and bricks, workers and reruns give the 
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,11 @@ from tomodist.learned.detectors.volume import OVERLAP, SIDE, blended_probabiliti
 from tomodist.learned.networks.spec import bytes_per_pixel
 from tomodist.planning.costs import TaskCosts
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
-from tomodist.runtime.runner import Session, Task, task_of
-from tomodist.steps.pyramid import fill_levels
-from tomodist.steps.statistics import levels_of
-from tomodist.store.ome import multiscales
-from tomodist.store.volumes import create_levels
+from tomodist.runtime.runner import task_of
+from tomodist.steps.base import NewVolume, make_volumes
+from tomodist.steps.filling import fill_all
+from tomodist.steps.pyramid import plan_levels
+from tomodist.steps.statistics import statistics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +37,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.learned.detectors.normalise import Levels
+    from tomodist.learned.detectors.normalise import Statistics
     from tomodist.learned.detectors.tiles import Window
     from tomodist.learned.model.opened import Model
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.runtime.runner import Session, Task, Work
+    from tomodist.store.place import Staging
+    from tomodist.store.tomogram import Label, Tomogram, Unit
     from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
@@ -88,11 +89,6 @@ class VolumeDetection:
         if not 0 <= 2 * self.overlap < self.side:
             raise InputError(f"windows of {self.side} voxels cannot share {self.overlap}")
 
-    @property
-    def unit(self) -> str:
-        """Of the reconstruction."""
-        return f"reconstructions/{self.reconstruction}"
-
     def check(self, tomogram: Tomogram) -> None:
         """Refuse a reconstruction that is not there, or of other voxels than the model's.
 
@@ -100,12 +96,12 @@ class VolumeDetection:
         ------
         InputError, StoreError
         """
-        tomogram.check_current(self.unit)
+        tomogram.reconstruction(self.reconstruction).check_current()
         size, wanted = tomogram.grid.voxel_size, self.model.card.pixel_size
         if abs(size - wanted) > SAME_SIZE * wanted:
             raise InputError(
-                f"{self.model.path} was trained on voxels of {wanted:g} Å, but {tomogram.path} has "
-                f"{size:g} Å; ingest it with another --bin, or train on such voxels"
+                f"{self.model.path} was trained on voxels of {wanted:g} Å, but {tomogram} has "
+                f"voxels of {size:g} Å; ingest it with another binning, or train on such voxels"
             )
 
     def parameters(self) -> dict[str, Any]:
@@ -140,100 +136,87 @@ def plan_volume(
     return plan_step("detect in 3D", grid.shape, resources, terms, costs, brick=brick)
 
 
-def detect_volume(
-    session: Session,
-    tomogram: Tomogram,
-    detection: VolumeDetection,
-    *,
-    brick: Sequence[int] | None = None,
-    overwrite: bool = False,
-) -> bool:
-    """Make `scores/<label>` of every class from a reconstruction.
+@dataclass(frozen=True)
+class DetectVolume:
+    """Step: the `scores` of every class from a reconstruction.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
     tomogram : Tomogram
         The store.
     detection : VolumeDetection
         What is done.
-    brick : sequence of int, optional
-        Fix the brick instead of planning.
-    overwrite : bool
-        Replace scores that were made differently.
-
-    Returns
-    -------
-    bool
-        False if all were there already.
-
-    Raises
-    ------
-    ExistsError, InputError, PlanError, StoreError
+    brick : tuple of int, optional
+        Fixed instead of planned.
     """
-    detection.check(tomogram)
-    made = {
-        label: {
+
+    tomogram: Tomogram
+    detection: VolumeDetection
+    brick: tuple[int, ...] | None = None
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of the detection, and of the smaller levels."""
+        grid = self.tomogram.grid
+        plan = plan_volume(self.detection, grid, resources, self.brick)
+        return plan, plan_levels(grid, plan.brick, 1, resources)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the scores of all classes are there, made just so."""
+        self.detection.check(self.tomogram)
+        return not self._missing(overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Look at the whole volume for its statistics, then detect brick by brick."""
+        detection, path = self.detection, Path(self.detection.model.path)
+        session.check_sees(str(path), path.exists)
+        missing = self._missing(overwrite=True)
+        volume = self._source.volume
+        statistics = yield from statistics_of(volume)
+        record = {
+            "levels": LEVELS,
+            "score_scale": 1 / LEVELS,
+            "reconstruction": detection.reconstruction,
+            **detection.parameters(),
+        }
+        volumes = [
+            NewVolume(label.scores, self._fingerprint(name), record)
+            for name, label in missing.items()
+        ]
+
+        def fill_them(scores: list[ArrayHandle], _: list[Staging]) -> Work[None]:
+            names = list(missing)
+
+            def task(brick: Index, lacking: list[int]) -> Task:
+                targets = {names[k]: scores[k] for k in lacking}
+                return task_of(_detect_brick, volume, targets, brick, detection, statistics)
+
+            yield from fill_all("detect in 3D", scores, task)
+
+        grid = self.tomogram.grid
+        yield from make_volumes(session, volumes, grid, np.uint8, plans[0].brick, "mean", fill_them)
+
+    @property
+    def _source(self) -> Unit:
+        return self.tomogram.reconstruction(self.detection.reconstruction)
+
+    def _missing(self, *, overwrite: bool) -> dict[str, Label]:
+        """Classes whose scores are not there, with their labels."""
+        labels = {name: self.tomogram.label(label) for name, label in self.detection.labels.items()}
+        return {
+            name: label
+            for name, label in labels.items()
+            if not label.scores.is_current(self._fingerprint(name), overwrite=overwrite)
+        }
+
+    def _fingerprint(self, name: str) -> dict[str, Any]:
+        """What determines the scores of a class."""
+        return {
             "step": "detect in 3D",
             "version": VERSION,
             "class": name,
-            "made_from": {detection.unit: tomogram.digest(detection.unit)},
-            **detection.parameters(),
+            "made_from": {self._source.name: self._source.digest},
+            **self.detection.parameters(),
         }
-        for name, label in detection.labels.items()
-    }
-    wanted = {
-        name: label
-        for name, label in detection.labels.items()
-        if not tomogram.is_current(f"scores/{label}", made[label], overwrite=overwrite)
-    }
-    if not wanted:
-        return False
-    plan = plan_volume(detection, tomogram.grid, session.resources, brick)
-    session.check_sees(Path(detection.model.path))
-    volume = tomogram.array(detection.unit, "scale0/reconstruction")
-    levels = levels_of(session, volume)
-    with ExitStack() as stack:
-        pyramids: dict[str, list[ArrayHandle]] = {}
-        for name, label in wanted.items():
-            staging = stack.enter_context(tomogram.stage(f"scores/{label}", made[label]))
-            alike = next((p[0].brick for p in pyramids.values()), plan.brick)
-            pyramids[name] = create_levels(staging.path, "scores", tomogram.grid, np.uint8, alike)
-            if pyramids[name][0].brick != next(iter(pyramids.values()))[0].brick:
-                staging.clear()  # an earlier run left it in other bricks than its neighbours have
-                pyramids[name] = create_levels(
-                    staging.path, "scores", tomogram.grid, np.uint8, alike
-                )
-            n_levels, size = len(pyramids[name]), tomogram.grid.voxel_size
-            staging.describe(
-                ome=multiscales(label, "scores", n_levels, size),
-                levels=LEVELS,
-                score_scale=1 / LEVELS,
-                reconstruction=detection.reconstruction,
-                **detection.parameters(),
-            )
-        _fill(session, volume, {k: v[0] for k, v in pyramids.items()}, detection, levels)
-        for pyramid in pyramids.values():
-            fill_levels(session, pyramid, "mean")
-    return True
-
-
-def _fill(
-    session: Session,
-    volume: ArrayHandle,
-    scores: Mapping[str, ArrayHandle],
-    detection: VolumeDetection,
-    levels: Levels,
-) -> None:
-    """The full-size levels, all classes of a brick in one task."""
-    names = list(scores)
-
-    def task(brick: Index, lacking: list[int]) -> Task:
-        targets = {names[k]: scores[names[k]] for k in lacking}
-        return task_of(_detect_brick, volume, targets, brick, detection, levels)
-
-    session.fill_all("detect in 3D", list(scores.values()), task)
 
 
 def _detect_brick(
@@ -241,18 +224,19 @@ def _detect_brick(
     targets: Mapping[str, ArrayHandle],
     brick: Index,
     detection: VolumeDetection,
-    levels: Levels,
+    statistics: Statistics,
 ) -> None:
     card = detection.model.card
 
     def read(window: Window) -> npt.NDArray[np.float32]:
-        return levels.normalised(volume.read(*window), card.normalisation["clip"])
+        return statistics.normalised(volume.read(*window), card.normalisation["clip"])
 
     nz, ny, nx = volume.shape
     blending = Blending((nz, ny, nx), detection.side, detection.overlap)
     part = next(iter(targets.values())).window(brick)
-    found = blended_probabilities(detection.model.network(), read, blending, part, card.activation)
+    network = detection.model.network()
+    probabilities = blended_probabilities(network, read, blending, part, card.activation)
     for name, target in targets.items():
-        of_class = found[card.classes.index(name)]
+        of_class = probabilities[card.classes.index(name)]
         np.multiply(of_class, LEVELS, out=of_class)
         target.write(brick, np.rint(of_class, out=of_class).astype(np.uint8))

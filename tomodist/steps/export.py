@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,17 +11,19 @@ import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.formats.copick import CONFIG, Picks, config_json, picks_json
+from tomodist.formats.files import whole_file
 from tomodist.formats.mrc.write import create_mrc
 from tomodist.formats.particles import write_csv, write_points, write_star
+from tomodist.formats.zarr import Group
 from tomodist.store.maps import stored_classes
-from tomodist.store.tomogram import check_label, group_attributes, is_store
+from tomodist.store.tomogram import check_label, is_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.runtime.runner import Session
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.runtime.runner import Progress
+    from tomodist.store.tomogram import Tomogram, Unit
 
 Format = Literal["star", "csv", "mrc", "zarr", "copick", "ndjson"]
 VolumeName = Literal["mask", "labels", "scores", "shares", "reconstruction"]
@@ -30,7 +31,7 @@ Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
 def export_result(
-    session: Session,
+    progress: Progress,
     tomogram: Tomogram,
     label: str,
     path: Path,
@@ -45,8 +46,8 @@ def export_result(
 
     Parameters
     ----------
-    session : Session
-        Told of the progress.
+    progress : Progress
+        Shows how far it is.
     tomogram : Tomogram
         The store.
     label : str
@@ -84,19 +85,19 @@ def export_result(
         _export_zarr(tomogram, label, path, volume, overwrite=overwrite)
         return path
     if file_format == "copick":
-        picks = Picks(tomogram.path.stem, label, user, pick_session)
-        return _export_picks(session, tomogram, label, path, picks, overwrite=overwrite)
+        picks = Picks(tomogram.name, label, user, pick_session)
+        return _export_picks(progress, tomogram, label, path, picks, overwrite=overwrite)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of the file to write")
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
     if file_format == "mrc":
-        _export_volume(session, tomogram, label, path, volume, overwrite=overwrite)
+        _export_volume(progress, tomogram, label, path, volume, overwrite=overwrite)
         return path
-    table = tomogram.dataset(f"structures/{label}").load()
-    with _draft_of(path) as draft:
+    table = tomogram.label(label).structures.dataset().load()
+    with whole_file(path) as draft:
         if file_format == "star":
-            write_star(draft, table, tomogram.grid, tomogram.path.stem)
+            write_star(draft, table, tomogram.grid, tomogram.name)
         elif file_format == "ndjson":
             write_points(draft, table, tomogram.grid)
         else:
@@ -104,23 +105,8 @@ def export_result(
     return path
 
 
-@contextmanager
-def _draft_of(path: Path) -> Iterator[Path]:
-    """Write a file under a temporary name beside its own, and rename it when it is complete."""
-    draft = path.with_name(f".{path.name}.draft{path.suffix}")
-    try:
-        yield draft
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror or error}; give another --output"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _export_picks(
-    session: Session,
+    progress: Progress,
     tomogram: Tomogram,
     label: str,
     root: Path,
@@ -134,45 +120,50 @@ def _export_picks(
         raise ExistsError(
             f"{path} exists; use --overwrite to replace it, or another --user or --session"
         )
-    table = tomogram.dataset(f"structures/{label}").load()
+    table = tomogram.label(label).structures.dataset().load()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{path.parent} cannot be made: {error.strerror or error}; give another --output"
         ) from error
-    with _draft_of(path) as draft:
+    with whole_file(path) as draft:
         draft.write_text(picks_json(picks, table, tomogram.grid.voxel_size))
     config = config_json(root, picks, table)
     if config is not None:
-        with _draft_of(root / CONFIG) as draft:
+        with whole_file(root / CONFIG) as draft:
             draft.write_text(config)
-    session.progress.message(f"configuration: {root / CONFIG}")
+    progress.message(f"configuration: {root / CONFIG}")
     return path
+
+
+def _unit_of(tomogram: Tomogram, label: str, volume: VolumeName) -> Unit:
+    """The unit of a volume."""
+    if volume == "reconstruction":
+        return tomogram.reconstruction(label)
+    of = tomogram.label(label)
+    return of.scores if volume in ("scores", "shares") else of.labels
 
 
 def _check_current(tomogram: Tomogram, label: str, volume: VolumeName, *, is_volume: bool) -> None:
     """Refuse what is not there, or was made from something that has changed since."""
-    units = [f"structures/{label}"]
-    if is_volume:
-        units = [f"reconstructions/{label}"] if volume == "reconstruction" else [f"labels/{label}"]
-    tracks = tomogram.has(f"structures/{label}") and not tomogram.has(f"labels/{label}")
-    if tracks and units == [f"labels/{label}"]:
+    if volume == "reconstruction":
+        tomogram.reconstruction(label).check_current()
+        return
+    of = tomogram.label(label)
+    if not is_volume:
+        of.structures.check_current()
+        return
+    if of.structures.exists() and not of.labels.exists():
         raise StoreError(
-            f"{tomogram.path}: {label} was located by tracks, or picked, and so has no volume; "
-            "export it as star, csv, copick or ndjson (locate --method votes makes a volume)"
+            f"{tomogram}: {label} was located by tracks, or picked, and so has no volume; "
+            "export it as star, csv, copick or ndjson (the `locate` method 'votes' makes a volume)"
         )
-    for unit in units:
-        outdated = tomogram.outdated(unit)
-        if outdated:
-            raise StoreError(
-                f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
-                "make it again (the same command with --overwrite), then export"
-            )
+    of.labels.check_current()
 
 
 def _export_volume(
-    session: Session,
+    progress: Progress,
     tomogram: Tomogram,
     label: str,
     path: Path,
@@ -180,28 +171,25 @@ def _export_volume(
     *,
     overwrite: bool,
 ) -> None:
-    unit, name = _stored(label, volume)
-    source = tomogram.array(unit, f"scale0/{name}")
-    n_structures = 0
-    classes = stored_classes(tomogram, unit)
+    unit = _unit_of(tomogram, label, volume)
+    source, n_structures, max_score = unit.volume, 0, 0
+    classes = stored_classes(unit)
     if classes:
         n_structures = max(classes)
     elif volume != "reconstruction":
-        n_structures = tomogram.dataset(f"structures/{label}").sizes["structure"]
-    levels = 0
+        n_structures = tomogram.label(label).structures.dataset().sizes["structure"]
     if volume in ("scores", "shares"):
-        made = tomogram.attributes(unit)
-        levels = made.get("levels", made["n_tilts"])
-    dtype, convert = _stored_as(source, volume, n_structures, levels)
+        record = unit.attributes
+        max_score = record.get("levels", record["n_tilts"])
+    dtype, convert = _stored_as(source, volume, n_structures, max_score)
     bricks = source.bricks()
-    session.progress.start(f"export {volume}", len(bricks))
+    bar = progress.start(f"export {volume}", len(bricks))
     size = tomogram.grid.voxel_size
     with create_mrc(path, source.shape, dtype, size, overwrite=overwrite) as mrc:
         for brick in bricks:
             window = source.window(brick)
-            place = tuple(slice(*w) for w in window)
-            mrc.write(place, convert(source.read(*window)).astype(dtype))
-            session.progress.advance()
+            mrc.write(tuple(slice(*w) for w in window), convert(source.read(*window)).astype(dtype))
+            progress.advance(bar)
 
 
 def _export_zarr(
@@ -210,8 +198,8 @@ def _export_zarr(
     """Copy a volume's group, which is OME-Zarr as it is, under a temporary name first."""
     if volume not in ("scores", "reconstruction"):
         raise InputError(f"--volume {volume} is not written as zarr; use mrc, or --volume scores")
-    unit, _ = _stored(label, volume)
-    tomogram.attributes(unit)
+    unit = _unit_of(tomogram, label, volume)
+    _ = unit.attributes  # says what is there, if it is not
     _check_replaceable(path)
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use --overwrite to replace it")
@@ -219,7 +207,7 @@ def _export_zarr(
     for leftover in (draft, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
-        shutil.copytree(tomogram.path / unit, draft)
+        tomogram.place.copy(unit.name, draft)
         if path.exists():
             path.rename(old)
         draft.rename(path)
@@ -231,7 +219,7 @@ def _export_zarr(
 def _check_replaceable(path: Path) -> None:
     """Refuse a folder that is not an exported volume: a store, a place in one, or anything else."""
     _check_outside_stores(path)
-    if path.exists() and "ome" not in group_attributes(path):
+    if path.exists() and "ome" not in Group(str(path)).attributes:
         raise InputError(f"{path} exists and is no exported volume; give another --output")
 
 
@@ -242,16 +230,8 @@ def _check_outside_stores(path: Path) -> None:
             raise InputError(f"{path} {where} a tomogram store; give another --output")
 
 
-def _stored(label: str, volume: VolumeName) -> tuple[str, str]:
-    """Unit of a volume, and name of its arrays."""
-    if volume == "reconstruction":
-        return f"reconstructions/{label}", volume
-    name = "scores" if volume in ("scores", "shares") else "labels"
-    return f"{name}/{label}", name
-
-
 def _stored_as(
-    source: ArrayHandle, volume: VolumeName, n_structures: int, levels: int
+    source: ArrayHandle, volume: VolumeName, n_structures: int, max_score: int
 ) -> tuple[np.dtype[Any], Convert]:
     """Smallest MRC type that holds the values: signed bytes, 16-bit integers or float32."""
     if volume == "mask":
@@ -259,8 +239,8 @@ def _stored_as(
     if source.dtype.kind == "f":
         return np.dtype(np.float32), np.nan_to_num
     if volume == "shares":
-        return np.dtype(np.float32), lambda values: values / np.float32(levels)
-    largest = n_structures if volume == "labels" else levels
+        return np.dtype(np.float32), lambda values: values / np.float32(max_score)
+    largest = n_structures if volume == "labels" else max_score
     sizes = ((127, np.int8), (32767, np.int16), (2**24, np.float32))
     for limit, dtype in sizes:
         if largest <= limit:

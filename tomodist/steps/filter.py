@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tomodist.algorithms.reconstruct.ramp import padded_length
-from tomodist.planning.plan import Plan, Resources, check_fit, rounded
-from tomodist.runtime.runner import Session, Task, task_of
+from tomodist.planning.plan import Plan, Resources, rounded
+from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles
+from tomodist.runtime.runner import Task, Work, task_of
+from tomodist.steps.filling import fill
 
 if TYPE_CHECKING:
     from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection
@@ -41,43 +43,46 @@ def plan_filter(method: WeightedBackprojection, resources: Resources) -> Plan:
     """
     n_tilts, (height, width) = method.geometry.n_tilts, method.geometry.image_shape
     rows = rounded(height) if not method.row_wise else min(rounded(height), _ROWS)
-    while method.row_wise and rows > 64 and _memory(method, rows) > resources.task_budget:
-        rows = rounded(rows // 2)
+
+    def memory(tile: Tile) -> int:
+        return _memory(method, tile.rows)
+
+    tile = Tile(rows, 1)
+    if method.row_wise:
+        tile = fitting_tile(tile, lambda tile: memory(tile) <= resources.task_budget)
     n_bytes = 4 * n_tilts * height * width
-    plan = Plan(
-        step="filter",
-        shape=(n_tilts, height, width),
-        brick=(1, rows, rounded(width)),
-        n_tilts=1,
-        tilts_per_task=1,
-        terms={"images": _memory(method, rows)},
-        resources=resources,
+    return plan_of_tiles(
+        "filter",
+        (n_tilts, height, width),
+        tile,
+        {"images": memory(tile)},
+        resources,
         bytes_read=n_bytes,
         bytes_written=n_bytes,
     )
-    check_fit(plan)
-    return plan
 
 
 def filter_images(
-    session: Session, images: ArrayHandle, filtered: ArrayHandle, method: WeightedBackprojection
-) -> None:
+    images: ArrayHandle, filtered: ArrayHandle, method: WeightedBackprojection
+) -> Work[None]:
     """Filter what is missing of a stack.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
     images, filtered : ArrayHandle
         Stacks (tilt, y, x); the bricks of `filtered` are those of `plan_filter`.
     method : WeightedBackprojection
         How.
+
+    Yields
+    ------
+    Batch
     """
 
     def task(brick: Index) -> Task:
         return task_of(_filter_brick, images, filtered, brick, method)
 
-    session.fill("filter", filtered, task)
+    yield from fill("filter", filtered, task)
 
 
 def _memory(method: WeightedBackprojection, rows: int) -> int:

@@ -18,15 +18,21 @@ from tomodist.errors import InputError
 from tomodist.formats.files import file_fingerprint
 from tomodist.formats.imod.alignment import alignment_geometry, read_tilt_angles, read_xf
 from tomodist.formats.mrc.read import MrcStack, open_mrc
-from tomodist.formats.zarr import ArrayHandle, write_column
-from tomodist.planning.plan import check_image_memory
-from tomodist.runtime.runner import Session, task_of
+from tomodist.planning.tiles import plan_of_images
+from tomodist.runtime.runner import task_of
+from tomodist.steps.filling import fill
+from tomodist.store.place import LocalFolder
 from tomodist.store.tomogram import Tomogram
 from tomodist.store.volumes import create_stack
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tomodist.formats.zarr import ArrayHandle, Group
+    from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Session, Task, Work
+    from tomodist.values.windows import Index
 
 VERSION = 1
 Transforms = npt.NDArray[np.float64]
@@ -143,78 +149,82 @@ def describe_series(
     return Series(stack, sections, geometry, grid, plain, binning, resampled, source)
 
 
-def ingest_series(
-    session: Session, path: str | Path, series: Series, *, overwrite: bool = False
-) -> Tomogram:
-    """Make a store with `tilt_series` in it.
+@dataclass(frozen=True)
+class Ingest:
+    """Step: the `tilt_series` of a store, which is created if it is not there.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
-    path : str or Path
-        The store; made if it does not exist.
+    path : Path
+        Of the store.
     series : Series
         From `describe_series`.
-    overwrite : bool
-        Replace a tilt series that was made differently.
-
-    Returns
-    -------
-    Tomogram
-
-    Raises
-    ------
-    ExistsError, InputError, PlanError
     """
-    check_image_memory(series.stack.shape[1:], session.resources, "ingest")
-    fingerprint = {
-        "step": "ingest",
-        "version": VERSION,
-        "source": file_fingerprint(series.stack.path),
-        "sections": series.sections,
-        "geometry": series.geometry.to_dict(),
-        "grid": series.grid.to_dict(),
-        "transforms": series.transforms,
-        "binning": series.binning,
-    }
-    tomogram = Tomogram.create(path)
-    session.check_sees(tomogram.path)
-    if tomogram.is_current("tilt_series", fingerprint, overwrite=overwrite):
-        return tomogram
-    try:
-        _ingest(session, tomogram, series, fingerprint)
-    except InputError:
-        tomogram.remove_if_empty()
-        raise
-    return tomogram
 
+    path: Path
+    series: Series
 
-def _ingest(
-    session: Session, tomogram: Tomogram, series: Series, fingerprint: dict[str, Any]
-) -> None:
-    with tomogram.stage("tilt_series", fingerprint) as staging:
-        images = ArrayHandle(str(staging.path / "images"))
-        if not staging.has("images"):
-            images = create_stack(
-                staging.path / "images", series.geometry, np.float32, {"source": series.stack.path}
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """One task per image."""
+        stack = (len(self.series.sections), *self.series.stack.shape[1:])
+        return (plan_of_images("ingest", stack, resources),)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the tilt series is there, made just so."""
+        if LocalFolder(self.path.absolute()).is_empty():
+            return False
+        series = Tomogram.open(self.path).series
+        return series.is_current(self._fingerprint(), overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:  # noqa: ARG002
+        """Resample and store every image; leave no empty store behind if the input is bad."""
+        tomogram = Tomogram.create(self.path)
+        session.check_sees(str(tomogram), tomogram.place.exists)
+        try:
+            yield from self._fill(tomogram)
+        except InputError:
+            tomogram.place.remove_if_without_units()
+            raise
+
+    def _fill(self, tomogram: Tomogram) -> Work[None]:
+        series = self.series
+        with tomogram.series.stage(self._fingerprint()) as staging:
+            images = staging.array("images")
+            if not staging.has("images"):
+                source = {"source": series.stack.path}
+                create_stack(staging, "images", series.geometry, np.float32, source)
+
+            def task(brick: Index) -> Task:
+                return task_of(_ingest_tilt, series, images, brick[0])
+
+            yield from fill("ingest", images, task)
+            for name in ("tilt", "section", "tilt_angle", "y", "x"):
+                staging.remove(name)
+            _write_coordinates(staging, series)
+            staging.describe(
+                geometry=series.geometry.to_dict(),
+                grid=series.grid.to_dict(),
+                transforms=series.transforms,
+                binning=series.binning,
+                resampled=series.resampled,
+                alignment=series.alignment,
+                raw_shape=series.stack.shape,
+                source=str(Path(series.stack.path).resolve()),
             )
-        session.fill(
-            "ingest", images, lambda brick: task_of(_ingest_tilt, series, images, brick[0])
-        )
-        for name in ("tilt", "section", "tilt_angle", "y", "x"):
-            staging.remove(name)
-        _write_coordinates(staging.path, series)
-        staging.describe(
-            geometry=series.geometry.to_dict(),
-            grid=series.grid.to_dict(),
-            transforms=series.transforms,
-            binning=series.binning,
-            resampled=series.resampled,
-            alignment=series.alignment,
-            raw_shape=series.stack.shape,
-            source=str(Path(series.stack.path).resolve()),
-        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the tilt series."""
+        series = self.series
+        return {
+            "step": "ingest",
+            "version": VERSION,
+            "source": file_fingerprint(series.stack.path),
+            "sections": series.sections,
+            "geometry": series.geometry.to_dict(),
+            "grid": series.grid.to_dict(),
+            "transforms": series.transforms,
+            "binning": series.binning,
+        }
 
 
 def lazy_images(series: Series) -> da.Array:
@@ -243,14 +253,14 @@ def _stored_image(series: Series, tilt: int) -> npt.NDArray[np.float32]:
     return resample(image, transform, series.geometry.image_shape, series.binning)
 
 
-def _write_coordinates(folder: Path, series: Series) -> None:
+def _write_coordinates(group: Group, series: Series) -> None:
     geometry = series.geometry
     ny, nx = geometry.image_shape
-    write_column(folder / "tilt", np.arange(geometry.n_tilts), ["tilt"])
-    write_column(folder / "section", np.array(series.sections), ["tilt"])
-    write_column(folder / "tilt_angle", geometry.tilt_angles, ["tilt"], {"units": "degree"})
-    write_column(folder / "y", np.arange(ny) * geometry.pixel_size, ["y"], {"units": "angstrom"})
-    write_column(folder / "x", np.arange(nx) * geometry.pixel_size, ["x"], {"units": "angstrom"})
+    group.write_column("tilt", np.arange(geometry.n_tilts), ["tilt"])
+    group.write_column("section", np.array(series.sections), ["tilt"])
+    group.write_column("tilt_angle", geometry.tilt_angles, ["tilt"], {"units": "degree"})
+    group.write_column("y", np.arange(ny) * geometry.pixel_size, ["y"], {"units": "angstrom"})
+    group.write_column("x", np.arange(nx) * geometry.pixel_size, ["x"], {"units": "angstrom"})
 
 
 def _angles(stack: MrcStack, given: str | Path | Sequence[float] | None) -> Sequence[float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +13,18 @@ from tomodist.detect.peaks import keep_apart
 from tomodist.errors import InputError, StoreError
 from tomodist.planning.costs import TaskCosts, labelling
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
-from tomodist.runtime.runner import Session, task_of
+from tomodist.runtime.runner import Batch, task_of
+from tomodist.steps.base import make_table
 from tomodist.store.structures import place_columns
-from tomodist.store.tables import Column, write_table
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.runtime.runner import Session, Work
+    from tomodist.store.tables import Column
+    from tomodist.store.tomogram import Label
     from tomodist.values.geometry import FloatArray, VolumeGrid
     from tomodist.values.windows import Window
 
@@ -39,7 +44,7 @@ def plan_maxima(grid: VolumeGrid, distance: float, resources: Resources) -> Plan
     """
     if not 0 < distance <= _FARTHEST:
         raise InputError(
-            f"--distance is {distance:.4g} voxels; it must be above 0 and at most {_FARTHEST}"
+            f"`distance` is {distance:.4g} voxels; it must be above 0 and at most {_FARTHEST}"
         )
     halo = halo_of(distance)
 
@@ -52,81 +57,104 @@ def plan_maxima(grid: VolumeGrid, distance: float, resources: Resources) -> Plan
     return plan_step("pick", grid.shape, resources, terms, costs)
 
 
-def pick_maxima(
-    session: Session,
-    tomogram: Tomogram,
-    label: str,
-    name: str,
-    distance: float,
-    threshold: float | None = None,
-    *,
-    overwrite: bool = False,
-) -> bool:
-    """Make `structures/<name>` from `scores/<label>`.
+@dataclass(frozen=True)
+class PickMaxima:
+    """Step: the `structures` of points from the scores of a label.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         Which scores.
-    name : str
+    points : Label
         What the points are called.
     distance : float
         Least distance of two points, in Å.
     threshold : float, optional
-        As tables tell it: votes, or a share of the tilts; by default that of `structures/<label>`.
-    overwrite : bool
-        Replace points that were found differently.
-
-    Returns
-    -------
-    bool
-        False if the points were there already.
+        As tables tell it: votes, or a share of the tilts; by default that of the structures.
 
     Raises
     ------
-    ExistsError, InputError, PlanError, StoreError
+    InputError
+        If the points would be called like the label.
     """
-    grid, made = tomogram.grid, tomogram.attributes(f"scores/{label}")
-    if name == label:
-        raise InputError(f"--name is {name!r}, the label itself; give the points another name")
-    scale = made.get("score_scale", 1.0)
-    least = _common(tomogram, label) if threshold is None else threshold / scale
-    fingerprint = {
-        "step": "pick",
-        "version": VERSION,
-        "made_from": {f"scores/{label}": tomogram.digest(f"scores/{label}")},
-        "distance": distance,
-        "threshold": least,
-    }
-    unit, voxels = f"structures/{name}", distance / grid.voxel_size
-    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
-        return False
-    plan = plan_maxima(grid, voxels, session.resources)
-    session.check_sees(tomogram.path)
-    scores = tomogram.array(f"scores/{label}", "scale0/scores")
-    windows = list(brick_windows(scores.shape, plan.brick))
-    tasks = (task_of(_maxima_of, scores, window, least, voxels) for window in windows)
-    found = dict(session.run("pick", tasks, len(windows)))
-    centers = np.concatenate([found[w][0] for w in windows])
-    heights = np.concatenate([found[w][1] for w in windows])
-    kept = keep_apart(centers, heights, voxels)
-    kept = kept[np.lexsort(centers[kept].T[::-1])]
-    with tomogram.stage(unit, fingerprint) as staging:
-        staging.clear()
-        write_table(staging.path, _columns(centers[kept], heights[kept] * scale, grid, voxels))
-        staging.describe(method="maxima", of=label, distance=distance, threshold=least * scale)
-    return True
 
+    label: Label
+    points: Label
+    distance: float
+    threshold: float | None = None
 
-def _common(tomogram: Tomogram, label: str) -> float:
-    """The stored threshold of a label's structures."""
-    if not tomogram.has(f"structures/{label}"):
-        raise StoreError(f"{tomogram.path}: no threshold is known for {label}; give --threshold")
-    return float(tomogram.attributes(f"structures/{label}")["threshold"])
+    def __post_init__(self) -> None:
+        if self.points == self.label:
+            raise InputError(
+                f"`name` is {self.points.name!r}, the label itself; give the points another name"
+            )
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of the search."""
+        return (plan_maxima(self.label.tomogram.grid, self._voxels, resources),)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the points are there, found just so."""
+        return self.points.structures.is_current(self._fingerprint(), overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:  # noqa: ARG002
+        """Search brick by brick, then keep the points apart."""
+        grid, scores = self.label.tomogram.grid, self.label.scores.volume
+        least, scale, voxels = self._least, self._scale, self._voxels
+        maxima: dict[Window, tuple[FloatArray, FloatArray]] = {}
+
+        def keep(searched: tuple[Window, tuple[FloatArray, FloatArray]]) -> None:
+            window, points = searched
+            maxima[window] = points
+
+        windows = list(brick_windows(scores.shape, plans[0].brick))
+        tasks = (task_of(_maxima_of, scores, window, least, voxels) for window in windows)
+        yield Batch("pick", tasks, len(windows), each=keep)
+        centers = np.concatenate([maxima[w][0] for w in windows])
+        heights = np.concatenate([maxima[w][1] for w in windows])
+        kept = keep_apart(centers, heights, voxels)
+        kept = kept[np.lexsort(centers[kept].T[::-1])]
+        make_table(
+            self.points.structures,
+            self._fingerprint(),
+            _columns(centers[kept], heights[kept] * scale, grid, voxels),
+            method="maxima",
+            of=self.label.name,
+            distance=self.distance,
+            threshold=least * scale,
+        )
+
+    @property
+    def _voxels(self) -> float:
+        return self.distance / self.label.tomogram.grid.voxel_size
+
+    @property
+    def _scale(self) -> float:
+        scale: float = self.label.scores.attributes.get("score_scale", 1.0)
+        return scale
+
+    @property
+    def _least(self) -> float:
+        """The threshold on stored scores."""
+        if self.threshold is not None:
+            return self.threshold / self._scale
+        structures = self.label.structures
+        if not structures.exists():
+            raise StoreError(
+                f"{self.label.tomogram}: {self.label} has no threshold yet; set `threshold`"
+            )
+        return float(structures.attributes["threshold"])
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the points."""
+        scores = self.label.scores
+        return {
+            "step": "pick",
+            "version": VERSION,
+            "made_from": {scores.name: scores.digest},
+            "distance": self.distance,
+            "threshold": self._least,
+        }
 
 
 def _maxima_of(

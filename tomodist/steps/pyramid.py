@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.runtime.runner import Session, task_of
+from tomodist.planning.plan import Plan, Resources, check_fit, rounded
+from tomodist.runtime.runner import task_of
+from tomodist.steps.filling import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.formats.zarr import ArrayHandle
+    from tomodist.runtime.runner import Work
+    from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
 AnyArray = npt.NDArray[Any]
@@ -25,21 +30,70 @@ Reduce = Literal["mean", "max"]
 _LAYERS = 16  # of the smaller level that are made at a time: half a layer of inner chunks
 
 
-def fill_levels(session: Session, levels: Sequence[ArrayHandle], reduce: Reduce) -> None:
+def fill_levels(levels: Sequence[ArrayHandle], reduce: Reduce) -> Work[None]:
     """Make every missing brick of the smaller levels, level by level.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
     levels : sequence of ArrayHandle
         Full size first; that one is complete.
     reduce : {"mean", "max"}
         What becomes of a block of 2 x 2 x 2 voxels.
+
+    Yields
+    ------
+    Batch
     """
     for level, (larger, smaller) in enumerate(itertools.pairwise(levels), start=1):
         task = functools.partial(task_of, shrink_brick, larger, smaller, reduce)
-        session.fill(f"pyramid level {level}", smaller, task)
+        yield from fill(f"pyramid level {level}", smaller, task)
+
+
+def plan_levels(
+    grid: VolumeGrid, brick: Sequence[int], itemsize: int, resources: Resources
+) -> Plan:
+    """Plan of the first smaller level, which is the largest.
+
+    Parameters
+    ----------
+    grid : VolumeGrid
+        Of the full size.
+    brick : sequence of int
+        Of the full size.
+    itemsize : int
+        Bytes per voxel.
+    resources : Resources
+        What the run may use.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    PlanError
+        If a brick does not fit the memory of a task.
+    """
+    shape = tuple(-(-n // 2) for n in grid.shape)
+    nz, ny, nx = (min(b, rounded(n)) for b, n in zip(brick, shape, strict=True))
+    slab = min(_LAYERS, nz) * ny * nx
+    plan = Plan(
+        step="pyramid",
+        shape=shape,
+        brick=(nz, ny, nx),
+        n_tilts=1,
+        tilts_per_task=1,
+        terms={
+            "level and shard": 3 * itemsize * nz * ny * nx,
+            "slab above": 2 * 8 * itemsize * slab,  # as stored, and chunks being unpacked
+            "sums": 20 * slab,
+        },
+        resources=resources,
+        bytes_read=grid.n_voxels * itemsize,
+        bytes_written=math.prod(shape) * itemsize,
+    )
+    check_fit(plan)
+    return plan
 
 
 def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, reduce: Reduce, brick: Index) -> None:

@@ -1,139 +1,221 @@
 """Step: choose the threshold of 3D edges by the length of rays in them.
 
-The criterion: `tomodist.algorithms.threshold.ray_lengths`.
-
-Two rounds of thresholds; in each, one task per tile (some rows of some tilts) projects the mask of
-every threshold and returns two histograms for each.
+The criterion: `tomodist.algorithms.threshold.ray_lengths`. Two rounds of thresholds; in each, one
+task per tile (some rows of some tilts) projects the mask of every threshold and returns two
+histograms for each.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodist.algorithms.lift.backproject import tilt_groups, votes_dtype
+from tomodist.algorithms.lift.backproject import votes_dtype
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.algorithms.threshold.ray_lengths import (
     N_BINS,
-    ChordCurve,
     CountArray,
-    choose_by_chords,
-    count_chords,
+    RayLengthCurve,
+    count_ray_lengths,
     sampled_tilts,
+    threshold_search,
 )
-from tomodist.errors import PlanError
-from tomodist.planning.plan import INNER, Resources, format_bytes, rounded
-from tomodist.runtime.runner import Session, task_of
-from tomodist.store.tables import Column, write_table
+from tomodist.planning.plan import rounded
+from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles, tiles_of
+from tomodist.runtime.runner import Batch, task_of
+from tomodist.steps.base import make_table
+from tomodist.steps.score_record import ScoreRecord, curve_fingerprint
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from tomodist.algorithms.lift.windows import Range
     from tomodist.formats.zarr import ArrayHandle, Stack
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Session, Work
+    from tomodist.store.tables import Column
+    from tomodist.store.tomogram import Label
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 1
-STEP = "choose edge threshold"
+NAME = "choose edge threshold"
 
 
-def choose_edge_threshold(
-    session: Session,
-    scores: ArrayHandle,
-    maps: Stack,
-    geometry: TiltGeometry,
-    grid: VolumeGrid,
-    *,
-    own: int,
-) -> ChordCurve:
-    """Agreement of long rays with the maps, at thresholds around the best.
+@dataclass(frozen=True)
+class ChooseEdgeThreshold:
+    """Step: the curve of ray lengths of a label, `edge_curves`.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
-    scores : ArrayHandle
-        Votes (z, y, x).
-    maps : ArrayHandle or SomeTilts
-        Maps (tilt, y, x) of the tilts that took part.
-    geometry, grid
-        Of both.
-    own : int
-        1 for plain votes, 0 for refined ones; see `tomodist.algorithms.threshold.ray_lengths`.
+    label : Label
+        Whose scores are compared with its 2D edges.
+    own_votes : int
+        1 for plain votes, 0 for refined ones; see `RefinedEdges.own_votes`.
+    """
 
-    Returns
-    -------
-    ChordCurve
+    label: Label
+    own_votes: int
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """One plan."""
+        return (plan_ray_lengths(self.label.tomogram.geometry, resources),)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the curve of just these scores is there."""
+        fingerprint = curve_fingerprint(NAME, VERSION, self.label)
+        return self.label.edge_curves.is_current(fingerprint, overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:  # noqa: ARG002
+        """Compare, and store the curve."""
+        label, record = self.label, ScoreRecord.of(self.label)
+        curve = yield from compare_ray_lengths(
+            label.scores.volume,
+            record.compared,
+            record.geometry,
+            label.tomogram.grid,
+            self.own_votes,
+            plans[0],
+        )
+        columns: dict[str, Column] = {
+            "kappa": (["threshold"], np.array(curve.score), ""),
+            "length": (["threshold"], np.array(curve.lengths), "voxel"),
+            "threshold": (["threshold"], np.array(curve.thresholds), ""),
+        }
+        fingerprint = curve_fingerprint(NAME, VERSION, label)
+        make_table(label.edge_curves, fingerprint, columns, best=curve.best)
+
+
+def stored_edge_threshold(label: Label) -> float:
+    """The threshold that the stored curve of a label gives.
 
     Raises
     ------
-    InputError
-        If there is nothing to agree.
+    StoreError
+        If there is none.
+    """
+    return float(label.edge_curves.attributes["best"])
+
+
+def plan_ray_lengths(geometry: TiltGeometry, resources: Resources) -> Plan:
+    """Plan the comparison: a tile of the sampled tilts fits the memory of a task.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    resources : Resources
+        What the run may use.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
     PlanError
         If not even a tile of 64 rows of one tilt fits the memory of a task.
-    """
-    tilts = sampled_tilts(geometry)
-    rows, size = plan_tiles(geometry, len(tilts), session.resources)
-    tiles = [
-        ([tilts[k] for k in group], (first, min(first + rows, geometry.image_shape[0])))
-        for group in tilt_groups(len(tilts), size)
-        for first in range(0, geometry.image_shape[0], rows)
-    ]
-
-    def count(levels: Sequence[int]) -> dict[int, CountArray]:
-        counts = {level: np.zeros((2, N_BINS), np.int64) for level in levels}
-        tasks = (
-            task_of(_count_tile, scores, maps, geometry, grid, tilts, rows, level)
-            for tilts, rows in tiles
-            for level in levels
-        )
-        for level, part in session.run(STEP, tasks, len(tiles) * len(levels)):
-            counts[level] += part
-        return counts
-
-    return choose_by_chords(count, geometry.n_tilts, own)
-
-
-def plan_tiles(geometry: TiltGeometry, n_tilts: int, resources: Resources) -> tuple[int, int]:
-    """Rows and tilts of a tile, such that it fits the memory of a task.
 
     Examples
     --------
+    >>> from tomodist.planning.plan import Resources
     >>> from tomodist.values.geometry import TiltGeometry
     >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
-    >>> plan_tiles(geometry, 13, Resources(2, 1, 2**30))
-    (320, 13)
+    >>> plan_ray_lengths(geometry, Resources(2, 1, 2**30)).brick
+    (13, 320, 384)
     """
-    rows, tilts = min(READ[1], rounded(geometry.image_shape[0])), n_tilts
-    while tile_memory(geometry, rows, tilts) > resources.task_budget:
-        if tilts > 1:
-            tilts = -(-tilts // 2)
-        elif rows > INNER:
-            rows = rounded(rows // 2)
-        else:
-            raise PlanError(
-                f"{STEP}: a tile of {rows} rows of one tilt needs "
-                f"{format_bytes(tile_memory(geometry, rows, 1))}, but a task has "
-                f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory)"
-            )
-    return rows, tilts
+    n_tilts = len(sampled_tilts(geometry))
+
+    def memory(tile: Tile) -> int:
+        return _tile_memory(geometry, tile)
+
+    largest = Tile(min(READ[1], rounded(geometry.image_shape[0])), n_tilts)
+    tile = fitting_tile(largest, lambda tile: memory(tile) <= resources.task_budget, "tilts")
+    stack = (n_tilts, *geometry.image_shape)
+    return plan_of_tiles(NAME, stack, tile, {"tile and brick": memory(tile)}, resources)
 
 
-def tile_memory(geometry: TiltGeometry, rows: int, tilts: int) -> int:
+def _tile_memory(geometry: TiltGeometry, tile: Tile) -> int:
     """Bytes that the task of a tile holds.
 
     The tile in two layouts; a brick of votes, as mask, and as float32 in two layouts; and one map
     with its bins.
     """
     itemsize = votes_dtype(geometry.n_tilts).itemsize
-    pixels = rows * geometry.image_shape[1]
-    return 8 * tilts * pixels + (itemsize + 9) * math.prod(READ) + 32 * pixels
+    pixels = tile.rows * geometry.image_shape[1]
+    return 8 * tile.tilts * pixels + (itemsize + 9) * math.prod(READ) + 32 * pixels
+
+
+def compare_ray_lengths(
+    scores: ArrayHandle,
+    maps: Stack,
+    geometry: TiltGeometry,
+    grid: VolumeGrid,
+    own_votes: int,
+    plan: Plan,
+) -> Work[RayLengthCurve]:
+    """Agreement of long rays with the maps, at thresholds around the best.
+
+    Parameters
+    ----------
+    scores : ArrayHandle
+        Votes (z, y, x).
+    maps : ArrayHandle or SomeTilts
+        Maps (tilt, y, x) of the tilts that took part.
+    geometry, grid
+        Of both.
+    own_votes : int
+        1 for plain votes, 0 for refined ones.
+    plan : Plan
+        From `plan_ray_lengths`.
+
+    Yields
+    ------
+    Batch
+
+    Returns
+    -------
+    RayLengthCurve
+
+    Raises
+    ------
+    InputError
+        If there is nothing to agree.
+    """
+    sampled = sampled_tilts(geometry)
+    tiles = [
+        ([sampled[k] for k in group if k < len(sampled)], rows)
+        for group, rows in tiles_of(plan)
+        if group.start < len(sampled)
+    ]
+    search = threshold_search(geometry.n_tilts, own_votes)
+    levels = next(search)
+    while True:
+        counts = {level: np.zeros((2, N_BINS), np.int64) for level in levels}
+        tasks = (
+            task_of(_count_tile, scores, maps, geometry, grid, tilts, rows, level)
+            for tilts, rows in tiles
+            for level in levels
+        )
+        yield Batch(NAME, tasks, len(tiles) * len(levels), each=_adding_to(counts))
+        try:
+            levels = search.send(counts)
+        except StopIteration as stop:
+            curve: RayLengthCurve = stop.value
+            return curve
+
+
+def _adding_to(counts: Mapping[int, CountArray]) -> Any:  # noqa: ANN401 -- see `Batch.each`
+    def add(counted: tuple[int, CountArray]) -> None:
+        level, part = counted
+        counts[level][...] += part
+
+    return add
 
 
 def _count_tile(
@@ -151,42 +233,7 @@ def _count_tile(
     bricks = brick_windows(scores.shape, READ)
     lengths = project_tile("sum", geometry, grid, above, bricks, tilts, rows)
     counts = [
-        count_chords(lengths[k : k + 1], maps.read((t, t + 1), rows)) for k, t in enumerate(tilts)
+        count_ray_lengths(lengths[k : k + 1], maps.read((t, t + 1), rows))
+        for k, t in enumerate(tilts)
     ]
     return level, np.asarray(np.sum(counts, axis=0))
-
-
-def keep_edge_curve(tomogram: Tomogram, label: str, curve: ChordCurve) -> None:
-    """Store the curve as `edge_curves/<label>`."""
-    with tomogram.stage(f"edge_curves/{label}", _fingerprint(tomogram, label)) as staging:
-        staging.clear()
-        columns: dict[str, Column] = {
-            "kappa": (["threshold"], np.array(curve.score), ""),
-            "length": (["threshold"], np.array(curve.lengths), "voxel"),
-            "threshold": (["threshold"], np.array(curve.thresholds), ""),
-        }
-        write_table(staging.path, columns)
-        staging.describe(best=curve.best)
-
-
-def stored_edge_threshold(tomogram: Tomogram, label: str, *, overwrite: bool) -> float | None:
-    """The threshold that an earlier run chose on the same scores, or None.
-
-    Raises
-    ------
-    ExistsError
-        If there is a curve of other scores and `overwrite` is false.
-    """
-    unit = f"edge_curves/{label}"
-    if tomogram.is_current(unit, _fingerprint(tomogram, label), overwrite=overwrite):
-        return float(tomogram.attributes(unit)["best"])
-    return None
-
-
-def _fingerprint(tomogram: Tomogram, label: str) -> dict[str, Any]:
-    return {
-        "step": STEP,
-        "version": VERSION,
-        "scores": tomogram.digest(f"scores/{label}"),
-        "maps": tomogram.digest(f"maps/{label}"),
-    }

@@ -12,22 +12,26 @@ One rule: all scores come from the same lifting of the same tilts, so that they 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tomodist.planning.costs import TaskCosts, reading, writing
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
-from tomodist.runtime.runner import Session, Task, task_of
-from tomodist.steps.pyramid import fill_levels
-from tomodist.store.ome import image_label, multiscales
-from tomodist.store.volumes import create_levels
+from tomodist.runtime.runner import task_of
+from tomodist.steps.base import NewVolume, make_volumes
+from tomodist.steps.filling import fill
+from tomodist.steps.pyramid import plan_levels
+from tomodist.store.ome import image_label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tomodist.formats.zarr import ArrayHandle
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.runtime.runner import Session, Task, Work
+    from tomodist.store.place import Staging
+    from tomodist.store.tomogram import Label
     from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
@@ -78,73 +82,64 @@ def plan_decision(
                      bytes_read=bytes_read)  # fmt: skip
 
 
-def decide_classes(
-    session: Session,
-    tomogram: Tomogram,
-    label: str,
-    classes: Mapping[int, str],
-    *,
-    brick: Sequence[int] | None = None,
-    overwrite: bool = False,
-) -> bool:
-    """Make `labels/<label>` from `labels/<class>` and `scores/<class>` of every class.
+@dataclass(frozen=True)
+class DecideClasses:
+    """Step: the semantic volume, `labels` of the label of all classes.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         Of the semantic volume.
-    classes : mapping of int to str
-        Names by value.
-    brick : sequence of int, optional
-        Fix the brick instead of planning.
-    overwrite : bool
-        Replace a volume that was made differently.
-
-    Returns
-    -------
-    bool
-        False if the volume was there already.
-
-    Raises
-    ------
-    ExistsError, PlanError, StoreError
+    classes : dict of int to Label
+        Labels of the classes by value.
+    brick : tuple of int, optional
+        Fixed instead of planned.
     """
-    classes = dict(sorted(classes.items()))
-    unit = f"labels/{label}"
-    fingerprint = {
-        "step": "decide",
-        "version": VERSION,
-        "classes": classes,
-        "made_from": {f"labels/{name}": tomogram.digest(f"labels/{name}")
-                      for name in classes.values()},
-    }  # fmt: skip
-    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
-        return False
-    plan = plan_decision(tomogram.grid, len(classes), session.resources, brick)
-    sources = tuple(
-        (
-            value,
-            tomogram.array(f"labels/{name}", "scale0/labels"),
-            tomogram.array(f"scores/{name}", "scale0/scores"),
-        )
-        for value, name in classes.items()
-    )
-    with tomogram.stage(unit, fingerprint) as staging:
-        levels = create_levels(staging.path, "labels", tomogram.grid, np.uint8, plan.brick)
 
-        def task(brick: Index) -> Task:
-            return task_of(_decide_brick, sources, levels[0], brick)
+    label: Label
+    classes: dict[int, Label]
+    brick: tuple[int, ...] | None = None
 
-        session.fill(f"decide {label}", levels[0], task, in_flight=plan.in_flight)
-        fill_levels(session, levels, "max")
-        ome = multiscales(label, "labels", len(levels), tomogram.grid.voxel_size)
-        ome["image-label"] = image_label(f"../../scores/{classes[min(classes)]}", classes)
-        staging.describe(ome=ome, classes=classes)
-    return True
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of the decision, and of the smaller levels."""
+        grid = self.label.tomogram.grid
+        plan = plan_decision(grid, len(self.classes), resources, self.brick)
+        return plan, plan_levels(grid, plan.brick, 1, resources)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the volume is there, made just so."""
+        return self.label.labels.is_current(self._fingerprint(), overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Decide brick by brick."""
+        classes = self._sorted
+        sources = tuple((v, name.labels.volume, name.scores.volume) for v, name in classes.items())
+
+        def fill_them(volumes: list[ArrayHandle], _: list[Staging]) -> Work[None]:
+            def task(brick: Index) -> Task:
+                return task_of(_decide_brick, sources, volumes[0], brick)
+
+            name = f"decide {self.label}"
+            yield from fill(name, volumes[0], task, in_flight=plans[0].in_flight)
+
+        names = {value: name.name for value, name in classes.items()}
+        image = image_label(f"../../{classes[min(classes)].scores}", names)
+        volume = NewVolume(self.label.labels, self._fingerprint(), {"classes": names}, image)
+        grid = self.label.tomogram.grid
+        yield from make_volumes(session, [volume], grid, np.uint8, plans[0].brick, "max", fill_them)
+
+    @property
+    def _sorted(self) -> dict[int, Label]:
+        return dict(sorted(self.classes.items()))
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the volume."""
+        return {
+            "step": "decide",
+            "version": VERSION,
+            "classes": {value: name.name for value, name in self._sorted.items()},
+            "made_from": {name.labels.name: name.labels.digest for name in self._sorted.values()},
+        }
 
 
 def _decide_brick(sources: Sources, decided: ArrayHandle, brick: Index) -> None:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tomodist.runtime.runner import Session
+    from tomodist.runtime.runner import Progress
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _BRICK = (64, 256, 256)
 
 
 def write_simulation(
-    session: Session,
+    progress: Progress,
     folder: Path,
     name: str,
     scene: Scene,
@@ -47,7 +47,7 @@ def write_simulation(
 
     Parameters
     ----------
-    session : Session
+    progress : Progress
         Told of the progress.
     folder : Path
         Made if missing.
@@ -78,9 +78,9 @@ def write_simulation(
     """
     stack = folder / f"{name}.mrc"
     if stack.exists() and not overwrite:
-        raise ExistsError(f"{stack} exists; use --overwrite to replace it")
+        raise ExistsError(f"{stack} exists; use `overwrite` to replace it")
     folder.mkdir(parents=True, exist_ok=True)
-    _write_truth(session, folder / name, scene, geometry, grid)
+    _write_truth(progress, folder / name, scene, geometry, grid)
     if density:
         path = folder / f"{name}_density.mrc"
         with create_mrc(path, grid.shape, np.float32, grid.voxel_size, overwrite=True) as mrc:
@@ -88,23 +88,23 @@ def write_simulation(
                 mrc.write(place, scene.density(grid, *zip(*window, strict=True)))
     lines = "".join(f"{angle:8.2f}\n" for angle in geometry.tilt_angles)
     (folder / f"{name}.tlt").write_text(lines)
-    session.progress.start(f"simulate {name}", geometry.n_tilts)
+    bar = progress.start(f"simulate {name}", geometry.n_tilts)
     with _stack(stack, geometry, np.float32) as mrc:
         for tilt in range(geometry.n_tilts):
             mrc.write(tilt, acquire(scene, geometry, tilt, acquisition))
-            session.progress.advance()
+            progress.advance(bar)
     return stack
 
 
 def _write_truth(
-    session: Session, stem: Path, scene: Scene, geometry: TiltGeometry, grid: VolumeGrid
+    progress: Progress, stem: Path, scene: Scene, geometry: TiltGeometry, grid: VolumeGrid
 ) -> None:
     for label in scene.names:
-        session.progress.start(f"truth of {label}", geometry.n_tilts)
+        bar = progress.start(f"truth of {label}", geometry.n_tilts)
         with _stack(stem.with_name(f"{stem.name}_{label}_maps.mrc"), geometry, np.int8) as mrc:
             for tilt in range(geometry.n_tilts):
                 mrc.write(tilt, silhouette(scene, label, geometry, tilt))
-                session.progress.advance()
+                progress.advance(bar)
         _write_boxes(stem.with_name(f"{stem.name}_{label}_boxes.csv"), scene, label, geometry)
         _write_structures(stem.with_name(f"{stem.name}_{label}_truth.csv"), scene, label, grid)
         path = stem.with_name(f"{stem.name}_{label}_truth.mrc")

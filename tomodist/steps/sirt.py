@@ -13,25 +13,26 @@ and the disk holds two volumes and two stacks at most.
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomodist.algorithms.lift.backproject import lift_brick
 from tomodist.algorithms.lift.project import READ
-from tomodist.formats.zarr import ArrayHandle, create_array
-from tomodist.planning.plan import INNER, Plan, Resources, check_fit, rounded
-from tomodist.runtime.runner import OneBar, Session, Task, task_of
+from tomodist.planning.plan import INNER, Plan, Resources, rounded
+from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles
+from tomodist.runtime.runner import Batch, task_of
+from tomodist.steps.filling import fill
 from tomodist.store.volumes import create_tiles, create_volume, image_reader
 from tomodist.values.projection import row_offset
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tomodist.algorithms.reconstruct.sirt import Image, Sirt
+    from tomodist.formats.zarr import ArrayHandle, Group
+    from tomodist.runtime.runner import Bar, Session, Work
     from tomodist.values.windows import Index
 
 _BYTES = 28  # per pixel of a tile: A x twice, b, A 1, the residual twice, masks
@@ -91,49 +92,45 @@ def plan_projection(method: Sirt, resources: Resources) -> Plan:
     n_tilts, (height, width) = method.geometry.n_tilts, method.geometry.image_shape
     aligned = row_offset(method.geometry.matrices(method.grid)) is not None
     rows = min(rounded(height), READ[1]) if aligned else rounded(height)
-    tilts = n_tilts
-    while _memory(tilts, rows, width) > resources.task_budget or (
-        -(-n_tilts // tilts) * -(-height // rows) < 2 * resources.n_slots
-    ):
-        if aligned and rows > INNER:
-            rows = rounded(rows // 2)
-        elif tilts > 1:
-            tilts = -(-tilts // 2)
-        else:
-            break
+
+    def fits(tile: Tile) -> bool:
+        few = tile.count(n_tilts, height) < 2 * resources.n_slots
+        return _memory(tile, width) <= resources.task_budget and not few
+
+    if aligned:
+        tile = fitting_tile(Tile(rows, n_tilts), fits)
+    else:  # a tile of any other geometry sees all rows
+        tile = fitting_tile(Tile(INNER, n_tilts), lambda tile: fits(Tile(rows, tile.tilts)))
+        tile = Tile(rows, tile.tilts)
     n_bytes = 4 * n_tilts * height * width
-    plan = Plan(
-        step=f"project, {method.iterations} times",
-        shape=(n_tilts, height, width),
-        brick=(tilts, rows, rounded(width)),
-        n_tilts=1,
-        tilts_per_task=1,
-        terms={"tile and window": _memory(tilts, rows, width)},
-        resources=resources,
+    return plan_of_tiles(
+        f"project, {method.iterations} times",
+        (n_tilts, height, width),
+        tile,
+        {"tile and window": _memory(tile, width)},
+        resources,
         bytes_read=method.iterations
-        * (4 * method.grid.n_voxels * -(-n_tilts // tilts) + 2 * n_bytes),
+        * (4 * method.grid.n_voxels * -(-n_tilts // tile.tilts) + 2 * n_bytes),
         bytes_written=method.iterations * n_bytes,
     )
-    check_fit(plan)
-    return plan
 
 
 def iterate(
     session: Session,
-    folder: Path,
+    folder: Group,
     images: ArrayHandle,
     volume: ArrayHandle,
     method: Sirt,
     tiles: Plan,
     bricks: Plan,
-) -> list[float]:
+) -> Work[list[float]]:
     """Run all iterations, or those that are missing.
 
     Parameters
     ----------
     session : Session
-        Where tasks run, and who is told the residual of every iteration.
-    folder : Path
+        Whose progress tells the residual of every iteration.
+    folder : Group
         For what lies in between; may hold what an interrupted run left, and stays.
     images : ArrayHandle
         Stack (tilt, y, x).
@@ -144,42 +141,51 @@ def iterate(
     tiles, bricks : Plan
         Of the residual images and of the volume.
 
+    Yields
+    ------
+    Batch
+
     Returns
     -------
     list of float
         Size of b - A x before each iteration, as a part of that of b.
     """
     geometry = method.geometry
-    ray_sums = create_tiles(folder / "ray_sums", geometry, *tiles.brick[:2])
-    norms = _norms(folder / "norms", method.iterations, ray_sums)
+    ray_sums = create_tiles(folder, "ray_sums", geometry, *tiles.brick[:2])
+    norms = _norms(folder, method.iterations, ray_sums)
     if not volume.missing():
         return residuals(norms, method.iterations)
     n_tiles, n_bricks = len(ray_sums.bricks()), len(volume.bricks())
-    total = n_tiles + geometry.n_tilts + method.iterations * (n_tiles + n_bricks)
-    bar = OneBar(session.progress, "SIRT", total)
-    quiet = replace(session, progress=bar)
-    quiet.fill("ray sums", ray_sums, lambda tile: task_of(_ray_sum_tile, ray_sums, method, tile))
     done = _finished(folder, method.iterations)
-    bar.skip(done * (n_tiles + n_bricks))
-    background = _backgrounds(quiet, images, method)
+    total = n_tiles + geometry.n_tilts + method.iterations * (n_tiles + n_bricks)
+    bar = session.progress.start("SIRT", total)
+    for _ in range(done * (n_tiles + n_bricks)):
+        session.progress.advance(bar)
+    ray_sum = functools.partial(task_of, _ray_sum_tile, ray_sums, method)
+    yield from fill("ray sums", ray_sums, ray_sum, bar=bar)
+    background = yield from _backgrounds(images, method, bar)
     for k in range(done + 1, method.iterations + 1):
         last = k == method.iterations
         step = Iteration(
             method,
             images,
             ray_sums,
-            create_tiles(folder / f"residual_{k}", geometry, *ray_sums.brick[:2]),
+            create_tiles(folder, f"residual_{k}", geometry, *ray_sums.brick[:2]),
             norms,
-            ArrayHandle(str(folder / f"volume_{k - 1}")) if k > 1 else None,
-            volume if last else create_volume(folder / f"volume_{k}", method.grid, bricks.brick),
+            folder.array(f"volume_{k - 1}") if k > 1 else None,
+            volume if last else create_volume(folder, f"volume_{k}", method.grid, bricks.brick),
             background,
             k,
             bricks.tilts_per_task,
         )
-        quiet.fill("residual", step.residual, _task(_residual_tile, step))
+        residual = functools.partial(task_of, _residual_tile, step)
+        yield from fill("residual", step.residual, residual, bar=bar)
         size = residuals(norms, k)[-1]
-        bar.message(f"iteration {k} of {method.iterations}: residual {100 * size:.2f} %")
-        quiet.fill("correction", step.after, _task(_improve_brick, step))
+        session.progress.message(
+            f"iteration {k} of {method.iterations}: residual {100 * size:.2f} %"
+        )
+        improve = functools.partial(task_of, _improve_brick, step)
+        yield from fill("correction", step.after, improve, bar=bar)
         _remove(folder, k)
     return residuals(norms, method.iterations)
 
@@ -190,16 +196,9 @@ def residuals(norms: ArrayHandle, n: int) -> list[float]:
     return [float(v) for v in sizes / (sizes[0] or 1)]
 
 
-def _task(function: Any, step: Iteration) -> Any:  # noqa: ANN401 -- brick to task
-    def task(brick: Index) -> Task:
-        return task_of(function, step, brick)
-
-    return task
-
-
-def _memory(tilts: int, rows: int, width: int) -> int:
-    window = 12 * READ[0] * min(READ[1], rows) * READ[2]  # as read, transposed, and decoded
-    return _BYTES * tilts * rows * rounded(width) + window
+def _memory(tile: Tile, width: int) -> int:
+    window = 12 * READ[0] * min(READ[1], tile.rows) * READ[2]  # as read, transposed, and decoded
+    return _BYTES * tile.tilts * tile.rows * rounded(width) + window
 
 
 def _ray_sum_tile(ray_sums: ArrayHandle, method: Sirt, tile: Index) -> None:
@@ -245,12 +244,14 @@ def _improve_brick(step: Iteration, brick: Index) -> None:
     step.after.write(brick, volume)
 
 
-def _backgrounds(session: Session, images: ArrayHandle, method: Sirt) -> tuple[float, ...]:
+def _backgrounds(images: ArrayHandle, method: Sirt, bar: Bar) -> Work[tuple[float, ...]]:
     """What is subtracted from every image."""
     n = method.geometry.n_tilts
     function = _mean_of if method.background == "mean" else _zero_of
+    means: list[tuple[int, float]] = []
     tasks = (task_of(function, images, tilt) for tilt in range(n))
-    return tuple(mean for _, mean in sorted(session.run("background", tasks, n)))
+    yield Batch("background", tasks, n, each=means.append, bar=bar)
+    return tuple(mean for _, mean in sorted(means))
 
 
 def _mean_of(images: ArrayHandle, tilt: int) -> tuple[int, float]:
@@ -267,26 +268,26 @@ def _zero_of(images: ArrayHandle, tilt: int) -> tuple[int, float]:  # noqa: ARG0
     return tilt, 0.0
 
 
-def _norms(path: Path, iterations: int, ray_sums: ArrayHandle) -> ArrayHandle:
+def _norms(folder: Group, iterations: int, ray_sums: ArrayHandle) -> ArrayHandle:
     """One number per iteration and tile, each a brick of its own."""
-    if (path / "zarr.json").is_file():
-        return ArrayHandle(str(path))
+    if folder.has("norms"):
+        return folder.array("norms")
     n_tilts, n_rows, _ = (max(k) + 1 for k in zip(*ray_sums.bricks(), strict=True))
-    dims = ("iteration", "tilts", "rows")
-    return create_array(path, (iterations, n_tilts, n_rows), np.float64, dims=dims, brick=(1, 1, 1))
+    dims, shape = ("iteration", "tilts", "rows"), (iterations, n_tilts, n_rows)
+    return folder.create("norms", shape, np.float64, dims=dims, brick=(1, 1, 1))
 
 
-def _finished(folder: Path, iterations: int) -> int:
+def _finished(folder: Group, iterations: int) -> int:
     """The last iteration whose volume is complete; what earlier ones left is removed."""
     for k in range(iterations - 1, 0, -1):
-        path = folder / f"volume_{k}"
-        if (path / "zarr.json").is_file() and not ArrayHandle(str(path)).missing():
+        name = f"volume_{k}"
+        if folder.has(name) and not folder.array(name).missing():
             _remove(folder, k)
             return k
     return 0
 
 
-def _remove(folder: Path, k: int) -> None:
+def _remove(folder: Group, k: int) -> None:
     """Remove what only iterations up to k needed."""
     for name in (f"residual_{k}", f"volume_{k - 1}"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        folder.remove(name)

@@ -25,31 +25,35 @@ from tomodist.algorithms.objects.components import (
     touching,
 )
 from tomodist.algorithms.objects.triangulation import supporting_boxes, triangulate
-from tomodist.algorithms.threshold.per_structure import component_at, own_threshold
-from tomodist.formats.zarr import ArrayHandle, create_array
+from tomodist.algorithms.threshold.per_structure import component_at, structure_threshold
 from tomodist.planning.costs import TaskCosts, labelling
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, format_bytes, plan_step
-from tomodist.runtime.runner import Session, Task, task_of
-from tomodist.steps.pyramid import fill_levels
-from tomodist.steps.score_record import Evidence
-from tomodist.store.boxes import stored_boxes
-from tomodist.store.ome import image_label, multiscales
+from tomodist.runtime.runner import Batch, Session, Task, Work, task_of
+from tomodist.steps.base import NewVolume, make_table, make_volumes
+from tomodist.steps.filling import fill
+from tomodist.steps.pyramid import plan_levels
+from tomodist.steps.score_record import ScoreRecord
+from tomodist.store.boxes import box_rows
+from tomodist.store.ome import image_label
 from tomodist.store.structures import support_columns, voted_columns
-from tomodist.store.tables import Column, write_table
-from tomodist.store.volumes import create_levels, image_reader
+from tomodist.store.volumes import image_reader
 from tomodist.values.geometry import AXES
 from tomodist.values.windows import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from tomodist.store.tomogram import Staging, Tomogram
-    from tomodist.values.geometry import VolumeGrid
+    from tomodist.formats.zarr import ArrayHandle
+    from tomodist.store.place import Staging
+    from tomodist.store.tables import Column
+    from tomodist.store.tomogram import Label
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 5
 _MARGIN = 0.1  # of the highest score: by how much a threshold is raised to see what is stable
-_OWN_BYTES = 24  # per voxel of a structure's box: scores, labels (twice), component, transposed
+_BYTES_PER_VOXEL = 24  # of a structure's box: scores, labels (twice), component, transposed
 _TOGETHER = 16  # structures whose own thresholds one task finds
+_LOCAL = "local"  # array of the labels of single bricks, beside the result until it is complete
 Pair = tuple[Index, Index]
 Numbers = dict[Index, npt.NDArray[np.uint32]]
 
@@ -60,8 +64,6 @@ class Selection:
 
     Parameters
     ----------
-    threshold : float
-        A voxel is structure if its score exceeds this.
     min_voxels : int
         Smaller components are dropped.
     triangulate : bool
@@ -70,20 +72,152 @@ class Selection:
         the centre of mass of the scores.
     min_tilts : int
         Objects supported by fewer tilts are dropped.
-    own_thresholds : bool
+    per_structure : bool
         Every structure is cut down to the threshold at which its own reprojection agrees best with
         the maps: see `tomodist.algorithms.threshold.per_structure`.
     """
 
-    threshold: float
     min_voxels: int = 1
     min_tilts: int = 0
     triangulate: bool = False
-    own_thresholds: bool = False
+    per_structure: bool = False
+
+    def record(self, threshold: float) -> dict[str, Any]:
+        """As plain values, under the names that stores have."""
+        return {
+            "threshold": threshold,
+            "min_voxels": self.min_voxels,
+            "min_tilts": self.min_tilts,
+            "triangulate": self.triangulate,
+            "own_thresholds": self.per_structure,
+        }
+
+
+@dataclass(frozen=True)
+class FindStructures:
+    """Step: `labels` and `structures` of a label from its scores.
+
+    Parameters
+    ----------
+    label : Label
+        Which scores.
+    threshold : callable
+        Gives the threshold on stored scores once they are there; a voxel is structure if its score
+        exceeds it.
+    selection : Selection
+        Which components become structures.
+    brick : tuple of int, optional
+        Fixed instead of planned.
+    """
+
+    label: Label
+    threshold: Callable[[], float]
+    selection: Selection = Selection()
+    brick: tuple[int, ...] | None = None
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of labelling and measuring, and of the smaller levels."""
+        grid = self.label.tomogram.grid
+        plan = plan_labels(grid, resources, self.brick)
+        return plan, plan_levels(grid, plan.brick, 4, resources)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether volume and table are there, made just so."""
+        fingerprint = self._fingerprint()
+        units = (self.label.labels, self.label.structures)
+        current = [unit.is_current(fingerprint, overwrite=overwrite) for unit in units]
+        return all(current)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Label, measure, merge, cut, number; then write the table."""
+        label, selection, fingerprint = self.label, self.selection, self._fingerprint()
+        grid, scores = label.tomogram.grid, label.scores.volume
+        record, threshold = ScoreRecord.of(label), self.threshold()
+        told = selection.record(threshold)
+        columns: dict[str, Column] = {}
+
+        def fill_them(labels: list[ArrayHandle], stagings: list[Staging]) -> Work[None]:
+            (volume,), (staging,) = labels, stagings
+            local = yield from _local_labels(staging, scores, plans[0], threshold)
+            sure = float(stable_threshold(np.array(threshold), record.max_score))
+            measures, numbers = yield from _measure(scores, local, sure)
+            cut = np.full(len(measures), threshold)
+            if selection.per_structure:
+                cut = yield from _thresholds(
+                    session, scores, grid, measures, threshold, selection.min_voxels, record
+                )
+                measures = yield from _measure_again(scores, local, numbers, cut, record)
+            boxes = box_rows(label.maps) if selection.triangulate else []
+            table, keep = structure_table(
+                measures,
+                cut,
+                selection,
+                label.tomogram.geometry,
+                record.tilts,
+                grid,
+                boxes,
+                record.scale,
+            )
+            columns.update(table)
+            yield from _number(scores, local, volume, numbers, keep, cut)
+
+        def write_table(stagings: list[Staging]) -> None:
+            stagings[0].remove(_LOCAL)
+            make_table(
+                label.structures,
+                fingerprint,
+                columns,
+                method="votes",
+                score_scale=record.scale,
+                **told,
+            )
+
+        volume = NewVolume(label.labels, fingerprint, told, image_label(f"../../{label.scores}"))
+        yield from make_volumes(
+            session,
+            [volume],
+            grid,
+            np.uint32,
+            plans[0].brick,
+            "max",
+            fill_them,
+            before_commit=write_table,
+        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the structures."""
+        fingerprint = {
+            "step": "select",
+            "version": VERSION,
+            "scores": self.label.scores.digest,
+            **self.selection.record(self.threshold()),
+        }
+        if ScoreRecord.of(self.label).maps is not None:
+            fingerprint["maps"] = self.label.maps.digest
+        return fingerprint
 
 
 def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | None = None) -> Plan:
-    """Plan the labelling: per voxel, scores, mask, labels, and a shard being written."""
+    """Plan the labelling: per voxel, scores, mask, labels, and a shard being written.
+
+    Parameters
+    ----------
+    grid : VolumeGrid
+        Of the volume.
+    resources : Resources
+        What the run may use.
+    brick : sequence of int, optional
+        Fixed instead of chosen.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError, PlanError
+        If the brick makes no sense, or nothing fits.
+    """
 
     def terms(size: Shape3, _: int) -> Terms:
         voxels = size[0] * size[1] * size[2]
@@ -96,101 +230,38 @@ def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | N
     return plan_step("select", grid.shape, resources, terms, costs, brick=brick, itemsize=4)
 
 
-def select_structures(
-    session: Session,
-    tomogram: Tomogram,
-    label: str,
-    selection: Selection,
-    *,
-    brick: Sequence[int] | None = None,
-    overwrite: bool = False,
-) -> bool:
-    """Make `labels/<label>` and `structures/<label>` from `scores/<label>`.
-
-    Parameters
-    ----------
-    session : Session
-        Where tasks run.
-    tomogram : Tomogram
-        The store.
-    label : str
-        Which scores.
-    selection : Selection
-        Which components become structures.
-    brick : sequence of int, optional
-        Fix the brick instead of planning.
-    overwrite : bool
-        Replace results that were made differently.
-
-    Returns
-    -------
-    bool
-        False if the result was there already.
-
-    Raises
-    ------
-    ExistsError, PlanError, StoreError
-    """
-    fingerprint = {
-        "step": "select",
-        "version": VERSION,
-        "scores": tomogram.digest(f"scores/{label}"),
-        **vars(selection),
-    }
-    evidence = Evidence.of(tomogram, label)
-    if evidence.maps is not None:
-        fingerprint["maps"] = tomogram.digest(f"maps/{label}")
-    units = [f"labels/{label}", f"structures/{label}"]
-    current = [tomogram.is_current(u, fingerprint, overwrite=overwrite) for u in units]
-    if all(current):
-        return False
-    plan = plan_labels(tomogram.grid, session.resources, brick)
-    scores = tomogram.array(f"scores/{label}", "scale0/scores")
-    with tomogram.stage(units[0], fingerprint) as staging:
-        local = _local_labels(session, staging, scores, plan, selection.threshold)
-        measures, numbers = _measure(
-            session, scores, local, float(_sure(np.array(selection.threshold), evidence))
-        )
-        cut = np.full(len(measures), selection.threshold)
-        if selection.own_thresholds:
-            cut = _own(session, scores, tomogram.grid, measures, selection, evidence)
-            measures = _measure_again(session, scores, local, numbers, cut, evidence)
-        table, keep = _table(tomogram, label, measures, cut, selection, evidence)
-        levels = create_levels(staging.path, "labels", tomogram.grid, np.uint32, plan.brick)
-        _number(session, scores, local, levels[0], numbers, keep, cut)
-        fill_levels(session, levels, "max")
-        ome = multiscales(label, "labels", len(levels), tomogram.grid.voxel_size)
-        ome["image-label"] = image_label(f"../../scores/{label}")
-        staging.describe(ome=ome, **vars(selection))
-        staging.remove("local")
-        with tomogram.stage(units[1], fingerprint) as structures:
-            structures.clear()
-            write_table(structures.path, table)
-            structures.describe(method="votes", score_scale=evidence.scale, **vars(selection))
-    return True
-
-
-def _sure(threshold: npt.NDArray[np.float64], evidence: Evidence) -> npt.NDArray[np.float64]:
+def stable_threshold(threshold: npt.NDArray[np.float64], max_score: int) -> npt.NDArray[np.float64]:
     """A threshold higher by a tenth of the tilts: what stays above it is stable.
 
     Near the highest score, half of the way there.
+
+    Parameters
+    ----------
+    threshold : ndarray, float64
+        On stored scores.
+    max_score : int
+        The highest possible score.
+
+    Returns
+    -------
+    ndarray, float64
     """
-    margin, halfway = _MARGIN * evidence.levels, (threshold + evidence.levels) / 2
+    margin, halfway = _MARGIN * max_score, (threshold + max_score) / 2
     return np.asarray(np.minimum(threshold + margin, halfway), np.float64)
 
 
 def _local_labels(
-    session: Session, staging: Staging, scores: ArrayHandle, plan: Plan, threshold: float
-) -> ArrayHandle:
+    staging: Staging, scores: ArrayHandle, plan: Plan, threshold: float
+) -> Work[ArrayHandle]:
     """Pass 1: every brick labelled by itself."""
-    local = ArrayHandle(str(staging.path / "local"))
-    if not staging.has("local"):
-        local = create_array(
-            staging.path / "local", scores.shape, np.uint32, dims=AXES, brick=plan.brick
-        )
-    session.fill(
-        "label bricks", local, lambda brick: task_of(_label, scores, local, brick, threshold)
-    )
+    local = staging.array(_LOCAL)
+    if not staging.has(_LOCAL):
+        staging.create(_LOCAL, scores.shape, np.uint32, dims=AXES, brick=plan.brick)
+
+    def task(brick: Index) -> Task:
+        return task_of(_label, scores, local, brick, threshold)
+
+    yield from fill("label bricks", local, task)
     return local
 
 
@@ -199,16 +270,20 @@ def _label(scores: ArrayHandle, local: ArrayHandle, brick: Index, threshold: flo
 
 
 def _measure(
-    session: Session, scores: ArrayHandle, local: ArrayHandle, sure: float
-) -> tuple[Measures, Numbers]:
+    scores: ArrayHandle, local: ArrayHandle, sure: float
+) -> Work[tuple[Measures, Numbers]]:
     """Passes 2 and 3: measure, find what touches, merge."""
     bricks = local.bricks()
     measures: dict[Index, Measures] = {}
     pairs: dict[Pair, npt.NDArray[np.int64]] = {}
-    tasks = (task_of(_measure_brick, scores, local, brick, sure) for brick in bricks)
-    for brick, rows, touches in session.run("measure", tasks, len(bricks)):
+
+    def keep(measured: tuple[Index, Measures, dict[Pair, npt.NDArray[np.int64]]]) -> None:
+        brick, rows, touches = measured
         measures[brick] = rows
         pairs.update(touches)
+
+    tasks = (task_of(_measure_brick, scores, local, brick, sure) for brick in bricks)
+    yield Batch("measure", tasks, len(bricks), each=keep)
     ordered = {brick: measures[brick] for brick in bricks}
     return merge(ordered, {k: pairs[k] for k in sorted(pairs)})
 
@@ -228,66 +303,76 @@ def _measure_brick(
     return brick, rows, touches
 
 
-def _own(
+def _thresholds(
     session: Session,
     scores: ArrayHandle,
     grid: VolumeGrid,
     measures: Measures,
-    selection: Selection,
-    evidence: Evidence,
-) -> npt.NDArray[np.float64]:
+    threshold: float,
+    min_voxels: int,
+    record: ScoreRecord,
+) -> Work[npt.NDArray[np.float64]]:
     """Pass 4: the threshold of every structure; the common one where one does not fit a task."""
-    cut = np.full(len(measures), selection.threshold)
-    room = session.resources.task_budget // _OWN_BYTES
+    cut = np.full(len(measures), threshold)
+    room = session.resources.task_budget // _BYTES_PER_VOXEL
     volume = np.prod(measures.high - measures.low + 1, axis=1)
-    # Those that own thresholds could only make smaller still need not be looked at.
-    wanted = np.flatnonzero((volume <= room) & (measures.n_voxels >= selection.min_voxels))
+    # Those that a threshold of their own could only make smaller still need not be looked at.
+    wanted = np.flatnonzero((volume <= room) & (measures.n_voxels >= min_voxels))
     if (volume > room).any():
         session.progress.message(
             f"{int((volume > room).sum())} structures are too large for one task "
             f"({format_bytes(session.resources.task_budget)}); they keep the common threshold"
         )
+
+    def keep(chosen: tuple[npt.NDArray[np.int64], list[float]]) -> None:
+        rows, thresholds = chosen
+        cut[rows] = thresholds
+
     groups = [wanted[k : k + _TOGETHER] for k in range(0, len(wanted), _TOGETHER)]
     tasks = (
-        task_of(_own_of, scores, grid, measures.take(rows), rows, selection.threshold, evidence)
+        task_of(_thresholds_of, scores, grid, measures.take(rows), rows, threshold, record)
         for rows in groups
     )
-    for rows, found in session.run("own thresholds", tasks, len(groups)):
-        cut[rows] = found
+    yield Batch("thresholds per structure", tasks, len(groups), each=keep)
     return cut
 
 
-def _own_of(
+def _thresholds_of(
     scores: ArrayHandle,
     grid: VolumeGrid,
     measures: Measures,
     rows: npt.NDArray[np.int64],
     threshold: float,
-    evidence: Evidence,
+    record: ScoreRecord,
 ) -> tuple[npt.NDArray[np.int64], list[float]]:
-    """Own thresholds of some structures; a component lies wholly in its bounding box."""
-    read, common, found = image_reader(evidence.compared), math.floor(threshold), []
+    """Thresholds of some structures; a component lies wholly in its bounding box."""
+    read, common, thresholds = image_reader(record.compared), math.floor(threshold), []
     for first, low, high in zip(measures.first, measures.low, measures.high, strict=True):
         box = scores.read(*((int(a), int(b) + 1) for a, b in zip(low, high, strict=True)))
         voxel = np.array(np.unravel_index(int(first), scores.shape)) - low
-        own = component_at(box, threshold, voxel)
-        at = (evidence.geometry, grid, read, evidence.levels)
-        best = own_threshold(own, low.tolist(), common, *at)
-        found.append(max(best, threshold))
-    return rows, found
+        component = component_at(box, threshold, voxel)
+        views = (record.geometry, grid, read, record.max_score)
+        best = structure_threshold(component, low.tolist(), common, *views)
+        thresholds.append(max(best, threshold))
+    return rows, thresholds
 
 
 def _measure_again(
-    session: Session,
     scores: ArrayHandle,
     local: ArrayHandle,
     numbers: Numbers,
     cut: npt.NDArray[np.float64],
-    evidence: Evidence,
-) -> Measures:
+    record: ScoreRecord,
+) -> Work[Measures]:
     """Measure what is left of the structures at their own thresholds."""
     bricks = local.bricks()
-    sure = _sure(cut, evidence)
+    sure = stable_threshold(cut, record.max_score)
+    measures: dict[Index, Measures] = {}
+
+    def keep(measured: tuple[Index, Measures]) -> None:
+        brick, rows = measured
+        measures[brick] = rows
+
     tasks = (
         task_of(
             _measure_cut,
@@ -299,8 +384,8 @@ def _measure_again(
         )
         for brick in bricks
     )
-    found = dict(session.run("measure again", tasks, len(bricks)))
-    return combine({brick: found[brick] for brick in bricks}, numbers, len(cut))
+    yield Batch("measure again", tasks, len(bricks), each=keep)
+    return combine({brick: measures[brick] for brick in bricks}, numbers, len(cut))
 
 
 def _measure_cut(
@@ -334,14 +419,13 @@ def _neighbours(
 
 
 def _number(
-    session: Session,
     scores: ArrayHandle,
     local: ArrayHandle,
     labels: ArrayHandle,
     numbers: Numbers,
     keep: npt.NDArray[np.bool_],
     cut: npt.NDArray[np.float64],
-) -> None:
+) -> Work[None]:
     """Pass 5: the final numbers."""
     final = _renumber(numbers, keep)
 
@@ -349,7 +433,7 @@ def _number(
         own = cut[numbers[brick][1:] - 1]
         return task_of(_number_brick, scores, local, labels, brick, final[brick], own)
 
-    session.fill("number structures", labels, task)
+    yield from fill("number structures", labels, task)
 
 
 def _number_brick(
@@ -361,10 +445,10 @@ def _number_brick(
     cut: npt.NDArray[np.float64],
 ) -> None:
     window = labels.window(brick)
-    found = local.read(*window)
+    components = local.read(*window)
     if len(cut):
-        found = _above(found, scores.read(*window), cut)
-    labels.write(brick, numbers[found])
+        components = _above(components, scores.read(*window), cut)
+    labels.write(brick, numbers[components])
 
 
 def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
@@ -373,29 +457,57 @@ def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
     return {brick: final[old] for brick, old in numbers.items()}
 
 
-def _table(
-    tomogram: Tomogram,
-    label: str,
+def structure_table(
     measures: Measures,
     cut: npt.NDArray[np.float64],
     selection: Selection,
-    evidence: Evidence,
+    geometry: TiltGeometry,
+    tilts: Sequence[int],
+    grid: VolumeGrid,
+    boxes: Sequence[npt.NDArray[np.float64]],
+    scale: float = 1.0,
 ) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
-    """Columns of the structures that are kept, and which those are."""
+    """Columns of the structures that are kept, and which those are.
+
+    Parameters
+    ----------
+    measures : Measures
+        Of all components.
+    cut : ndarray, shape (n,), float64
+        The threshold of each, in stored scores.
+    selection : Selection
+        Which of them become structures.
+    geometry : TiltGeometry
+        Of the whole series.
+    tilts : sequence of int
+        The tilts that took part.
+    grid : VolumeGrid
+        Of the volume.
+    boxes : sequence of ndarray, shape (n_boxes, 4), float64
+        y, x, height, width in pixels, of every tilt of the series; looked at for located objects.
+    scale : float
+        From stored scores to what tables tell.
+
+    Returns
+    -------
+    dict
+        Columns for `tomodist.store.tables.write_table`.
+    ndarray, shape (n,), bool
+        Which components are kept.
+    """
     large = measures.n_voxels >= max(selection.min_voxels, 1)
-    rows, grid = measures.take(large), tomogram.grid
+    rows = measures.take(large)
     if not selection.triangulate:
-        return voted_columns(rows, rows.center, cut[large], grid, evidence.scale), large
-    every = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    boxes = [every[t] for t in evidence.tilts]
-    matrices = evidence.geometry.matrices(grid)
-    centers = triangulate(matrices, rows.center, boxes)
-    _, residual = supporting_boxes(matrices, centers, boxes, rows.weight)
+        return voted_columns(rows, rows.center, cut[large], grid, scale), large
+    of_tilts = [boxes[t] for t in tilts]
+    matrices = geometry.select(tilts).matrices(grid)
+    centers = triangulate(matrices, rows.center, of_tilts)
+    _, residual = supporting_boxes(matrices, centers, of_tilts, rows.weight)
     supported = np.isfinite(residual).sum(axis=0) >= selection.min_tilts
     keep = large.copy()
     keep[large] = supported
     kept = rows.take(supported)
-    columns = voted_columns(kept, centers[supported], cut[keep], grid, evidence.scale)
-    per_tilt = np.full((tomogram.geometry.n_tilts, len(kept)), np.nan)
-    per_tilt[list(evidence.tilts)] = residual[:, supported]
-    return columns | support_columns(per_tilt, tomogram.geometry), keep
+    columns = voted_columns(kept, centers[supported], cut[keep], grid, scale)
+    per_tilt = np.full((geometry.n_tilts, len(kept)), np.nan)
+    per_tilt[list(tilts)] = residual[:, supported]
+    return columns | support_columns(per_tilt, geometry), keep

@@ -7,11 +7,12 @@ keeps the largest vote per pixel, and returns two histograms per tilt.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodist.algorithms.lift.backproject import tilt_groups, votes_dtype
+from tomodist.algorithms.lift.backproject import votes_dtype
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.algorithms.threshold.curve import (
     CountArray,
@@ -19,10 +20,13 @@ from tomodist.algorithms.threshold.curve import (
     count_agreement,
     curve_of,
 )
-from tomodist.errors import PlanError
-from tomodist.planning.plan import INNER, Resources, format_bytes, rounded
-from tomodist.runtime.runner import Session, task_of
-from tomodist.store.tables import Column, write_table
+from tomodist.errors import InputError
+from tomodist.planning.plan import INNER, rounded
+from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles, tiles_of
+from tomodist.runtime.runner import Batch, task_of
+from tomodist.steps.base import make_table
+from tomodist.steps.score_record import ScoreRecord, curve_fingerprint
+from tomodist.store.boxes import box_rows
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
@@ -30,89 +34,194 @@ if TYPE_CHECKING:
 
     from tomodist.algorithms.lift.windows import Range
     from tomodist.formats.zarr import ArrayHandle, Stack
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Session, Work
+    from tomodist.store.tables import Column
+    from tomodist.store.tomogram import Label
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 2
+NAME = "choose threshold"
 
 
-def choose_threshold_of(
-    session: Session,
+@dataclass(frozen=True)
+class ChooseThreshold:
+    """Step: the threshold curve of a label, `curves`.
+
+    Parameters
+    ----------
+    label : Label
+        Whose scores are reprojected.
+    max_score : int
+        The highest score, for the plan; that of the stored scores may be lower.
+    replace : bool
+        Replace a curve of other scores without being told to: of a run that leaves tilts out.
+    may_be_empty : bool
+        Whether a label that marks no pixel is no error: it has no curve, and no structures.
+    """
+
+    label: Label
+    max_score: int
+    replace: bool = False
+    may_be_empty: bool = False
+
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """One plan."""
+        return (plan_threshold(self.label.tomogram.geometry, resources, self.max_score),)
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the curve of just these scores is there."""
+        fingerprint = curve_fingerprint(NAME, VERSION, self.label)
+        return self.label.curves.is_current(fingerprint, overwrite=overwrite or self.replace)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Compare, and store the curve."""
+        label, record = self.label, ScoreRecord.of(self.label)
+        if self.may_be_empty and not any(map(len, box_rows(label.maps))):
+            session.progress.message(f"{label} marks no pixel: it has no structures")
+            label.curves.remove()
+            return
+        try:
+            curve = yield from compare_at_all_thresholds(
+                label.scores.volume,
+                record.compared,
+                record.geometry,
+                label.tomogram.grid,
+                record.max_score,
+                plans[0],
+            )
+        except InputError as error:  # nothing is marked that the volume could hold
+            if not self.may_be_empty:
+                raise
+            session.progress.message(f"{label} has no structures: {error}")
+            label.curves.remove()
+            return
+        self._keep(curve, record)
+
+    def _keep(self, curve: ThresholdCurve, record: ScoreRecord) -> None:
+        columns: dict[str, Column] = {
+            "iou": (["tilt", "threshold"], curve.iou, ""),
+            "precision": (["tilt", "threshold"], curve.precision, ""),
+            "recall": (["tilt", "threshold"], curve.recall, ""),
+            "threshold": (["threshold"], curve.thresholds * record.scale, ""),
+            "tilt": (["tilt"], list(record.tilts), ""),
+            "tilt_angle": (["tilt"], record.geometry.tilt_angles, "degree"),
+        }
+        fingerprint = curve_fingerprint(NAME, VERSION, self.label)
+        make_table(self.label.curves, fingerprint, columns, best=curve.best * record.scale)
+
+
+def stored_threshold(label: Label) -> float | None:
+    """The threshold that a stored curve of the present scores gives, on stored scores.
+
+    Returns
+    -------
+    float or None
+        None if there is no curve of the present scores.
+    """
+    fingerprint = curve_fingerprint(NAME, VERSION, label)
+    if not label.curves.is_current(fingerprint, overwrite=True):
+        return None
+    curve = label.curves.dataset().load()
+    columns = (curve[name].values for name in ("iou", "precision", "recall"))
+    return float(ThresholdCurve(*columns).best)
+
+
+def plan_threshold(geometry: TiltGeometry, resources: Resources, max_score: int) -> Plan:
+    """Plan the comparison: a tile fits the memory of a task, and every slot has work.
+
+    Parameters
+    ----------
+    geometry : TiltGeometry
+        Of the maps.
+    resources : Resources
+        What the run may use.
+    max_score : int
+        The highest score.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    PlanError
+        If not even a tile of 64 rows of one tilt fits the memory of a task.
+
+    Examples
+    --------
+    >>> from tomodist.planning.plan import Resources
+    >>> from tomodist.values.geometry import TiltGeometry
+    >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
+    >>> plan_threshold(geometry, Resources(2, 1, 2**30), geometry.n_tilts).brick
+    (11, 320, 384)
+    """
+    n_tilts, height = geometry.n_tilts, geometry.image_shape[0]
+
+    def memory(tile: Tile) -> int:
+        return _tile_memory(geometry, tile, max_score)
+
+    largest = Tile(min(READ[1], rounded(height)), n_tilts)
+    tile = fitting_tile(largest, lambda tile: memory(tile) <= resources.task_budget)
+    n_rows = -(-height // tile.rows)
+    groups = max(-(-n_tilts // tile.tilts), -(-2 * resources.n_slots // n_rows))
+    tile = Tile(tile.rows, max(1, -(-n_tilts // groups)))
+    stack = (n_tilts, *geometry.image_shape)
+    return plan_of_tiles(NAME, stack, tile, {"tile and brick": memory(tile)}, resources)
+
+
+def _tile_memory(geometry: TiltGeometry, tile: Tile, max_score: int) -> int:
+    """Bytes that the task of a tile holds: the tile (as projected, as counted), a brick, a map."""
+    width, itemsize = geometry.image_shape[1], votes_dtype(max_score + 1).itemsize
+    held = (2 * itemsize + 2) * tile.tilts * tile.rows * width
+    return held + 5 * itemsize * math.prod(READ) + 12 * (tile.rows + INNER) * width
+
+
+def compare_at_all_thresholds(
     scores: ArrayHandle,
     maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-    levels: int,
-) -> ThresholdCurve:
+    max_score: int,
+    plan: Plan,
+) -> Work[ThresholdCurve]:
     """IoU of the maps with the reprojection of the scores, at every threshold.
 
     Parameters
     ----------
-    session : Session
-        Where tasks run.
     scores : ArrayHandle
         Whole-number scores (z, y, x).
     maps : Stack
         Maps (tilt, y, x).
     geometry, grid
         Of both.
-    levels : int
+    max_score : int
         The highest possible score.
+    plan : Plan
+        From `plan_threshold`; where tilts were left out since, its tiles hold fewer.
+
+    Yields
+    ------
+    Batch
 
     Returns
     -------
     ThresholdCurve
-
-    Raises
-    ------
-    PlanError
-        If not even a tile of 64 rows of one tilt fits the memory of a task.
     """
-    rows, tilts_per_task = plan_tiles(geometry, session.resources, levels)
-    tiles = [
-        (tilts, (first, min(first + rows, geometry.image_shape[0])))
-        for tilts in tilt_groups(geometry.n_tilts, tilts_per_task)
-        for first in range(0, geometry.image_shape[0], rows)
-    ]
-    tasks = (task_of(_count_tile, scores, maps, geometry, grid, levels, t, r) for t, r in tiles)
-    counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
-    for tilts, part in session.run("choose threshold", tasks, len(tiles)):
+    counts = np.zeros((geometry.n_tilts, 2, max_score + 1), np.int64)
+
+    def add(counted: tuple[Sequence[int], CountArray]) -> None:
+        tilts, part = counted
         counts[list(tilts)] += part
+
+    tiles = [
+        (range(tilts.start, min(tilts.stop, geometry.n_tilts)), rows)
+        for tilts, rows in tiles_of(plan)
+        if tilts.start < geometry.n_tilts
+    ]
+    tasks = (task_of(_count_tile, scores, maps, geometry, grid, max_score, *tile) for tile in tiles)
+    yield Batch(NAME, tasks, len(tiles), each=add)
     return curve_of(counts)
-
-
-def plan_tiles(geometry: TiltGeometry, resources: Resources, levels: int) -> tuple[int, int]:
-    """Rows and tilts of a tile, such that it fits the memory of a task and every slot has work.
-
-    Examples
-    --------
-    >>> from tomodist.values.geometry import TiltGeometry
-    >>> geometry = TiltGeometry(range(-60, 61, 3), (315, 326), 20.0)
-    >>> plan_tiles(geometry, Resources(2, 1, 2**30), geometry.n_tilts)
-    (320, 11)
-    """
-    rows, tilts = min(READ[1], rounded(geometry.image_shape[0])), geometry.n_tilts
-    while tile_memory(geometry, rows, tilts, levels) > resources.task_budget:
-        if rows > INNER:
-            rows = rounded(rows // 2)
-        elif tilts > 1:
-            tilts = -(-tilts // 2)
-        else:
-            raise PlanError(
-                f"choose threshold: a tile of {rows} rows of one tilt needs "
-                f"{format_bytes(tile_memory(geometry, rows, 1, levels))}, but a task has "
-                f"{format_bytes(max(resources.task_budget, 0))}; give workers more (--memory)"
-            )
-    n_tiles = -(-geometry.image_shape[0] // rows)
-    groups = max(-(-geometry.n_tilts // tilts), -(-2 * resources.n_slots // n_tiles))
-    return rows, max(1, -(-geometry.n_tilts // groups))
-
-
-def tile_memory(geometry: TiltGeometry, rows: int, tilts: int, levels: int) -> int:
-    """Bytes that the task of a tile holds: the tile (as projected, as counted), a brick, a map."""
-    width, itemsize = geometry.image_shape[1], votes_dtype(levels + 1).itemsize
-    held = (2 * itemsize + 2) * tilts * rows * width
-    return held + 5 * itemsize * math.prod(READ) + 12 * (rows + INNER) * width
 
 
 def _count_tile(
@@ -120,72 +229,16 @@ def _count_tile(
     maps: Stack,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-    levels: int,
+    max_score: int,
     tilts: Sequence[int],
     rows: Range,
 ) -> tuple[Sequence[int], CountArray]:
     bricks = brick_windows(scores.shape, READ)
-    largest = project_tile("max", geometry, grid, scores.read, bricks, tilts, rows, largest=levels)
+    largest = project_tile(
+        "max", geometry, grid, scores.read, bricks, tilts, rows, largest=max_score
+    )
     counts = [
-        count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), levels)
+        count_agreement(largest[k : k + 1], maps.read((t, t + 1), rows), max_score)
         for k, t in enumerate(tilts)
     ]
     return tilts, np.concatenate(counts)
-
-
-def keep_curve(
-    tomogram: Tomogram, label: str, curve: ThresholdCurve, tilts: Sequence[int], scale: float = 1.0
-) -> None:
-    """Store a threshold curve as `curves/<label>`.
-
-    Parameters
-    ----------
-    tomogram : Tomogram
-        The store.
-    label : str
-        Of which scores.
-    curve : ThresholdCurve
-        The curve.
-    tilts : sequence of int
-        The tilts that took part.
-    scale : float
-        From stored scores to what the curve tells: 1 for votes, less for shares.
-    """
-    with tomogram.stage(f"curves/{label}", _fingerprint(tomogram, label)) as staging:
-        staging.clear()
-        columns: dict[str, Column] = {
-            "iou": (["tilt", "threshold"], curve.iou, ""),
-            "precision": (["tilt", "threshold"], curve.precision, ""),
-            "recall": (["tilt", "threshold"], curve.recall, ""),
-            "threshold": (["threshold"], curve.thresholds * scale, ""),
-            "tilt": (["tilt"], list(tilts), ""),
-            "tilt_angle": (["tilt"], tomogram.geometry.select(tilts).tilt_angles, "degree"),
-        }
-        write_table(staging.path, columns)
-        staging.describe(best=curve.best * scale)
-
-
-def stored_curve(tomogram: Tomogram, label: str, *, overwrite: bool) -> ThresholdCurve | None:
-    """The curve of an earlier run on the same scores, or None.
-
-    Raises
-    ------
-    ExistsError
-        If there is a curve of other scores and `overwrite` is false.
-    """
-    unit = f"curves/{label}"
-    if tomogram.is_current(unit, _fingerprint(tomogram, label), overwrite=overwrite):
-        curve = tomogram.dataset(unit).load()
-        return ThresholdCurve(
-            curve["iou"].values, curve["precision"].values, curve["recall"].values
-        )
-    return None
-
-
-def _fingerprint(tomogram: Tomogram, label: str) -> dict[str, Any]:
-    return {
-        "step": "choose threshold",
-        "version": VERSION,
-        "scores": tomogram.digest(f"scores/{label}"),
-        "maps": tomogram.digest(f"maps/{label}"),
-    }

@@ -1,84 +1,75 @@
-"""Step: 2D boxes linked across tilts become located structures: `structures/<label>`.
+"""Step: 2D boxes linked across tilts become located structures: the `structures` of a label.
 
-Boxes are small (a row each), so this is one task; no volume is made.
+Boxes are small (a row each), so this needs no task; no volume is made.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tomodist.algorithms.objects.tracks import link_boxes
-from tomodist.store.boxes import stored_boxes
+from tomodist.steps.base import make_table
+from tomodist.store.boxes import box_rows
 from tomodist.store.structures import track_columns
-from tomodist.store.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.algorithms.objects.box_index import LinkRule
-    from tomodist.runtime.runner import Session
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Session, Work
+    from tomodist.store.tomogram import Label
 
 VERSION = 1
-_OF_VOTES = ("scores", "curves", "labels")  # what locating by votes leaves, which would disagree
 
 
-def fingerprint_of(
-    tomogram: Tomogram, label: str, rule: LinkRule, exclude: Sequence[int] = ()
-) -> dict[str, Any]:
-    """What determines the structures."""
-    maps = tomogram.digest(f"maps/{label}")
-    excluded = {"excluded": list(exclude)} if exclude else {}
-    return {"step": "link", "version": VERSION, "maps": maps, **vars(rule), **excluded}
-
-
-def link_structures(
-    session: Session,
-    tomogram: Tomogram,
-    label: str,
-    rule: LinkRule,
-    *,
-    exclude: Sequence[int] = (),
-    overwrite: bool = False,
-) -> bool:
-    """Make `structures/<label>` from the boxes in `maps/<label>`.
+@dataclass(frozen=True)
+class LinkBoxes:
+    """Step: the `structures` of a label from the boxes in its maps.
 
     Parameters
     ----------
-    session : Session
-        Told of the progress.
-    tomogram : Tomogram
-        The store.
-    label : str
+    label : Label
         Which boxes.
     rule : LinkRule
         Which of them belong together.
-    exclude : sequence of int
+    exclude : tuple of int
         Tilts whose boxes are not used.
-    overwrite : bool
-        Replace structures that were made differently, and the volumes that belong to those.
-
-    Returns
-    -------
-    bool
-        False if the structures were there already.
-
-    Raises
-    ------
-    ExistsError, StoreError
     """
-    unit, fingerprint = f"structures/{label}", fingerprint_of(tomogram, label, rule, exclude)
-    if tomogram.is_current(unit, fingerprint, overwrite=overwrite):
-        return False
-    session.progress.start(f"link {label}", 1)
-    every = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
-    boxes = [b[:0] if t in set(exclude) else b for t, b in enumerate(every)]
-    tracks = link_boxes(tomogram.geometry, tomogram.grid, boxes, rule)
-    with tomogram.stage(unit, fingerprint) as staging:
-        staging.clear()
-        write_table(staging.path, track_columns(tracks, tomogram.geometry, tomogram.grid))
-        staging.describe(method="tracks", **vars(rule))
-    for kind in _OF_VOTES:
-        tomogram.remove(f"{kind}/{label}")
-    session.progress.advance()
-    return True
+
+    label: Label
+    rule: LinkRule
+    exclude: tuple[int, ...] = ()
+
+    def plans(self, _: Resources) -> tuple[Plan, ...]:
+        """Nothing to plan."""
+        return ()
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the structures are there, made just so."""
+        return self.label.structures.is_current(self._fingerprint(), overwrite=overwrite)
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:  # noqa: ARG002
+        """Link, and remove volumes that belong to structures found otherwise."""
+        label, tomogram = self.label, self.label.tomogram
+        bar = session.progress.start(f"link {label}", 1)
+        boxes = [
+            rows[:0] if tilt in self.exclude else rows
+            for tilt, rows in enumerate(box_rows(label.maps))
+        ]
+        tracks = link_boxes(tomogram.geometry, tomogram.grid, boxes, self.rule)
+        columns = track_columns(tracks, tomogram.geometry, tomogram.grid)
+        make_table(
+            label.structures, self._fingerprint(), columns, method="tracks", **vars(self.rule)
+        )
+        for unit in (label.scores, label.curves, label.labels):  # of votes; they would disagree
+            unit.remove()
+        session.progress.advance(bar)
+        yield from ()
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What determines the structures."""
+        excluded = {"excluded": list(self.exclude)} if self.exclude else {}
+        maps = self.label.maps.digest
+        return {"step": "link", "version": VERSION, "maps": maps, **vars(self.rule), **excluded}

@@ -8,23 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
-from tomodist.formats.zarr import ArrayHandle, create_array
 from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.formats.zarr import ArrayHandle, Group
+    from tomodist.store.tomogram import Unit
 
 MAX_BOXES = 4096  # per tilt
 FIELDS = ("y", "x", "height", "width", "score")
+BOXES = "boxes"
+"""Name of the array."""
 
 
-def create_boxes(path: Path, n_tilts: int) -> ArrayHandle:
-    """Create the array; one tilt is one brick."""
+def create_boxes(group: Group, n_tilts: int) -> ArrayHandle:
+    """Create the array ``boxes`` of maps; one tilt is one brick."""
     brick = (1, MAX_BOXES, len(FIELDS))
-    return create_array(
-        path,
+    return group.create(
+        BOXES,
         (n_tilts, *brick[1:]),
         np.float32,
         dims=("tilt", "box", "field"),
@@ -68,18 +68,30 @@ def write_boxes(
     boxes.write((tilt, 0, 0), rows[None])
 
 
-def boxes_of_label(tomogram: Tomogram, label: str) -> list[Boxes]:
-    """The boxes of a label, of every tilt; of score 1.
+def boxes_of_maps(maps: Unit) -> list[Boxes]:
+    """The boxes of a label's maps, of every tilt; of score 1.
 
     Raises
     ------
     StoreError
         If there are no such maps.
     """
-    rows = stored_boxes(tomogram.array(f"maps/{label}", "boxes"))
+    rows = box_rows(maps)
     return [Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows]
 
 
-def stored_boxes(boxes: ArrayHandle) -> list[npt.NDArray[np.float64]]:
-    """Boxes of every tilt: list of arrays (n_boxes, 4) of y, x, height, width in pixels."""
-    return [tilt[np.isfinite(tilt[:, 0]), :4] for tilt in boxes.read().astype(np.float64)]
+def box_rows(maps: Unit) -> list[npt.NDArray[np.float64]]:
+    """Boxes of every tilt of a label's maps.
+
+    Returns
+    -------
+    list of ndarray, shape (n_boxes, 4), float64
+        y, x, height, width in pixels.
+
+    Raises
+    ------
+    StoreError
+        If there are no such maps.
+    """
+    rows = maps.array(BOXES).read().astype(np.float64)
+    return [tilt[np.isfinite(tilt[:, 0]), :4] for tilt in rows]

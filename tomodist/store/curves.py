@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,35 +10,46 @@ import numpy as np
 from tomodist.algorithms.threshold.consistency import Consistency, consistency_of
 
 if TYPE_CHECKING:
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Unit
 
 
-def stored_consistency(
-    tomogram: Tomogram, label: str
-) -> tuple[list[int], list[float], Consistency] | None:
+@dataclass(frozen=True, eq=False)
+class TiltAgreement:
     """Agreement of every tilt at the chosen threshold.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
-        Whose threshold curve.
+    tilts : tuple of int
+        The tilts that took part.
+    angles : tuple of float
+        Their angles, in degrees.
+    consistency : Consistency
+        Of them.
+    """
+
+    tilts: tuple[int, ...]
+    angles: tuple[float, ...]
+    consistency: Consistency
+
+
+def tilt_agreement(curves: Unit) -> TiltAgreement | None:
+    """Agreement of every tilt of a label at the chosen threshold.
+
+    Parameters
+    ----------
+    curves : Unit
+        The threshold curve of the label.
 
     Returns
     -------
-    list of int
-        The tilts that took part.
-    list of float
-        Their angles, in degrees.
-    Consistency
-        Of them. None in all where no threshold was chosen.
+    TiltAgreement or None
+        None where no threshold was chosen.
     """
-    unit = f"curves/{label}"
-    if not tomogram.has(unit):
+    if not curves.exists():
         return None
-    curve = tomogram.dataset(unit).load()
+    curve = curves.dataset().load()
     at = int(np.argmax(curve["iou"].values.mean(axis=0)))
     angles = curve["tilt_angle"].values.tolist()
     columns = (curve[name].values[:, at] for name in ("iou", "precision", "recall"))
-    return curve["tilt"].values.tolist(), angles, consistency_of(angles, *columns)
+    tilts = tuple(curve["tilt"].values.tolist())
+    return TiltAgreement(tilts, tuple(angles), consistency_of(angles, *columns))

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.formats.zarr import Stack
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Unit
+
+
+MAPS = "maps"
+"""Name of the array of maps."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,15 @@ class OneClass:
         return class_map(self.stack.read(*window), self.value)
 
 
-def stored_maps(tomogram: Tomogram, label: str, tilts: Sequence[int] | None = None) -> Stack:
+def stored_maps(maps: Unit, tilts: Sequence[int] | None = None) -> Stack:
     """The binary maps of a label.
 
     Parameters
     ----------
-    tomogram : Tomogram
-        The store.
-    label : str
-        Which maps.
+    maps : Unit
+        The maps of a label.
     tilts : sequence of int, optional
-        Some of them, numbered anew; by default all.
+        Some of them, renumbered from 0; by default all.
 
     Returns
     -------
@@ -73,30 +75,20 @@ def stored_maps(tomogram: Tomogram, label: str, tilts: Sequence[int] | None = No
     Raises
     ------
     StoreError
-        If there are no such maps, or they are a class of label maps that are others now.
+        If there are no such maps, or they are a class of label maps that were changed or removed.
     """
-    whole, value = _whole(tomogram, label)
-    maps = tomogram.array(f"maps/{whole}", "maps")
-    some = maps if tilts is None else SomeTilts(maps, tuple(tilts))
+    record, value = maps.attributes, None
+    if "class_of" in record:
+        whole, value = maps.tomogram.label(record["class_of"]).maps, int(record["value"])
+        if maps.outdated() == whole:
+            raise StoreError(f"{maps.tomogram}: {maps.out_of_date(whole)}")
+        maps = whole
+    stack = maps.array(MAPS)
+    some = stack if tilts is None else SomeTilts(stack, tuple(tilts))
     return some if value is None else OneClass(some, value)
 
 
-def _whole(tomogram: Tomogram, label: str) -> tuple[str, int | None]:
-    """The unit that holds the pixels of a label, and which value there is the label's."""
-    made = tomogram.attributes(f"maps/{label}")
-    if "class_of" not in made:
-        return label, None
-    whole = made["class_of"]
-    outdated = tomogram.outdated(f"maps/{label}")
-    if outdated == f"maps/{whole}":
-        raise StoreError(
-            f"{tomogram.path}: maps/{label} is class {made['value']} of {outdated}, which is "
-            "another now, or gone; give the command that made it again, with --overwrite"
-        )
-    return whole, int(made["value"])
-
-
-def stored_classes(tomogram: Tomogram, unit: str) -> dict[int, str]:
+def stored_classes(unit: Unit) -> dict[int, str]:
     """Names of the classes of a unit by number: of label maps, or of a semantic volume.
 
     Returns
@@ -109,4 +101,4 @@ def stored_classes(tomogram: Tomogram, unit: str) -> dict[int, str]:
     StoreError
         If there is no such unit.
     """
-    return numbered(tomogram.attributes(unit).get("classes", {}))
+    return numbered(unit.attributes.get("classes", {}))

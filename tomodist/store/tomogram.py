@@ -5,76 +5,77 @@
         maps/<label>/               maps (tilt, y, x), boxes (tilt, box, field); of a class of
                                     label maps boxes only, see tomodist.store.maps
         curves/<label>/             iou (tilt, threshold)
+        edge_curves/<label>/        kappa (threshold)
         scores/<label>/scale0/      scores (z, y, x)        OME-Zarr 0.5 multiscale
         labels/<label>/scale0/      labels (z, y, x)        OME-Zarr 0.5 label image
         structures/<label>/         one array per column of the table
         reconstructions/<name>/scale0/  reconstruction (z, y, x)   OME-Zarr 0.5 multiscale
         .staging/                   what is being made
 
-One rule: a *unit* (``tilt_series``, ``scores/gold``, ...) is made under ``.staging``, carries the
-fingerprint of everything that determines its content, and appears at its place by one rename,
-complete. A rerun with the same fingerprint goes on where the last one stopped.
+One rule: a *unit* (``tilt_series``, ``scores/gold``, ...) carries the fingerprint of everything
+that determines its content, and appears complete or not at all (see `tomodist.store.place`). A
+rerun with the same fingerprint goes on where the last one stopped. Nobody spells a unit's name:
+
+    tomogram.series, tomogram.reconstruction("wbp")
+    label = tomogram.label("gold")
+    label.maps, label.scores, label.curves, label.labels, label.structures
 """
 
 from __future__ import annotations
 
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import xarray as xr
-import zarr
 
 from tomodist.errors import ExistsError, InputError, StoreError
-from tomodist.formats.locks import locked
-from tomodist.formats.zarr import ArrayHandle
-from tomodist.values.fingerprints import Fingerprint, differences, digest, plain
+from tomodist.store.place import ATTRIBUTE, LocalFolder
+from tomodist.values.fingerprints import differences, digest, plain
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from tomodist.formats.zarr import ArrayHandle
+    from tomodist.store.place import Staging
+    from tomodist.values.fingerprints import Fingerprint
 
 FORMAT = 1
-KINDS = ("maps", "scores", "curves", "labels", "structures", "reconstructions")
-_VOLUMES = ("scores/", "labels/", "reconstructions/")
+SERIES = "tilt_series"
+Kind = Literal["maps", "scores", "curves", "edge_curves", "labels", "structures", "reconstructions"]
+_VARIABLES = {"scores": "scores", "labels": "labels", "reconstructions": "reconstruction"}
+_SOURCES = (SERIES, "maps", "scores")  # keys of a fingerprint that hold the digest of a source
 _LONGEST_LABEL = 100  # characters; it becomes part of file names
 
 
 @dataclass(frozen=True)
 class Tomogram:
-    """A tomogram store, by its path.
+    """A tomogram store, by its place.
 
     Parameters
     ----------
-    path : Path
-        Folder, usually named ``*.zarr``. `open` and `create` check it.
+    place : LocalFolder
+        Where it is. `open` and `create` check it.
     """
 
-    path: Path
+    place: LocalFolder
 
     @classmethod
     def create(cls, path: str | Path) -> Self:
-        """Make an empty store, or open the one that is there.
+        """Create an empty store, or open the one that is there.
 
         Raises
         ------
         StoreError
             If something that is not a tomogram store is in the way, or the folder cannot be made.
         """
-        path = Path(path).absolute()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        place = LocalFolder(Path(path).absolute())
+        if not place.is_empty():
             return cls.open(path)
-        try:
-            zarr.create_group(
-                str(path), attributes={"tomodist": {"format": FORMAT}}, overwrite=True
-            )
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be made: {error.strerror or error}; give another --output"
-            ) from error
-        return cls(path)
+        place.create({"format": FORMAT})
+        return cls(place)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -85,272 +86,328 @@ class Tomogram:
         StoreError
             If there is no tomogram store at `path`, or of a newer format.
         """
-        path = Path(path).absolute()
-        if not path.exists():
-            raise StoreError(f"{path}: no such tomogram store; make one with `tomodist ingest`")
-        found = group_attributes(path).get("tomodist", {}).get("format")
-        if found is None:
+        place = LocalFolder(Path(path).absolute())
+        if not place.exists():
+            raise StoreError(f"{place}: no such tomogram store; create one with `tomodist ingest`")
+        version = place.root.attributes.get(ATTRIBUTE, {}).get("format")
+        if version is None:
             raise StoreError(
-                f"{path} exists but is not a tomogram store (its zarr.json has no `tomodist` "
-                "attribute); give another path, or make one with `tomodist ingest`"
+                f"{place} exists but is not a tomogram store (its zarr.json has no `tomodist` "
+                "attribute); use another path, or create a store with `tomodist ingest`"
             )
-        if found != FORMAT:
+        if version != FORMAT:
             raise StoreError(
-                f"{path} is of store format {found}; this version of tomodist reads {FORMAT}"
+                f"{place} has store format {version}; this version of tomodist reads {FORMAT}"
             )
-        return cls(path)
+        return cls(place)
 
-    def remove_if_empty(self) -> None:
-        """Remove the store if it holds no unit, finished or not."""
-        units = [p.parent for p in self.path.rglob("zarr.json") if p.parent != self.path]
-        if not units:
-            shutil.rmtree(self.path)
+    def __str__(self) -> str:
+        return str(self.place)
 
-    def labels(self, kind: str) -> list[str]:
-        """Labels for which there is a finished unit of a kind (``"maps"``, ``"scores"``, ...)."""
-        folder = self.path / kind
-        names = folder.iterdir() if folder.is_dir() else []
-        return sorted(p.name for p in names if (p / "zarr.json").is_file())
+    @property
+    def name(self) -> str:
+        """Name of the tomogram, such as ``TS_01``."""
+        return self.place.name
 
-    def has(self, unit: str) -> bool:
-        """Whether a finished unit is there."""
-        return (self.path / unit / "zarr.json").is_file()
+    @property
+    def series(self) -> Unit:
+        """The tilt series."""
+        return Unit(self, SERIES)
 
-    def attributes(self, unit: str) -> dict[str, Any]:
-        """The ``tomodist`` attributes of a finished unit.
+    def label(self, name: str) -> Label:
+        """Everything that belongs to a label.
+
+        Raises
+        ------
+        InputError
+            If the label cannot name a group.
+        """
+        return Label(self, check_label(name))
+
+    def reconstruction(self, name: str) -> Unit:
+        """A reconstruction.
+
+        Raises
+        ------
+        InputError
+            If the name cannot name a group.
+        """
+        return Unit(self, f"reconstructions/{check_label(name)}")
+
+    def names(self, kind: Kind) -> list[str]:
+        """Labels (or names) for which there is a finished unit of a kind."""
+        return self.place.units(kind)
+
+    def units(self, *kinds: Kind) -> Iterator[Unit]:
+        """The finished units of some kinds."""
+        for kind in kinds:
+            for name in self.names(kind):
+                yield Unit(self, f"{kind}/{name}")
+
+    @property
+    def geometry(self) -> TiltGeometry:
+        """Geometry of the tilt series."""
+        return TiltGeometry.from_dict(self.series.attributes["geometry"])
+
+    @property
+    def grid(self) -> VolumeGrid:
+        """Grid of the volumes."""
+        return VolumeGrid.from_dict(self.series.attributes["grid"])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of a store, finished or not.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    name : str
+        Such as ``"scores/gold"``; given by `Tomogram` and `Label`.
+    """
+
+    tomogram: Tomogram
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def kind(self) -> str:
+        """Such as ``"scores"``."""
+        return self.name.partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """Such as ``"gold"``; empty for the tilt series."""
+        return self.name.partition("/")[2]
+
+    def exists(self) -> bool:
+        """Whether the unit is there, finished."""
+        return self.tomogram.place.root.has(self.name)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The record of a finished unit: its fingerprint, and how it was made.
 
         Raises
         ------
         StoreError
             If it is not there; the message lists what is.
         """
-        if not self.has(unit):
-            kind, _, label = unit.partition("/")
-            there = ", ".join(self.labels(kind)) or "none"
-            what = f"no {kind} labelled {label!r} (there: {there})" if label else f"no {kind}"
-            raise StoreError(f"{self.path} has {what}")
-        return dict(group_attributes(self.path / unit)["tomodist"])
-
-    def array(self, unit: str, name: str) -> ArrayHandle:
-        """Handle of an array of a finished unit."""
-        self.attributes(unit)
-        return ArrayHandle(str(self.path / unit / name))
-
-    def digest(self, unit: str) -> str:
-        """Short hash of a finished unit's fingerprint, for the fingerprints of what uses it."""
-        return digest(self.attributes(unit)["fingerprint"])
-
-    def outdated(self, unit: str) -> str | None:
-        """What a finished unit was made from that is not there any more, or is another now.
-
-        Returns
-        -------
-        str or None
-            Name of the unit further up; None if everything is as it was.
-        """
-        label = unit.partition("/")[2]
-        fingerprint = self.attributes(unit)["fingerprint"]
-        sources: dict[str, str] = {
-            kind if kind == "tilt_series" else f"{kind}/{label}": fingerprint[kind]
-            for kind in ("tilt_series", "maps", "scores")
-            if kind in fingerprint
-        }
-        sources |= fingerprint.get("made_from", {})
-        for above, made in sources.items():
-            if not self.has(above) or self.digest(above) != made:
-                return above
-            found = self.outdated(above)
-            if found:
-                return found
-        return None
-
-    def check_current(self, unit: str) -> None:
-        """Refuse a unit that is not there, or was made from something that is another now.
-
-        Raises
-        ------
-        StoreError
-        """
-        above = self.outdated(unit)
-        if above:
-            raise StoreError(
-                f"{self.path}: {unit} was made from {above}, which is another now, or gone; make "
-                "it again, with --overwrite"
-            )
+        if not self.exists():
+            available = ", ".join(self.tomogram.place.units(self.kind)) or "none"
+            what = f"{self.kind}"
+            if self.label:
+                what = f"{self.kind} labelled {self.label!r} (available: {available})"
+            raise StoreError(f"{self.tomogram} has no {what}")
+        return dict(self.tomogram.place.root.group(self.name).attributes[ATTRIBUTE])
 
     @property
-    def geometry(self) -> TiltGeometry:
-        """Geometry of the tilt series."""
-        return TiltGeometry.from_dict(self.attributes("tilt_series")["geometry"])
+    def digest(self) -> str:
+        """Short hash of the fingerprint, for the fingerprints of what is made from the unit."""
+        return digest(self.attributes["fingerprint"])
 
-    @property
-    def grid(self) -> VolumeGrid:
-        """Grid of the volumes."""
-        return VolumeGrid.from_dict(self.attributes("tilt_series")["grid"])
-
-    def dataset(self, unit: str) -> xr.Dataset:
-        """A unit as a lazy xarray dataset; of a volume, the full-size level.
+    def array(self, name: str) -> ArrayHandle:
+        """Handle of an array of a finished unit.
 
         Raises
         ------
         StoreError
             If the unit is not there.
         """
-        made = self.attributes(unit)
-        level = "/scale0" if unit.startswith(_VOLUMES) else ""
+        _ = self.attributes
+        return self.tomogram.place.root.group(self.name).array(name)
+
+    @property
+    def variable(self) -> str:
+        """Name of the arrays of a volume: scores, labels or reconstruction."""
+        return _VARIABLES[self.kind]
+
+    @property
+    def volume(self) -> ArrayHandle:
+        """Handle of the full-size level of a volume (z, y, x).
+
+        Raises
+        ------
+        StoreError
+            If the unit is not there.
+        """
+        return self.array(f"scale0/{self.variable}")
+
+    def level(self, k: int) -> ArrayHandle:
+        """Handle of a level of a volume's pyramid; 0 is the full size.
+
+        Raises
+        ------
+        StoreError
+            If the unit is not there.
+        """
+        return self.array(f"scale{k}/{self.variable}")
+
+    def dataset(self) -> xr.Dataset:
+        """The unit as a lazy xarray dataset; of a volume, the full-size level.
+
+        Raises
+        ------
+        StoreError
+            If the unit is not there.
+        """
+        record = self.attributes
+        level = "/scale0" if self.kind in _VARIABLES else ""
+        root = self.tomogram.place.root.path
         data: xr.Dataset = xr.open_zarr(
-            self.path, group=unit + level, consolidated=False, chunks={}
+            root, group=self.name + level, consolidated=False, chunks={}
         )
-        if "class_of" in made:  # see tomodist.store.maps
-            labels = self.dataset(f"maps/{made['class_of']}")["maps"]
-            data["maps"] = (labels == made["value"]).where(labels != 255, 2).astype("u1")
+        if "class_of" in record:  # see tomodist.store.maps
+            labels = self.tomogram.label(record["class_of"]).maps.dataset()["maps"]
+            data["maps"] = (labels == record["value"]).where(labels != 255, 2).astype("u1")
         return data
 
-    def is_current(self, unit: str, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
-        """Whether a finished unit was made from just this.
+    def is_current(self, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
+        """Whether the unit is there, finished, and was made from just this.
 
         Raises
         ------
         ExistsError
             If it was made from something else and `overwrite` is false; says what differs.
         """
-        if not self.has(unit):
+        if not self.exists():
             return False
-        changes = differences(self.attributes(unit)["fingerprint"], plain(fingerprint))
+        changes = differences(self.attributes["fingerprint"], plain(fingerprint))
         if changes and not overwrite:
-            kind = unit.partition("/")[0]
-            other = {"tilt_series": "--output", "reconstructions": "--name"}.get(kind, "--label")
+            other = {SERIES: "`output`", "reconstructions": "`name`"}.get(self.kind, "`label`")
             raise ExistsError(
-                f"{self.path}: {unit} exists and was made differently ({'; '.join(changes)}); "
-                f"use --overwrite to replace it, or another {other}"
+                f"{self.tomogram}: {self} exists and was made differently ({'; '.join(changes)}); "
+                f"use `overwrite` to replace it, or another {other}"
             )
         return not changes
 
-    @contextmanager
-    def stage(self, unit: str, fingerprint: Fingerprint) -> Iterator[Staging]:
-        """Make a unit: resume or start its staging group, and publish it at the end.
+    def stage(self, fingerprint: Fingerprint) -> AbstractContextManager[Staging]:
+        """Make the unit: resume or start it, and commit it at the end.
 
         Parameters
         ----------
-        unit : str
-            Such as ``"scores/gold"``.
         fingerprint : mapping
             Everything that determines the content, as plain values.
 
-        Yields
-        ------
-        Staging
-            Where to write. If the block raises, what is written stays for the next run, unless it
-            raises an InputError: such a unit can never be finished, so nothing of it stays.
+        Returns
+        -------
+        context manager
+            Gives a `Staging`; see `tomodist.store.place.LocalFolder.stage`.
 
         Raises
         ------
         StoreError
             If another process is making the same unit.
         """
-        _check_unit(unit)
-        folder = self.path / ".staging" / unit.replace("/", "--")
-        folder.parent.mkdir(exist_ok=True)
-        with locked(folder.with_name(f"{folder.name}.lock"), f"{self.path}: {unit}"):
-            staging = Staging(folder, *_resume(folder, plain(fingerprint)))
-            try:
-                yield staging
-            except InputError:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            self._publish(folder, unit)
+        return self.tomogram.place.stage(self.name, fingerprint)
 
-    def remove(self, unit: str) -> None:
-        """Remove a finished unit, if it is there."""
-        _check_unit(unit)
-        folder = self.path / ".staging" / f"{unit.replace('/', '--')}.removed"
-        folder.parent.mkdir(exist_ok=True)
-        with locked(folder.with_name("publish.lock")):
-            if not self.has(unit):
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-            (self.path / unit).rename(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-            self._list_labels(unit)
+    def remove(self) -> None:
+        """Remove the unit, if it is there."""
+        self.tomogram.place.remove(self.name)
 
-    def _list_labels(self, unit: str) -> None:
-        """Keep OME-Zarr's list of label images as it is on disk."""
-        if unit.startswith("labels/"):
-            group = zarr.open_group(str((self.path / unit).parent), mode="a")
-            group.attrs["ome"] = {"version": "0.5", "labels": self.labels("labels")}
+    def outdated(self) -> Unit | None:
+        """The source of a finished unit that was changed or removed since.
 
-    def _publish(self, folder: Path, unit: str) -> None:
-        target = self.path / unit
-        with locked(self.path / ".staging" / "publish.lock"):
-            if "/" in unit:
-                zarr.open_group(str(target.parent), mode="a")
-            replaced = folder.with_name(f"{folder.name}.replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            if target.exists():
-                target.rename(replaced)
-            folder.rename(target)
-            shutil.rmtree(replaced, ignore_errors=True)
-            self._list_labels(unit)
+        Returns
+        -------
+        Unit or None
+            The nearest one; None if everything is as it was.
+        """
+        for source, made in self._sources():
+            if not source.exists() or source.digest != made:
+                return source
+            further = source.outdated()
+            if further:
+                return further
+        return None
+
+    def check_current(self) -> None:
+        """Refuse a unit that is not there, or is out of date.
+
+        Raises
+        ------
+        StoreError
+        """
+        source = self.outdated()
+        if source:
+            raise StoreError(f"{self.tomogram}: {self.out_of_date(source)}")
+
+    def out_of_date(self, source: Unit) -> str:
+        """In words, that a source of the unit was changed or removed."""
+        return (
+            f"{self} is out of date: its source {source} was changed or removed; re-create {self} "
+            "with `overwrite`"
+        )
+
+    def _sources(self) -> Iterator[tuple[Unit, str]]:
+        """What the unit was made from, with the digests of then."""
+        fingerprint = self.attributes["fingerprint"]
+        for kind in _SOURCES:
+            if kind in fingerprint:
+                name = kind if kind == SERIES else f"{kind}/{self.label}"
+                yield Unit(self.tomogram, name), fingerprint[kind]
+        for name, made in fingerprint.get("made_from", {}).items():
+            yield Unit(self.tomogram, name), made
 
 
 @dataclass(frozen=True)
-class Staging:
-    """A unit that is being made.
+class Label:
+    """The units of one label.
 
     Parameters
     ----------
-    path : Path
-        Its group.
-    resumed : bool
-        Whether an earlier run with the same fingerprint left it unfinished.
-    changes : tuple of str
-        Why an earlier unfinished run could not be continued; empty if there was none.
+    tomogram : Tomogram
+        The store.
+    name : str
+        Checked by `Tomogram.label`.
     """
 
-    path: Path
-    resumed: bool
-    changes: tuple[str, ...]
+    tomogram: Tomogram
+    name: str
 
-    def describe(self, **attributes: Any) -> None:  # noqa: ANN401 -- any JSON value
-        """Add ``tomodist`` attributes; ``ome`` becomes an attribute of its own."""
-        group = zarr.open_group(str(self.path), mode="r+")
-        if "ome" in attributes:
-            group.attrs["ome"] = attributes.pop("ome")
-        group.attrs["tomodist"] = {**group.attrs["tomodist"], **plain(attributes)}  # type: ignore[dict-item]
+    def __str__(self) -> str:
+        return self.name
 
-    def has(self, name: str) -> bool:
-        """Whether an array or group of this name is there."""
-        return (self.path / name / "zarr.json").is_file()
+    @property
+    def maps(self) -> Unit:
+        """2D maps and boxes."""
+        return self._unit("maps")
 
-    def remove(self, name: str) -> None:
-        """Remove an array or group."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+    @property
+    def scores(self) -> Unit:
+        """The score volume."""
+        return self._unit("scores")
 
-    def clear(self) -> None:
-        """Remove everything but the fingerprint."""
-        for path in self.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
+    @property
+    def curves(self) -> Unit:
+        """Agreement of the reprojection with the maps at every threshold."""
+        return self._unit("curves")
 
+    @property
+    def edge_curves(self) -> Unit:
+        """Agreement of long rays with 2D edges at thresholds around the best."""
+        return self._unit("edge_curves")
 
-def _check_unit(unit: str) -> None:
-    """Refuse a unit that would lie elsewhere: labels may come from a model that came by mail."""
-    _, there, label = unit.partition("/")
-    if there:
-        check_label(label)
+    @property
+    def labels(self) -> Unit:
+        """The volume of structure numbers."""
+        return self._unit("labels")
+
+    @property
+    def structures(self) -> Unit:
+        """The table of structures."""
+        return self._unit("structures")
+
+    def _unit(self, kind: Kind) -> Unit:
+        return Unit(self.tomogram, f"{kind}/{self.name}")
 
 
 def is_store(path: Path) -> bool:
     """Whether a folder is a tomogram store."""
-    return "format" in group_attributes(path).get("tomodist", {})
-
-
-def group_attributes(path: Path) -> dict[str, Any]:
-    """Attributes of a Zarr group, or nothing if there is no readable group."""
-    try:
-        return dict(zarr.open_group(str(path), mode="r").attrs)
-    except (FileNotFoundError, ValueError, KeyError, NotADirectoryError):
-        return {}
+    return "format" in LocalFolder(path).root.attributes.get(ATTRIBUTE, {})
 
 
 def check_label(label: str) -> str:
@@ -377,13 +434,3 @@ def check_label(label: str) -> str:
             f"label {label!r} cannot name a folder; use letters, digits, '-', '_' and '.'"
         )
     return label
-
-
-def _resume(folder: Path, fingerprint: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Keep a staging group of the same fingerprint; else start a new one. (resumed, changes)."""
-    old = group_attributes(folder).get("tomodist", {}).get("fingerprint")
-    if old == fingerprint:
-        return True, ()
-    shutil.rmtree(folder, ignore_errors=True)
-    zarr.create_group(str(folder), attributes={"tomodist": {"fingerprint": fingerprint}})
-    return False, tuple(differences(old, fingerprint)) if old else ()

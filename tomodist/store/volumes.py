@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
-from tomodist.formats.zarr import ArrayHandle, create_array, write_column
 from tomodist.planning.plan import rounded
 from tomodist.store.ome import level_scale, level_shapes
 from tomodist.values.geometry import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
-    from tomodist.formats.zarr import Stack
+    from tomodist.formats.zarr import ArrayHandle, Group, Stack
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Range = tuple[int, int]
@@ -26,14 +23,14 @@ TILT_CHUNK = (1, 512, 512)  # rows of a brick, and half to all of the columns th
 
 
 def create_levels(
-    folder: Path, variable: str, grid: VolumeGrid, dtype: npt.DTypeLike, brick: Sequence[int]
+    volume: Group, variable: str, grid: VolumeGrid, dtype: npt.DTypeLike, brick: Sequence[int]
 ) -> list[ArrayHandle]:
     """Create the arrays of a pyramid, or find those that an earlier run left.
 
     Parameters
     ----------
-    folder : Path
-        Group of the volume.
+    volume : Group
+        Of the volume.
     variable : str
         Name of the arrays (``"scores"`` or ``"labels"``).
     grid : VolumeGrid
@@ -50,15 +47,17 @@ def create_levels(
     """
     levels = []
     for level, shape in enumerate(level_shapes(grid.shape)):
-        group = folder / f"scale{level}"
-        if not (group / "zarr.json").is_file():
-            _create_level(group, variable, shape, level, grid.voxel_size, dtype, brick)
-        levels.append(ArrayHandle(str(group / variable)))
+        name = f"scale{level}"
+        if not volume.has(name):
+            with volume.whole(name) as group:
+                _create_level(group, variable, shape, level, grid.voxel_size, dtype, brick)
+        levels.append(volume.group(name).array(variable))
     return levels
 
 
 def create_stack(
-    path: Path,
+    group: Group,
+    name: str,
     geometry: TiltGeometry,
     dtype: npt.DTypeLike,
     attributes: dict[str, Any] | None = None,
@@ -68,18 +67,22 @@ def create_stack(
     chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
     brick = (1, rounded(ny, chunk[1]), rounded(nx, chunk[2]))
     shape = (geometry.n_tilts, ny, nx)
-    return create_array(
-        path, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
+    return group.create(
+        name, shape, dtype, dims=("tilt", "y", "x"), brick=brick, chunk=chunk, attributes=attributes
     )
 
 
-def create_tiles(path: Path, geometry: TiltGeometry, tilts: int, rows: int) -> ArrayHandle:
+def create_tiles(
+    group: Group, name: str, geometry: TiltGeometry, tilts: int, rows: int
+) -> ArrayHandle:
     """Create a float32 array (tilt, y, x) cut into tiles, or find the one an earlier run left.
 
     Parameters
     ----------
-    path : Path
-        Folder of the array.
+    group : Group
+        That holds the array.
+    name : str
+        Of the array.
     geometry : TiltGeometry
         Of the images.
     tilts, rows : int
@@ -90,22 +93,26 @@ def create_tiles(path: Path, geometry: TiltGeometry, tilts: int, rows: int) -> A
     ArrayHandle
         One that exists keeps the tiles it was made with.
     """
-    if (path / "zarr.json").is_file():
-        return ArrayHandle(str(path))
+    if group.has(name):
+        return group.array(name)
     shape = (geometry.n_tilts, *geometry.image_shape)
     chunk = (1, rows, min(TILT_CHUNK[2], rounded(shape[2])))
     brick = (tilts, rows, rounded(shape[2], chunk[2]))
-    return create_array(path, shape, np.float32, dims=("tilt", "y", "x"), brick=brick, chunk=chunk)
+    return group.create(name, shape, np.float32, dims=("tilt", "y", "x"), brick=brick, chunk=chunk)
 
 
 def create_volume(
-    path: Path, grid: VolumeGrid, brick: Sequence[int], dtype: npt.DTypeLike = np.float32
+    group: Group,
+    name: str,
+    grid: VolumeGrid,
+    brick: Sequence[int],
+    dtype: npt.DTypeLike = np.float32,
 ) -> ArrayHandle:
     """Create a volume without a pyramid, or find the one an earlier run left."""
-    if (path / "zarr.json").is_file():
-        return ArrayHandle(str(path))
+    if group.has(name):
+        return group.array(name)
     fitting = [min(b, rounded(n)) for b, n in zip(brick, grid.shape, strict=True)]
-    return create_array(path, grid.shape, dtype, dims=AXES, brick=fitting)
+    return group.create(name, grid.shape, dtype, dims=AXES, brick=fitting)
 
 
 def image_reader(stack: Stack) -> Callable[[int, Range, Range], npt.NDArray[Any]]:
@@ -118,7 +125,7 @@ def image_reader(stack: Stack) -> Callable[[int, Range, Range], npt.NDArray[Any]
 
 
 def _create_level(
-    group: Path,
+    group: Group,
     variable: str,
     shape: Sequence[int],
     level: int,
@@ -126,13 +133,10 @@ def _create_level(
     dtype: npt.DTypeLike,
     brick: Sequence[int],
 ) -> None:
-    """Create a level's array and coordinates under another name, then rename it into being."""
-    draft = group.with_name(f"{group.name}.draft")
-    zarr.create_group(str(draft), overwrite=True)
+    """Create a level's array and its coordinates."""
     fitting = [min(b, rounded(n)) for b, n in zip(brick, shape, strict=True)]
-    create_array(draft / variable, shape, dtype, dims=AXES, brick=fitting)
+    group.create(variable, shape, dtype, dims=AXES, brick=fitting)
     scale, start = level_scale(level, voxel_size)
     for axis, n in zip(AXES, shape, strict=True):
         values = [start + k * scale for k in range(n)]
-        write_column(draft / axis, values, [axis], {"units": "angstrom"})
-    draft.rename(group)
+        group.write_column(axis, values, [axis], {"units": "angstrom"})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tomodist.errors import InputError, StoreError
+from tomodist.errors import InputError
 from tomodist.sources.tables import Table, stored_table
 from tomodist.sources.truth import MaskVolume, check_grid, open_truth, stored_mask
 from tomodist.steps.compare import Objects, VolumePair, objects_within
@@ -185,7 +185,7 @@ def _store_of(result: Path, pairs: Sequence[Pair]) -> Tomogram | None:
 def _prepared(
     result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rules, within: MaskVolume | None
 ) -> Comparison:
-    name = None if tomogram is None else tomogram.path.stem
+    name = None if tomogram is None else tomogram.name
     truth = open_truth(pair.truth, value=pair.value, pixel_size=rules.pixel_size, tomogram=name)
     kind = pair.kind or _kind_of(truth)
     label = _name_of(tomogram, pair) or Path(truth.path).name.partition(".")[0]
@@ -217,7 +217,7 @@ def _name_of(tomogram: Tomogram | None, pair: Pair) -> str | None:
     """The label of a pair, and which of its classes."""
     if tomogram is None or pair.label is None or pair.found_value is None:
         return pair.label
-    classes = stored_classes(tomogram, f"labels/{pair.label}")
+    classes = stored_classes(tomogram.label(pair.label).labels)
     name = classes.get(int(pair.found_value))
     return f"{pair.label}/{name}" if name else pair.label
 
@@ -230,8 +230,8 @@ def _kind_of(truth: MaskVolume | Table) -> Kind:
 
 def _found_volume(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rules) -> MaskVolume:
     if tomogram is not None and pair.label is not None:
-        _check_current(tomogram, f"labels/{pair.label}")
-        return stored_mask(tomogram, pair.label, pair.found_value)
+        tomogram.label(pair.label).labels.check_current()
+        return stored_mask(tomogram.label(pair.label), pair.found_value)
     found = open_truth(result, value=pair.found_value, pixel_size=rules.pixel_size)
     if isinstance(found, Table):
         raise InputError(
@@ -245,8 +245,8 @@ def _found_table(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rul
     if tomogram is not None and pair.label is not None:
         if pair.found_value is not None:
             raise InputError("--found-value picks a class of a volume; leave it out for a table")
-        _check_current(tomogram, f"structures/{pair.label}")
-        return stored_table(tomogram, pair.label)
+        tomogram.label(pair.label).structures.check_current()
+        return stored_table(tomogram.label(pair.label))
     found = open_truth(result, value=pair.found_value, pixel_size=rules.pixel_size)
     if isinstance(found, MaskVolume):
         raise InputError(
@@ -254,15 +254,6 @@ def _found_table(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rul
             "or the other"
         )
     return found
-
-
-def _check_current(tomogram: Tomogram, unit: str) -> None:
-    outdated = tomogram.outdated(unit)
-    if outdated:
-        raise StoreError(
-            f"{tomogram.path}: {unit} was made from another {outdated} than is there now; "
-            "make it again (the same command with --overwrite), then evaluate"
-        )
 
 
 def _of_tables(
@@ -302,7 +293,7 @@ def _grid_of(tomogram: Tomogram | None, within: MaskVolume | None) -> VolumeGrid
     if tomogram is not None:
         grid = tomogram.grid
         if within is not None:
-            check_grid(within, str(tomogram.path), grid.shape, grid.voxel_size)
+            check_grid(within, str(tomogram), grid.shape, grid.voxel_size)
         return grid
     if within is None:
         return None

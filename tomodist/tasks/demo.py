@@ -142,7 +142,7 @@ def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
     task = tracking(tomogram, "mitochondrion", source)
     run_task(session, tomogram, task)
     draw_all(tomogram, "mitochondrion")
-    table = tomogram.dataset("structures/mitochondrion").load()
+    table = tomogram.label("mitochondrion").structures.dataset().load()
     centers = np.stack([table[a].values for a in "zyx"], axis=1)
     sizes = np.stack([table[f"size_{a}"].values for a in "zyx"], axis=1)
     truth = _rows(folder / "cell_mitochondrion_truth.csv")
@@ -154,7 +154,7 @@ def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
 
 def _mask(tomogram: Tomogram, label: str) -> npt.NDArray[np.bool_]:
     """The whole mask: the demo's volumes are small."""
-    return tomogram.array(f"labels/{label}", "scale0/labels").read() > 0
+    return tomogram.label(label).labels.volume.read() > 0
 
 
 def _truth(path: Path) -> npt.NDArray[np.float32]:

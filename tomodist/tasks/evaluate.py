@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodist.errors import InputError
-from tomodist.runtime.cluster import open_session
 from tomodist.steps.compare import (
     VolumePair,
     compare_boxes,
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
     from tomodist.metrics import Scores
     from tomodist.planning.plan import Plan, Resources
-    from tomodist.runtime.runner import Session
+    from tomodist.runtime.runner import Session, Work
     from tomodist.sources.truth import MaskVolume
 
 FORMAT = 1  # of the plain values
@@ -96,131 +93,110 @@ class Evaluation:
         }
 
 
-def evaluate(
-    result: str | Path,
-    truth: str | Path | Mapping[str, str | Path],
-    *,
-    kind: Kind | None = None,
-    value: float | None = None,
-    max_distance: int = 32,
-    distance: float | None = None,
-    within: str | Path | None = None,
-    pixel_size: float | None = None,
-    session: Session | None = None,
-) -> Evaluation:
-    """Compare results with the truth.
+@dataclass(frozen=True, eq=False)
+class CompareStep:
+    """Step: one comparison. It makes no unit, so it is never current.
 
     Parameters
     ----------
-    result : str or Path
-        A tomogram store, or a volume or table that was made elsewhere.
-    truth : str, Path, or mapping
-        Of a store, the truth of every label; of a file, its truth. Volumes are MRC, Zarr or
-        OME-Zarr; tables CSV or STAR.
-    kind : {"mask", "edges", "boxes", "points"}, optional
-        How all are compared; by default what the truth is.
-    value : float, optional
-        Which value of the true volume is the class; by default anything but 0.
-    max_distance : int
-        Surface distances up to so many voxels are told apart.
-    distance : float, optional
-        How far in Å a point may be from the true one.
-    within : str or Path, optional
-        A volume; only what lies in it counts.
-    pixel_size : float, optional
-        In Å, of files that do not say it.
-    session : Session, optional
-        Where tasks run; by default threads of this process.
-
-    Returns
-    -------
-    Evaluation
-        Scores by label: ``evaluation["gold"]``; their sums: ``evaluation.pooled``.
-
-    Raises
-    ------
-    InputError, StoreError, PlanError
-    """
-    named = isinstance(truth, Mapping)
-    truths = truth.items() if isinstance(truth, Mapping) else [("", truth)]
-    pairs = [Pair(Path(path), name if named else None, kind, value) for name, path in truths]
-    rules = Rules(max_distance, distance, None if within is None else Path(within), pixel_size)
-    comparisons = prepare(Path(result), pairs, rules)
-    if session is None and needs_session(comparisons):
-        with open_session("threads") as threads:
-            return compare_all(threads, comparisons, rules)
-    return compare_all(session, comparisons, rules)
-
-
-def needs_session(comparisons: Sequence[Comparison]) -> bool:
-    """Whether any of them is one of volumes."""
-    return any(isinstance(c.sides, VolumePair) for c in comparisons)
-
-
-def compare_all(
-    session: Session | None,
-    comparisons: Sequence[Comparison],
-    rules: Rules,
-    *,
-    brick: Sequence[int] | None = None,
-) -> Evaluation:
-    """Run comparisons, one after the other.
-
-    Parameters
-    ----------
-    session : Session, optional
-        Where tasks run; volumes need one.
-    comparisons : sequence of Comparison
+    comparison : Comparison
         From `prepare`.
-    rules : Rules
-        By which they were prepared.
-    brick : sequence of int, optional
-        Fix the brick instead of planning.
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    InputError, PlanError, StoreError
+    brick : tuple of int, optional
+        Fixed instead of planned.
     """
-    if session is not None:
-        plans(comparisons, session.resources, brick)
-        for volume in _volumes(comparisons):
-            session.check_sees(Path(volume.source.path).parent)
-    results = [Result(c, _compare(session, c, brick)) for c in comparisons]
-    return Evaluation(tuple(results), rules)
 
+    comparison: Comparison
+    brick: tuple[int, ...] | None = None
 
-def plans(
-    comparisons: Sequence[Comparison], resources: Resources, brick: Sequence[int] | None = None
-) -> list[Plan]:
-    """What the comparisons of volumes would cost.
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of volumes; tables are small."""
+        sides = self.comparison.sides
+        if not isinstance(sides, VolumePair):
+            return ()
+        return (plan_comparison(sides, resources, self.brick),)
 
-    Raises
-    ------
-    InputError, PlanError
-        If the brick makes no sense, or a comparison cannot fit.
-    """
-    pairs = [c.sides for c in comparisons if isinstance(c.sides, VolumePair)]
-    return [plan_comparison(pair, resources, brick) for pair in pairs]
+    def is_current(self, *, overwrite: bool) -> bool:  # noqa: ARG002 -- as of all steps
+        """Never: nothing is stored."""
+        return False
 
-
-def _volumes(comparisons: Sequence[Comparison]) -> Iterator[MaskVolume]:
-    for comparison in comparisons:
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[Scores]:  # noqa: ARG002
+        """Compare."""
+        comparison = self.comparison
         if isinstance(comparison.sides, VolumePair):
-            pair = comparison.sides
-            yield from (v for v in (pair.found, pair.truth, pair.within) if v is not None)
-
-
-def _compare(
-    session: Session | None, comparison: Comparison, brick: Sequence[int] | None
-) -> Scores:
-    if not isinstance(comparison.sides, VolumePair):
+            volume_scores = yield from compare_volumes(comparison.sides, plans[0], comparison.label)
+            return volume_scores
         if comparison.distance is None:
             return compare_boxes(*comparison.sides)
         return compare_points(*comparison.sides, comparison.distance)
-    if session is None:
-        raise InputError(f"{comparison.label} is a volume, for which a session is needed")
-    return compare_volumes(session, comparison.sides, name=comparison.label, brick=brick)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationTask:
+    """Comparing results with the truth.
+
+    Parameters
+    ----------
+    comparisons : tuple of Comparison
+        From `prepare`.
+    rules : Rules
+        By which they were prepared.
+    brick : tuple of int, optional
+        Fixed instead of planned.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    rules: Rules
+    brick: tuple[int, ...] | None = None
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether any of them is one of volumes, for which workers pay."""
+        return any(isinstance(c.sides, VolumePair) for c in self.comparisons)
+
+    def steps(self) -> tuple[CompareStep, ...]:
+        """One step per comparison."""
+        return tuple(CompareStep(comparison, self.brick) for comparison in self.comparisons)
+
+    def check(self, *, overwrite: bool) -> None:
+        """All that can be wrong was found by `prepare`."""
+
+    def check_seen(self, session: Session) -> None:
+        """Workers must see all volumes."""
+        for volume in self._volumes():
+            folder = Path(volume.source.path).parent
+            session.check_sees(str(folder), folder.exists)
+
+    def result(self, outcomes: Sequence[Scores]) -> Evaluation:
+        """All scores."""
+        pairs = zip(self.comparisons, outcomes, strict=True)
+        return Evaluation(tuple(Result(*pair) for pair in pairs), self.rules)
+
+    def _volumes(self) -> Iterator[MaskVolume]:
+        for comparison in self.comparisons:
+            if isinstance(comparison.sides, VolumePair):
+                pair = comparison.sides
+                yield from (v for v in (pair.found, pair.truth, pair.within) if v is not None)
+
+
+def evaluation_task(
+    result: Path, pairs: Sequence[Pair], rules: Rules, brick: tuple[int, ...] | None = None
+) -> EvaluationTask:
+    """Open and check everything that is to be compared.
+
+    Parameters
+    ----------
+    result, pairs, rules
+        See `prepare`.
+    brick : tuple of int, optional
+        Fixed instead of planned.
+
+    Returns
+    -------
+    EvaluationTask
+
+    Raises
+    ------
+    InputError, StoreError
+        Of the first pair that cannot be compared.
+    """
+    return EvaluationTask(tuple(prepare(result, pairs, rules)), rules, brick)

@@ -1,308 +1,304 @@
-"""What a command does to a tomogram, as a value: segment, edges, locate."""
+"""What segment, edges and locate share: 2D maps become scores, a threshold, and structures.
+
+detect --> maps --> backproject --> scores --> choose threshold --> curve --> find structures
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from tomodist.algorithms.lift.backproject import Lifting, Votes
-from tomodist.algorithms.lift.balanced import BalancedVotes
-from tomodist.algorithms.lift.edges import RefinedEdges
-from tomodist.algorithms.objects.box_index import LinkRule
-from tomodist.errors import InputError
-from tomodist.steps.backproject import plan_scores
-from tomodist.steps.structures import plan_labels
-from tomodist.store.tomogram import Tomogram, check_label
+import numpy as np
+
+from tomodist.errors import ExistsError, InputError
+from tomodist.planning.plan import Cut
+from tomodist.steps.backproject import Backproject
+from tomodist.steps.detect import DetectMaps
+from tomodist.steps.ray_lengths import ChooseEdgeThreshold, stored_edge_threshold
+from tomodist.steps.score_record import ScoreRecord
+from tomodist.steps.structures import FindStructures, Selection
+from tomodist.steps.threshold import ChooseThreshold, stored_threshold
+from tomodist.store.curves import tilt_agreement
+from tomodist.tasks.results import LabelResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tomodist.algorithms.lift.backproject import Lifting
     from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Session, Work
     from tomodist.sources.base import MapSource
+    from tomodist.steps.base import Step
+    from tomodist.store.tomogram import Label
 
-
-LocateMethod = Literal["tracks", "votes"]
-VotesKind = Literal["balanced", "plain"]
-EdgeThreshold = Literal["chords", "fifth"]
-EDGE_THRESHOLDS: tuple[EdgeThreshold, ...] = get_args(EdgeThreshold)
+Exclude = tuple[int, ...] | Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What one command does to a tomogram.
+class ReprojectionThreshold:
+    """The threshold at which the reprojection agrees best with the maps.
 
     Parameters
     ----------
-    label : str
+    label : Label
+        Whose scores.
+    max_score : int
+        The highest score of the lifting.
+    replace : bool
+        As for `ChooseThreshold`.
+    may_be_empty : bool
+        As for `ChooseThreshold`; then the threshold is 0.
+    """
+
+    label: Label
+    max_score: int
+    replace: bool = False
+    may_be_empty: bool = False
+
+    def steps(self) -> tuple[Step, ...]:
+        """The step that chooses it."""
+        return (ChooseThreshold(self.label, self.max_score, self.replace, self.may_be_empty),)
+
+    def __call__(self) -> float:
+        """The threshold on stored scores, once it is chosen."""
+        chosen = stored_threshold(self.label)
+        return 0.0 if chosen is None else chosen
+
+
+@dataclass(frozen=True)
+class RayLengthThreshold:
+    """The threshold at which rays that stay long in the result agree best with the 2D edges.
+
+    Parameters
+    ----------
+    label : Label
+        Whose scores.
+    own_votes : int
+        As for `ChooseEdgeThreshold`.
+    """
+
+    label: Label
+    own_votes: int
+
+    def steps(self) -> tuple[Step, ...]:
+        """The step that chooses it."""
+        return (ChooseEdgeThreshold(self.label, self.own_votes),)
+
+    def __call__(self) -> float:
+        """The threshold on stored scores, once it is chosen."""
+        return stored_edge_threshold(self.label)
+
+
+@dataclass(frozen=True)
+class GivenThreshold:
+    """A threshold that a user gives.
+
+    Parameters
+    ----------
+    label : Label
+        Whose scores.
+    value : float
+        On the scores; of scores that are shares, a share.
+    shares : bool
+        Whether the scores are shares of the tilts rather than numbers of them.
+
+    Raises
+    ------
+    InputError
+        If it is negative, no number, or not a share where it has to be one.
+    """
+
+    label: Label
+    value: float
+    shares: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < math.inf:
+            raise InputError(f"`threshold` is {self.value}; it must be a number, 0 or more")
+        if self.shares and self.value >= 1:
+            raise InputError(
+                f"`threshold` is {self.value:g}, but balanced votes are shares: use a number "
+                "below 1, or plain `votes`"
+            )
+
+    def steps(self) -> tuple[Step, ...]:
+        """Nothing has to be done for it."""
+        return ()
+
+    def __call__(self) -> float:
+        """The threshold on stored scores."""
+        return self.value * ScoreRecord.of(self.label).max_score if self.shares else self.value
+
+
+Threshold = ReprojectionThreshold | RayLengthThreshold | GivenThreshold
+
+
+@dataclass(frozen=True)
+class LiftingTask:
+    """Lifting the maps of one label.
+
+    Parameters
+    ----------
+    label : Label
         Name of the structures.
-    source : DetectorMaps or ImportedMaps
+    source : MapSource
         Where the 2D maps come from.
     lifting : Lifting
         How they become a score volume.
-    parameters : dict
-        The lifting's parameters as plain values.
-    threshold : float, optional
-        On the scores; by default the one whose reprojection agrees best. On balanced votes it is a
-        share, 0 to 1.
-    min_voxels, min_tilts : int
-        Smaller or less supported structures are dropped.
-    triangulate : bool
-        Centres from the 2D boxes rather than from the centre of mass.
-    own_thresholds : bool
-        Every structure gets a threshold of its own, not below the common one.
+    threshold : Threshold
+        Above which a voxel is structure.
+    selection : Selection
+        Which components become structures.
     exclude : tuple of int, or "auto"
         Tilts that take no part; or those that disagree with the rest.
-    brick, tilts_per_task : optional
-        Fixed instead of planned.
+    cut : Cut
+        Brick and tilts per task, fixed instead of planned.
 
     Raises
     ------
     InputError
-        If the threshold is negative or no number, or there is no such tilt.
+        If there is no such tilt.
     """
 
-    label: str
+    label: Label
     source: MapSource
     lifting: Lifting
-    parameters: dict[str, Any] = field(default_factory=dict)
-    threshold: float | None = None
-    min_voxels: int = 1
-    min_tilts: int = 0
-    triangulate: bool = False
-    own_thresholds: bool = False
-    exclude: tuple[int, ...] | Literal["auto"] = ()
-    brick: Sequence[int] | None = None
-    tilts_per_task: int | None = None
+    threshold: Threshold
+    selection: Selection = Selection()  # noqa: RUF009 -- a value
+    exclude: Exclude = ()
+    cut: Cut = Cut()  # noqa: RUF009 -- a value
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 <= self.threshold < math.inf:
-            raise InputError(f"--threshold is {self.threshold}; it must be a number, 0 or more")
-        if self.shares and self.threshold is not None and self.threshold >= 1:
-            raise InputError(
-                f"--threshold is {self.threshold:g}, but balanced votes are shares: give a number "
-                "below 1, or --votes plain"
-            )
         if self.exclude != "auto":
-            _check_excluded(self.exclude, self.lifting.geometry.n_tilts)
+            check_excluded(self.exclude, self.lifting.geometry.n_tilts)
 
-    @property
-    def shares(self) -> bool:
-        """Whether scores are shares of the tilts rather than numbers of them."""
-        return isinstance(self.lifting, BalancedVotes)
-
-    def without(self, excluded: Sequence[int]) -> tuple[tuple[int, ...], Lifting]:
-        """The tilts that are left, and the lifting of these."""
-        n_tilts = self.lifting.geometry.n_tilts
-        tilts = tuple(t for t in range(n_tilts) if t not in set(excluded))
-        lifting: Any = self.lifting  # a dataclass, whichever it is
-        geometry = lifting.geometry.select(tilts)
-        return tilts, dataclasses.replace(lifting, geometry=geometry) if excluded else lifting
-
-    def plans(self, resources: Resources) -> list[Plan]:
-        """What the steps over volumes would cost.
-
-        Raises
-        ------
-        PlanError
-            If one of them cannot fit.
-        """
-        scores = plan_scores(
-            self.lifting, 1, resources, brick=self.brick, tilts_per_task=self.tilts_per_task
+    def steps(self) -> tuple[Step, ...]:
+        """Maps, scores, threshold, structures."""
+        return (
+            DetectMaps(self.label, self.source),
+            self._scores(),
+            *self.threshold.steps(),
+            FindStructures(self.label, self.threshold, self.selection),
         )
-        return [scores, plan_labels(self.lifting.grid, resources)]
 
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse to replace structures that another method found."""
+        if not overwrite:
+            check_method(self.label, linked=False)
 
-def _check_excluded(exclude: Sequence[int], n_tilts: int) -> None:
-    wrong = [t for t in exclude if not 0 <= t < n_tilts]
-    if wrong:
-        raise InputError(f"--exclude-tilts {wrong[0]}: the series has tilts 0 to {n_tilts - 1}")
-    if len(set(exclude)) >= n_tilts:
-        raise InputError(f"--exclude-tilts leaves none of the {n_tilts} tilts; name fewer")
+    def check_seen(self, session: Session) -> None:
+        """Workers must see the store."""
+        session.check_sees(str(self.label.tomogram), self.label.tomogram.place.exists)
+
+    def result(self, _: Sequence[Any]) -> LabelResult:
+        """The structures, and the threshold as tables tell it."""
+        return LabelResult(self.label, self.threshold() * ScoreRecord.of(self.label).scale)
+
+    def _scores(self) -> Step:
+        labels = (self.label,)
+        if self.exclude == "auto":
+            every = Backproject(labels, self.lifting, exclusion="auto", cut=self.cut)
+            return BackprojectAgreeing(every)
+        excluded = tuple(sorted(set(self.exclude)))
+        how: Literal["given"] | None = "given" if excluded else None
+        return Backproject(labels, self.lifting, excluded, how, self.cut)
 
 
 @dataclass(frozen=True)
-class LinkTask:
-    """Locating objects by tracks: no volume is made.
+class BackprojectAgreeing:
+    """Step: `scores` of a label without the tilts that disagree with the rest.
+
+    Which these are is known only after all tilts have been lifted together; then the rest is lifted
+    again. The scores say of which tilts they are, so an interrupted run goes on at either time.
 
     Parameters
     ----------
-    label : str
-        Name of the structures.
-    source : MapSource
-        Where the 2D boxes come from.
-    rule : LinkRule
-        Which of them belong together.
-    exclude : tuple of int
-        Tilts that take no part.
+    every : Backproject
+        Of all tilts of one label.
     """
 
-    label: str
-    source: MapSource
-    rule: LinkRule
-    exclude: tuple[int, ...] = ()
+    every: Backproject
 
-    def plans(self, _: Resources) -> list[Plan]:
-        """No step over a volume."""
-        return []
+    def plans(self, resources: Resources) -> tuple[Plan, ...]:
+        """Of the backprojection, and of the curve that tells which tilts disagree."""
+        return *self.every.plans(resources), *self._choose.plans(resources)
 
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether scores are there from which tilts were left out for this reason."""
+        scores = self._label.scores
+        if not scores.exists():
+            return False
+        excluded = tuple(scores.attributes.get("excluded", ()))
+        if excluded and replace(self.every, excluded=excluded).is_current(overwrite=True):
+            return True
+        every = self.every.is_current(overwrite=overwrite)
+        return every and self._choose.is_current(overwrite=True) and not self._disagreeing()
 
-def segmentation(
-    tomogram: Tomogram,
-    label: str,
-    source: MapSource,
-    votes: VotesKind = "balanced",
-    *,
-    sectors: int = BalancedVotes.sectors,
-    coverage: bool = BalancedVotes.coverage,
-    own_thresholds: bool = True,
-    **options: Any,  # noqa: ANN401
-) -> Task:
-    """Algorithm 1: votes, and the threshold whose reprojection agrees best.
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[None]:
+        """Lift all, find out who disagrees, lift the rest."""
+        *of_scores, of_curve = plans
+        if not self.every.is_current(overwrite=True):
+            yield from self.every.work(session, of_scores)
+        if not self._choose.is_current(overwrite=True):
+            yield from self._choose.work(session, [of_curve])
+        excluded = self._disagreeing()
+        if excluded:
+            words = ", ".join(map(str, excluded))
+            session.progress.message(f"tilts that disagree with the rest are left out: {words}")
+            yield from replace(self.every, excluded=excluded).work(session, of_scores)
 
-    Parameters
-    ----------
-    tomogram, label, source
-        See `Task`.
-    votes : {"balanced", "plain"}
-        As in `tomodist.algorithms.lift.balanced`, or as in the paper.
-    sectors, coverage
-        Of balanced votes.
-    own_thresholds : bool
-        Whether every structure gets a threshold of its own.
-    **options
-        The other fields of `Task`.
+    def _disagreeing(self) -> tuple[int, ...]:
+        """Tilts that disagree with the rest, by the stored curve."""
+        agreement = tilt_agreement(self._label.curves)
+        if agreement is None:
+            return ()
+        return tuple(np.flatnonzero(agreement.consistency.disagrees).tolist())
 
-    Returns
-    -------
-    Task
-    """
-    geometry, grid = tomogram.geometry, tomogram.grid
-    lifting: Lifting = Votes(geometry, grid)
-    parameters: dict[str, Any] = {"lifting": "votes"}
-    if votes == "balanced":
-        lifting = BalancedVotes(geometry, grid, sectors, coverage)
-        parameters = {"lifting": "balanced votes", "sectors": sectors, "coverage": coverage}
-    return Task(
-        check_label(label), source, lifting, parameters, own_thresholds=own_thresholds, **options
-    )
+    @property
+    def _label(self) -> Label:
+        return self.every.labels[0]
+
+    @property
+    def _choose(self) -> ChooseThreshold:
+        return ChooseThreshold(self._label, self.every.lifting.levels or 0, replace=True)
 
 
-def edge_detection(
-    tomogram: Tomogram,
-    label: str,
-    source: MapSource,
-    refinement: dict[str, Any] | None = None,
-    *,
-    choose: EdgeThreshold = "chords",
-    **options: Any,  # noqa: ANN401
-) -> Task:
-    """Algorithm 2: votes of 2D edges that survive refinement between adjacent tilts.
-
-    Parameters
-    ----------
-    tomogram, label, source
-        See `Task`.
-    refinement : dict, optional
-        ``reach``, ``support``, ``rounds``, ``keep_own`` of `RefinedEdges`.
-    choose : {"chords", "fifth"}
-        How the threshold is chosen if none is given: where rays that stay long in the result agree
-        best with the maps (see `tomodist.algorithms.threshold.ray_lengths`), or a fifth of the
-        tilts.
-    **options
-        The other fields of `Task`.
-
-    Returns
-    -------
-    Task
+def check_excluded(exclude: Sequence[int], n_tilts: int) -> None:
+    """Refuse tilts that are not there, or leaving out all of them.
 
     Raises
     ------
     InputError
-        If numbers contradict each other, or `choose` is unknown.
     """
-    lifting = RefinedEdges(tomogram.geometry, tomogram.grid, **(refinement or {}))
-    if choose not in EDGE_THRESHOLDS:
-        raise InputError(f"choose is {choose!r}; it must be one of {', '.join(EDGE_THRESHOLDS)}")
-    if options.get("threshold") is None and choose == "fifth":
-        options["threshold"] = tomogram.geometry.n_tilts // 5
-    parameters = {
-        "lifting": "refined edges",
-        "reach": lifting.reach,
-        "support": lifting.support,
-        "rounds": lifting.rounds,
-        "keep_own": lifting.keep_own,
-    }
-    return Task(check_label(label), source, lifting, parameters, **options)
+    wrong = [t for t in exclude if not 0 <= t < n_tilts]
+    if wrong:
+        raise InputError(
+            f"`exclude` names tilt {wrong[0]}, but the series has tilts 0 to {n_tilts - 1}"
+        )
+    if len(set(exclude)) >= n_tilts:
+        raise InputError(f"`exclude` leaves none of the {n_tilts} tilts; exclude fewer")
 
 
-def localisation(
-    tomogram: Tomogram,
-    label: str,
-    source: MapSource,
-    *,
-    min_tilts: int | None = None,
-    **options: Any,  # noqa: ANN401
-) -> Task:
-    """Algorithm 3: votes of filled 2D boxes, their components, and the boxes that support each.
+def check_method(label: Label, *, linked: bool) -> None:
+    """Refuse, before anything is done, to replace structures that another method found.
 
-    Parameters
-    ----------
-    tomogram, label, source
-        See `Task`.
-    min_tilts : int, optional
-        Structures supported by fewer tilts are dropped; by default a quarter of the tilts.
-    **options
-        The other fields of `Task`.
-
-    Returns
-    -------
-    Task
+    Raises
+    ------
+    ExistsError
     """
-    lifting = Votes(tomogram.geometry, tomogram.grid)
-    return Task(
-        check_label(label),
-        source,
-        lifting,
-        {"lifting": "votes"},
-        min_tilts=_enough(tomogram, min_tilts),
-        triangulate=True,
-        **options,
-    )
+    structures = label.structures
+    if not structures.exists():
+        return
+    were_linked = structures.attributes["fingerprint"]["step"] == "link"
+    if were_linked != linked:
+        method = "tracks" if were_linked else "votes"
+        raise ExistsError(
+            f"{label.tomogram}: {structures} exists and was found by the method {method!r}; use "
+            "`overwrite` to replace it, or another `label`"
+        )
 
 
-def tracking(
-    tomogram: Tomogram,
-    label: str,
-    source: MapSource,
-    *,
-    min_tilts: int | None = None,
-    tolerance: float = LinkRule.tolerance,
-    exclude: Sequence[int] = (),
-) -> LinkTask:
-    """Algorithm 3 without a volume: 2D boxes linked across tilts, each track one object.
-
-    Parameters
-    ----------
-    tomogram, label, source
-        See `LinkTask`.
-    min_tilts : int, optional
-        Objects seen in fewer tilts are dropped; by default a quarter of the tilts.
-    tolerance : float
-        In pixels; see `LinkRule`.
-    exclude : sequence of int
-        Tilts that take no part.
-
-    Returns
-    -------
-    LinkTask
-    """
-    rule = LinkRule(_enough(tomogram, min_tilts), tolerance)
-    _check_excluded(exclude, tomogram.geometry.n_tilts)
-    return LinkTask(check_label(label), source, rule, tuple(sorted(set(exclude))))
-
-
-def _enough(tomogram: Tomogram, min_tilts: int | None) -> int:
+def enough_tilts(n_tilts: int, min_tilts: int | None) -> int:
     """Tilts that have to support an object: as given, or a quarter."""
-    return max(3, -(-tomogram.geometry.n_tilts // 4)) if min_tilts is None else min_tilts
+    return max(3, -(-n_tilts // 4)) if min_tilts is None else min_tilts

@@ -15,11 +15,10 @@ import platform
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import ExistsError, InputError
-from tomodist.formats.locks import locked
 from tomodist.learned.model.card import (
     ModelCard,
     check_model_target,
@@ -30,6 +29,7 @@ from tomodist.learned.model.card import (
 from tomodist.learned.networks.spec import FASTER_RCNN
 from tomodist.learned.training.examples import Loaded, Pool, spread
 from tomodist.pictures.training import draw_history
+from tomodist.store.locks import locked
 from tomodist.values.fingerprints import differences, digest
 
 if TYPE_CHECKING:
@@ -38,26 +38,50 @@ if TYPE_CHECKING:
 
     from tomodist.learned.training.examples import Loader
     from tomodist.learned.training.loop import Job, Trained
-    from tomodist.runtime.runner import Progress
+    from tomodist.planning.plan import Plan, Resources
+    from tomodist.runtime.runner import Progress, Session, Work
     from tomodist.tasks.training import TrainingTask
 
 _JUDGED = 2**28  # bytes of examples that validations look at, read once
 _LIBRARIES = ("tomodist", "torch", "numpy", "scikit-image")
 
 
-def run_training(
-    task: TrainingTask, *, progress: Progress | None = None, overwrite: bool = False
-) -> ModelCard:
-    """Train, and write the model with its pictures.
+@dataclass(frozen=True)
+class TrainModel:
+    """Step: the model folder of a training task; all of it is done in this process.
+
+    Parameters
+    ----------
+    task : TrainingTask
+        What is learnt.
+    """
+
+    task: TrainingTask
+
+    def plans(self, _: Resources) -> tuple[Plan, ...]:
+        """No tasks; examples take the memory that the schedule says."""
+        return ()
+
+    def is_current(self, *, overwrite: bool) -> bool:
+        """Whether the model is there, trained just so and to its end."""
+        task = self.task
+        return finished_model(task, task.fingerprint(), overwrite=overwrite) is not None
+
+    def work(self, session: Session, plans: Sequence[Plan]) -> Work[ModelCard]:  # noqa: ARG002
+        """Train, and write the model with its pictures."""
+        yield from ()
+        return train_and_write(self.task, session.progress)
+
+
+def train_and_write(task: TrainingTask, progress: Progress | None = None) -> ModelCard:
+    """Train, and write the model with its pictures; one that is there is replaced.
 
     Parameters
     ----------
     task : TrainingTask
         What to do.
     progress : Progress, optional
-        Told of every step.
-    overwrite : bool
-        Replace a model of another training.
+        Shows every step.
 
     Returns
     -------
@@ -66,15 +90,11 @@ def run_training(
 
     Raises
     ------
-    ExistsError, InputError, StoreError
+    InputError, StoreError
     """
     _wait_politely()
     from tomodist.learned.training.loop import is_first, use_all_cores
 
-    fingerprint = task.fingerprint()
-    finished = finished_model(task, fingerprint, overwrite=overwrite)
-    if finished is not None:
-        return finished
     parts = task.loaders()
     use_all_cores()
     pool = Pool(parts.training, task.schedule.memory, task.schedule.seed)
@@ -84,7 +104,7 @@ def run_training(
     folder = task.output.with_name(f"{task.output.name}.training")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", str(task.output)) if is_first() else nullcontext():
-        return _train_and_write(task, fingerprint, folder, module, pool, judged, progress)
+        return _train_and_write(task, task.fingerprint(), folder, module, pool, judged, progress)
 
 
 def _train_and_write(

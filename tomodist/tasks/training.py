@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tomodist.errors import InputError
 from tomodist.learned.detectors.centers import STRIDE
 from tomodist.learned.detectors.normalise import scaled_shape
+from tomodist.learned.model.card import read_card
 from tomodist.learned.networks.spec import N_PLACE, Architecture
 from tomodist.learned.training.schedule import Schedule
 from tomodist.sources.examples import (
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tomodist.learned.model.card import Task
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.learned.model.card import ModelCard, Task
+    from tomodist.runtime.runner import Session
+    from tomodist.steps.base import Step
+    from tomodist.store.tomogram import Tomogram, Unit
 
 VERSION = 1  # of training; raise it when the same task would give other weights
 _SMALLEST, _WIDEST = 16, 32768  # pixels of an image that is learnt from
@@ -105,10 +108,10 @@ class TrainingTask:
             sides = scaled_shape(geometry.image_shape, geometry.pixel_size, self.size)
             if min(sides) < _SMALLEST or max(sides) > _WIDEST:
                 raise InputError(
-                    f"at --pixel-size {self.size:g} Å the images of {store.path} have {sides[0]} x "
+                    f"at --pixel-size {self.size:g} Å the images of {store} have {sides[0]} x "
                     f"{sides[1]} pixels; give a size at which they have {_SMALLEST} to {_WIDEST}"
                 )
-        paths = [store.path.resolve() for store in (*self.stores, *self.held_out)]
+        paths = [store.place.identity for store in (*self.stores, *self.held_out)]
         again = [path for path in paths if paths.count(path) > 1]
         if again:
             raise InputError(f"{again[0]} is given twice; what is learnt from cannot be judged by")
@@ -142,6 +145,22 @@ class TrainingTask:
             if self.network == "residual-unet":
                 options = {"output_stride": STRIDE, **options}
         return Architecture(self.network, self.dims, n, options)
+
+    def steps(self) -> tuple[Step, ...]:
+        """One step."""
+        from tomodist.tasks.train import TrainModel
+
+        return (TrainModel(self),)
+
+    def check(self, *, overwrite: bool) -> None:
+        """All that can be wrong is found when the task is made, or by `loaders`."""
+
+    def check_seen(self, session: Session) -> None:
+        """Everything is done in this process."""
+
+    def result(self, _: Sequence[Any]) -> ModelCard:
+        """The card of the model; ``training["stopped"]`` says why training ended."""
+        return read_card(self.output)
 
     def loaders(self) -> Divided:
         """Examples to learn from and to judge by; everything about them is checked here.
@@ -177,18 +196,23 @@ class TrainingTask:
 
     def data(self) -> list[dict[str, Any]]:
         """What is learnt from and judged by, with the fingerprints of all that matters."""
-        kind, images = "maps", "tilt_series"
         if self.reconstruction is not None:
-            kind, images = "labels", f"reconstructions/{self.reconstruction}"
             for store in (*self.stores, *self.held_out):
                 check_reconstruction(store, self.reconstruction)
-        found = []
+        data = []
         for role, stores in (("training", self.stores), ("held out", self.held_out)):
             for store in stores:
-                units = [images, *(f"{kind}/{label}" for label in self.labels)]
-                digests = {unit: store.digest(unit) for unit in units}
-                found.append({"store": str(store.path), "role": role, "fingerprints": digests})
-        return found
+                digests = {unit.name: unit.digest for unit in self._units(store)}
+                data.append({"store": str(store), "role": role, "fingerprints": digests})
+        return data
+
+    def _units(self, store: Tomogram) -> list[Unit]:
+        """What training reads of a store."""
+        labels = [store.label(label) for label in self.labels]
+        if self.reconstruction is None:
+            return [store.series, *(label.maps for label in labels)]
+        volume = store.reconstruction(self.reconstruction)
+        return [volume, *(label.labels for label in labels)]
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that determines the weights, as plain values."""

@@ -1,27 +1,27 @@
-"""Segmenting a reconstruction by a 3D network: the order of the steps.
+"""Task: segmenting a reconstruction by a 3D network.
 
-reconstructions/<name> --network--> scores/<label> --select--> labels/<label>, structures/<label>
+reconstruction --network--> scores --find structures--> labels, structures
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tomodist.algorithms.lift.balanced import LEVELS
 from tomodist.errors import InputError
-from tomodist.steps.detect_volume import detect_volume, plan_volume
-from tomodist.steps.structures import Selection, plan_labels, select_structures
+from tomodist.steps.detect_volume import DetectVolume
+from tomodist.steps.structures import FindStructures, Selection
+from tomodist.tasks.results import LabelResult, LabelsResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session
+    from tomodist.steps.base import Step
     from tomodist.steps.detect_volume import VolumeDetection
     from tomodist.store.tomogram import Tomogram
-    from tomodist.values.geometry import VolumeGrid
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class VolumeTask:
 
     Parameters
     ----------
+    tomogram : Tomogram
+        The store.
     detection : VolumeDetection
         The network, and what it looks at.
-    grid : VolumeGrid
-        Of the reconstruction.
     threshold : float, optional
         On probability; by default the model's, per class.
     min_voxels : int
         Smaller structures are dropped.
-    brick : sequence of int, optional
+    brick : tuple of int, optional
         Fixed instead of planned.
 
     Raises
@@ -47,72 +47,63 @@ class VolumeTask:
         If the threshold is no probability.
     """
 
+    tomogram: Tomogram
     detection: VolumeDetection
-    grid: VolumeGrid
     threshold: float | None = None
     min_voxels: int = 1
-    brick: Sequence[int] | None = None
+    brick: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise InputError(
-                f"--threshold is {self.threshold:g}, but a network tells probabilities: 0 to 1"
+                f"`threshold` is {self.threshold:g}, but a network gives probabilities: 0 to 1"
             )
 
-    def threshold_of(self, name: str) -> float:
-        """Of a class."""
+    def steps(self) -> tuple[Step, ...]:
+        """Scores of all classes in one pass, then the structures of each."""
+        selection = Selection(self.min_voxels)
+        return (
+            DetectVolume(self.tomogram, self.detection, self.brick),
+            *(
+                FindStructures(
+                    self.tomogram.label(label), self._stored_threshold(name), selection, self.brick
+                )
+                for name, label in self.detection.labels.items()
+            ),
+        )
+
+    def check(self, *, overwrite: bool) -> None:
+        """Nothing that the steps do not see."""
+
+    def check_seen(self, session: Session) -> None:
+        """Workers must see the store."""
+        session.check_sees(str(self.tomogram), self.tomogram.place.exists)
+
+    def result(self, _: Sequence[Any]) -> LabelsResult:
+        """The structures of every class."""
+        return LabelsResult(
+            tuple(
+                LabelResult(self.tomogram.label(label), self._threshold_of(name))
+                for name, label in self.detection.labels.items()
+            )
+        )
+
+    def _threshold_of(self, name: str) -> float:
+        """Of a class, on probability."""
         if self.threshold is not None:
             return self.threshold
         card = self.detection.model.card
         return card.thresholds[card.classes.index(name)]
 
-    def plans(self, resources: Resources) -> list[Plan]:
-        """What the steps would cost.
-
-        Raises
-        ------
-        PlanError
-            If one of them cannot fit.
-        """
-        return [
-            plan_volume(self.detection, self.grid, resources, self.brick),
-            plan_labels(self.grid, resources, self.brick),
-        ]
+    def _stored_threshold(self, name: str) -> _ProbabilityThreshold:
+        return _ProbabilityThreshold(self._threshold_of(name))
 
 
-def run_volume(
-    session: Session, tomogram: Tomogram, task: VolumeTask, *, overwrite: bool = False
-) -> dict[str, float]:
-    """Do everything that is not done yet.
+@dataclass(frozen=True)
+class _ProbabilityThreshold:
+    """A threshold on probability, as stored scores want it."""
 
-    Parameters
-    ----------
-    session : Session
-        Where tasks run.
-    tomogram : Tomogram
-        The store.
-    task : VolumeTask
-        What to do.
-    overwrite : bool
-        Replace results that were made differently.
+    value: float
 
-    Returns
-    -------
-    dict of str to float
-        Label to the threshold on its probabilities.
-
-    Raises
-    ------
-    ExistsError, InputError, PlanError, StoreError
-    """
-    task.plans(session.resources)
-    session.check_sees(tomogram.path)
-    detect_volume(session, tomogram, task.detection, brick=task.brick, overwrite=overwrite)
-    thresholds = {}
-    for name, label in task.detection.labels.items():
-        thresholds[label] = task.threshold_of(name)
-        selection = Selection(math.floor(thresholds[label] * LEVELS), task.min_voxels)
-        select_structures(
-            session, tomogram, label, selection, brick=task.brick, overwrite=overwrite
-        )
-    return thresholds
+    def __call__(self) -> float:
+        return math.floor(self.value * LEVELS)

@@ -12,7 +12,7 @@ from tests import reference
 from tests.geometries import binary_maps, general, reader, single_axis
 from tomodist.algorithms.lift.backproject import Votes, lift_brick
 from tomodist.algorithms.lift.project import largest_in_windows
-from tomodist.algorithms.threshold.per_structure import component_at, own_threshold
+from tomodist.algorithms.threshold.per_structure import component_at, structure_threshold
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 from tomodist.values.projection import visible_window
 
@@ -59,7 +59,7 @@ def test_it_equals_the_literal_loop(
         return
     place = tuple(slice(int(a.min()), int(a.max()) + 1) for a in np.nonzero(whole))
     start = [s.start for s in place]
-    found = own_threshold(whole[place], start, common, geometry, grid, reader(maps), 6)
+    found = structure_threshold(whole[place], start, common, geometry, grid, reader(maps), 6)
     expected = literal(whole.astype(np.int64), common, maps.astype(np.int64), geometry, grid)
     assert found == expected
 
@@ -108,10 +108,10 @@ def test_objects_seen_by_few_and_by_all_tilts_both_get_their_size() -> None:
     for z, y, x in places:
         voxel = np.round(np.array([z, y, x]) + grid.center).astype(int)
         alone = component_at(votes, 6, voxel.tolist())
-        cuts.append(own_threshold(alone, (0, 0, 0), 6, geometry, grid, reader(maps), 13))
+        cuts.append(structure_threshold(alone, (0, 0, 0), 6, geometry, grid, reader(maps), 13))
     assert cuts[1] == 7  # all of the eight tilts that show it
     assert cuts[0] == 12
-    assert own_threshold(alone, (0, 0, 0), 7, geometry, grid, reader(maps), 13) == 7
+    assert structure_threshold(alone, (0, 0, 0), 7, geometry, grid, reader(maps), 13) == 7
 
 
 @pytest.mark.parametrize("what", ["few voxels", "no marks"])
@@ -121,4 +121,4 @@ def test_the_common_threshold_is_kept_where_there_is_no_evidence(what: str) -> N
     scores[5:7, 5:7, 5 : 6 if what == "few voxels" else 8] = 3
     scores[6, 6, 5] = 2
     maps = np.full((3, 12, 12), what == "few voxels", np.uint8)
-    assert own_threshold(scores, (0, 0, 0), 1, geometry, grid, reader(maps), 3) == 1
+    assert structure_threshold(scores, (0, 0, 0), 1, geometry, grid, reader(maps), 3) == 1

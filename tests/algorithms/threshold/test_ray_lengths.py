@@ -5,15 +5,15 @@ import pytest
 
 from tomodist.algorithms.threshold.ray_lengths import (
     N_BINS,
-    choose_by_chords,
-    chord_curve,
-    count_chords,
+    choose_by_ray_lengths,
+    ray_length_curve,
+    count_ray_lengths,
     first_thresholds,
     sampled_tilts,
 )
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import InputError
-from tomodist.experiments.lifted import PLAIN, Rule, chord_threshold, detect_all, edge_votes, judge
+from tomodist.experiments.lifted import PLAIN, Rule, ray_length_threshold, detect_all, edge_votes, judge
 from tomodist.experiments.shells import draw_shells, make_specimen, tilt_angles
 from tomodist.values.geometry import TiltGeometry
 
@@ -35,7 +35,7 @@ def histograms(*pairs: tuple[dict[int, int], dict[int, int]]) -> dict[int, np.nd
 def test_lengths_are_counted_by_map_value_and_octave() -> None:
     lengths = np.array([[[0, 0.5, 1, 7, 15, 15]], [[3, 3, 1e9, -1e-6, 0, 0]]], np.float32)
     maps = np.array([[[0, 1, 1, 1, 0, 2]], [[1, 2, 0, 0, 1, 0]]], np.uint8)
-    counts = count_chords(lengths, maps)
+    counts = count_ray_lengths(lengths, maps)
     expected = histograms(({0: 3, 32: 1, N_BINS - 1: 1}, {0: 1, 4: 1, 8: 1, 16: 1, 24: 1}))[0]
     assert np.array_equal(counts, expected)
 
@@ -43,7 +43,7 @@ def test_lengths_are_counted_by_map_value_and_octave() -> None:
 def test_kappa_is_one_where_long_rays_are_the_edges_and_0_by_chance() -> None:
     perfect = ({0: 90}, {16: 10})
     blind = ({0: 45, 16: 45}, {0: 5, 16: 5})
-    curve = chord_curve(histograms(blind, perfect, ({0: 90}, {0: 10})), own=0)
+    curve = ray_length_curve(histograms(blind, perfect, ({0: 90}, {0: 10})), own=0)
     assert curve.thresholds == (0, 1, 2)
     assert curve.score == pytest.approx((0, 1, 0), abs=1e-12)
     assert curve.best == 1
@@ -56,8 +56,8 @@ def test_a_map_does_not_explain_itself() -> None:
     others = ({0: 88, 16: 2}, {0: 2, 16: 8})
     nothing = ({0: 90}, {0: 10})
     levels = histograms(itself, others, others, nothing)
-    assert chord_curve(levels, own=0).best == 0
-    assert chord_curve(levels, own=1).best == 1
+    assert ray_length_curve(levels, own=0).best == 0
+    assert ray_length_curve(levels, own=1).best == 1
 
 
 def test_coarse_levels_are_refined_around_the_best() -> None:
@@ -71,15 +71,15 @@ def test_coarse_levels_are_refined_around_the_best() -> None:
             found[level] = histograms(({0: 450}, {0: 50 - right, 20: right}))[0]
         return found
 
-    assert choose_by_chords(count, 61, own=0).best == 33
+    assert choose_by_ray_lengths(count, 61, own=0).best == 33
     assert len(asked) == len(set(asked)) < 25
 
 
 def test_nothing_to_agree_is_an_error_that_says_why() -> None:
     with pytest.raises(InputError, match="no map marks any pixel, so no threshold"):
-        chord_curve(histograms(({0: 5, 20: 5}, {})), own=0)
+        ray_length_curve(histograms(({0: 5, 20: 5}, {})), own=0)
     with pytest.raises(InputError, match=r"no voxel has votes enough.*--rounds"):
-        chord_curve(histograms(({0: 5}, {0: 5})), own=0)
+        ray_length_curve(histograms(({0: 5}, {0: 5})), own=0)
 
 
 def test_sampled_tilts_are_even_in_angle_and_few() -> None:
@@ -101,7 +101,7 @@ def test_the_threshold_of_shells_is_nearly_the_best_there_is(snr: float, step: f
         maps = detect_all(specimen, DogEdges(sigma=2.0))
         votes = edge_votes(specimen, maps, PLAIN)
         judged = judge(votes, specimen, [2])
-        chosen = chord_threshold(votes, maps, specimen, PLAIN).best
+        chosen = ray_length_threshold(votes, maps, specimen, PLAIN).best
         best = judged.measures(judged.best())[_F1]
         assert judged.measures(chosen)[_F1] > best - 0.08
         fixed = judged.measures(specimen.geometry.n_tilts // 5)[_F1]
@@ -114,5 +114,5 @@ def test_refined_votes_may_explain_themselves() -> None:
     maps = detect_all(specimen, DogEdges(sigma=2.0))
     votes = edge_votes(specimen, maps, rule)
     judged = judge(votes, specimen, [2])
-    chosen = chord_threshold(votes, maps, specimen, rule).best
+    chosen = ray_length_threshold(votes, maps, specimen, rule).best
     assert judged.measures(chosen)[_F1] > judged.measures(judged.best())[_F1] - 0.05

@@ -56,12 +56,28 @@ class Lifting(Protocol):
         """From stored scores to what people are told."""
 
     @property
+    def binary(self) -> bool:
+        """Whether it lifts binary maps to whole numbers (which any grouping leaves the same)."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Name and parameters as plain values, for fingerprints and records."""
+
+    @property
     def sums_itemsize(self) -> int:
         """Bytes per voxel of a contribution."""
 
     @property
     def may_group(self) -> bool:
         """Whether contributions of groups of tilts can be added up."""
+
+    @property
+    def n_shared(self) -> int:
+        """Arrays at the end of a contribution that all classes of the same label maps share."""
+
+    @property
+    def per_class(self) -> Lifting:
+        """The lifting whose contribution is all but what classes share."""
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """What its kernel costs, for the planner."""
@@ -106,6 +122,16 @@ class Votes:
         return 1.0
 
     @property
+    def binary(self) -> bool:
+        """Maps are binary."""
+        return True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """It has no parameters."""
+        return {"lifting": "votes"}
+
+    @property
     def sums_itemsize(self) -> int:
         """Bytes per voxel of a contribution."""
         return self.dtype.itemsize
@@ -114,6 +140,16 @@ class Votes:
     def may_group(self) -> bool:
         """Votes add up."""
         return True
+
+    @property
+    def n_shared(self) -> int:
+        """Classes share nothing."""
+        return 0
+
+    @property
+    def per_class(self) -> Votes:
+        """The same."""
+        return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """See `tomodist.planning.costs`."""
@@ -201,6 +237,17 @@ class WeightedMean:
         return 1.0
 
     @property
+    def binary(self) -> bool:
+        """Maps are grey values."""
+        return False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The weights."""
+        weights = None if self.weights is None else list(self.weights)
+        return {"lifting": "weighted mean", "weights": weights}
+
+    @property
     def sums_itemsize(self) -> int:
         """Bytes per voxel of a contribution: sums and weights."""
         return 2 * self.dtype.itemsize
@@ -209,6 +256,16 @@ class WeightedMean:
     def may_group(self) -> bool:
         """Sums and weights add up."""
         return True
+
+    @property
+    def n_shared(self) -> int:
+        """Grey values have no classes."""
+        return 0
+
+    @property
+    def per_class(self) -> WeightedMean:
+        """The same."""
+        return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """See `tomodist.planning.costs`."""
@@ -287,6 +344,43 @@ def lift_brick(
     for tilts in groups[1:]:
         total = add(total, lifting.contribution(read, tilts, start, stop))
     return lifting.finish(total)
+
+
+def lift_class(
+    lifting: Lifting,
+    read: ReadImage,
+    start: Sequence[int],
+    stop: Sequence[int],
+    shared: Contribution = (),
+) -> tuple[AnyArray, Contribution]:
+    """Score brick of one class of label maps.
+
+    What all classes share (the numbers of tilts that see each voxel) is half of the work: the first
+    class counts it, the others take it over.
+
+    Parameters
+    ----------
+    lifting : Lifting
+        How.
+    read : callable
+        Reads the binary map of the class; see `tomodist.algorithms.lift.windows`.
+    start, stop : sequence of int
+        The brick (z, y, x).
+    shared : tuple of ndarray
+        From an earlier class of the same brick; empty for the first.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx)
+        The scores.
+    tuple of ndarray
+        For the next class.
+    """
+    tilts = range(lifting.geometry.n_tilts)
+    own = lifting.per_class if shared else lifting
+    total = own.contribution(read, tilts, start, stop) + shared
+    kept = total[len(total) - lifting.n_shared :]
+    return lifting.finish(total), kept
 
 
 def tilt_groups(n_tilts: int, tilts_per_task: int | None) -> list[range]:

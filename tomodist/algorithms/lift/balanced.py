@@ -14,7 +14,7 @@ cover the volume in part, equal without errors, and about equal with 13 tilts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +84,16 @@ class BalancedVotes:
         return 1 / LEVELS
 
     @property
+    def binary(self) -> bool:
+        """Maps are binary."""
+        return True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Sectors, and of which tilts shares are taken."""
+        return {"lifting": "balanced votes", "sectors": self.sectors, "coverage": self.coverage}
+
+    @property
     def sums_itemsize(self) -> int:
         """Bytes per voxel of a contribution."""
         return votes_dtype(self.geometry.n_tilts).itemsize * self._n_sums
@@ -92,6 +102,16 @@ class BalancedVotes:
     def may_group(self) -> bool:
         """Votes add up, sector by sector."""
         return True
+
+    @property
+    def n_shared(self) -> int:
+        """The numbers of tilts that see a voxel, sector by sector."""
+        return len(self.parts) if self.coverage else 0
+
+    @property
+    def per_class(self) -> BalancedVotes:
+        """Without them."""
+        return replace(self, coverage=False)
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """That of votes, or of twice as many."""

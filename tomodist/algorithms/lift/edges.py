@@ -98,6 +98,30 @@ class RefinedEdges:
         return 1.0
 
     @property
+    def binary(self) -> bool:
+        """Maps are binary."""
+        return True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """w, k, m, and whether a tilt's own mark must hold."""
+        return {
+            "lifting": "refined edges",
+            "reach": self.reach,
+            "support": self.support,
+            "rounds": self.rounds,
+            "keep_own": self.keep_own,
+        }
+
+    @property
+    def own_votes(self) -> int:
+        """Votes of a voxel that the tilt itself surely gives where it marks it.
+
+        1 for plain votes, 0 for refined ones; see `tomodist.algorithms.threshold.ray_lengths`.
+        """
+        return 0 if self.rounds else 1
+
+    @property
     def sums_itemsize(self) -> int:
         """Bytes per voxel of a contribution."""
         return self.dtype.itemsize
@@ -106,6 +130,16 @@ class RefinedEdges:
     def may_group(self) -> bool:
         """Refinement needs the marks of all tilts at once."""
         return False
+
+    @property
+    def n_shared(self) -> int:
+        """Classes share nothing."""
+        return 0
+
+    @property
+    def per_class(self) -> RefinedEdges:
+        """The same."""
+        return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """See `tomodist.planning.costs`."""

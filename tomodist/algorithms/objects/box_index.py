@@ -63,7 +63,7 @@ class LinkRule:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenBoxes:
+class BoxIndex:
     """The boxes of all tilts.
 
     Parameters

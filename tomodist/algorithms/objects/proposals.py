@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.algorithms.objects.box_index import IntArray, SeenBoxes
+    from tomodist.algorithms.objects.box_index import BoxIndex, IntArray
     from tomodist.values.geometry import FloatArray
 
 N_PAIRS = 16  # tilts that propose, each with one on either side; more where there are few boxes
@@ -19,12 +19,12 @@ _BASELINE = np.deg2rad(40)  # of a pair: far enough to tell z, near enough to ma
 _UNLIKE = 2.0  # boxes whose heights differ by more than this factor show different things
 
 
-def proposals(seen: SeenBoxes, shape: Sequence[int]) -> FloatArray:
+def proposals(seen: BoxIndex, shape: Sequence[int]) -> FloatArray:
     """Points of the volume at which two boxes of a pair of tilts meet.
 
     Parameters
     ----------
-    seen : SeenBoxes
+    seen : BoxIndex
         The boxes of all tilts.
     shape : sequence of int
         Of the volume.
@@ -38,7 +38,7 @@ def proposals(seen: SeenBoxes, shape: Sequence[int]) -> FloatArray:
     return np.concatenate([np.zeros((0, 3)), *found])
 
 
-def _pairs_of_tilts(seen: SeenBoxes) -> list[tuple[int, int]]:
+def _pairs_of_tilts(seen: BoxIndex) -> list[tuple[int, int]]:
     """Tilts that propose points: spread over the series, each with those some 40 degrees away."""
     order = np.argsort(viewing_order(seen.matrices))
     tilts = np.array([t for t in order if len(seen.boxes[t])], np.intp)
@@ -91,7 +91,7 @@ def _rays(matrices: FloatArray) -> FloatArray:
     return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
-def _meeting(seen: SeenBoxes, a: int, b: int, shape: Sequence[int]) -> FloatArray:
+def _meeting(seen: BoxIndex, a: int, b: int, shape: Sequence[int]) -> FloatArray:
     """Where boxes of tilt a meet boxes of tilt b.
 
     Both rays are at right angles to n, so n · p is the same all along either; in the single-axis

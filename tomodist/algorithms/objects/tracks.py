@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from tomodist.algorithms.objects.box_index import IntArray, LinkRule, SeenBoxes
+from tomodist.algorithms.objects.box_index import BoxIndex, IntArray, LinkRule
 from tomodist.algorithms.objects.ellipsoid import extents
 from tomodist.algorithms.objects.proposals import inside, proposals, viewing_order
 from tomodist.errors import InputError
@@ -121,7 +121,7 @@ def link_boxes(
     for t, rows in enumerate(arrays):
         if not np.isfinite(rows).all() or (rows[:, 2:] < 0).any():
             raise InputError(f"a box of tilt {t} is not finite, or of negative size; leave it out")
-    seen = SeenBoxes(geometry.matrices(grid), arrays, rule, geometry.image_shape)
+    seen = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
     points = proposals(seen, shape)
     for widening in (1.5, 1.0, 1.0):
         points = _fitted(seen, points, seen.nearest(points, widening))
@@ -144,7 +144,7 @@ def link_boxes(
 
 
 def _fitted(
-    seen: SeenBoxes, points: FloatArray, box: IntArray, *, finally_: bool = False
+    seen: BoxIndex, points: FloatArray, box: IntArray, *, finally_: bool = False
 ) -> FloatArray:
     """Points moved to where they fit their boxes best; those with less than two boxes stay.
 
@@ -164,7 +164,7 @@ def _fitted(
     return points
 
 
-def _weights(seen: SeenBoxes, apart: FloatArray, box: IntArray) -> FloatArray:
+def _weights(seen: BoxIndex, apart: FloatArray, box: IntArray) -> FloatArray:
     """Of every box in the fit: 1 at the point's projection, 1/5 at the gate; (n_tilts, n)."""
     weight = np.zeros(box.shape)
     for t, gates in enumerate(seen.gates):
@@ -188,7 +188,7 @@ def _own_weights(apart: FloatArray) -> FloatArray:
     return np.where(has, 1 / (1 + squared), 0.0)
 
 
-def _chosen(seen: SeenBoxes, points: FloatArray) -> IntArray:
+def _chosen(seen: BoxIndex, points: FloatArray) -> IntArray:
     """The points that are objects: the best first, each with the boxes that are left to it."""
     box = seen.nearest(points)
     close = np.where(box >= 0, _HAS + (1 - _HAS) * seen.closeness(points, box), 0.0).T
@@ -225,7 +225,7 @@ def _beyond_chance(expected: float) -> float:
     return expected + 4 * math.sqrt(expected)
 
 
-def _joined(seen: SeenBoxes, points: FloatArray, box: IntArray) -> FloatArray:
+def _joined(seen: BoxIndex, points: FloatArray, box: IntArray) -> FloatArray:
     """Points of which those that show the same object, in different tilts, are one."""
     if len(points) < 2:
         return points
@@ -262,7 +262,7 @@ def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> 
     return np.flatnonzero(kept)
 
 
-def _tracks(seen: SeenBoxes, points: FloatArray, size: FloatArray, box: IntArray) -> Tracks:
+def _tracks(seen: BoxIndex, points: FloatArray, size: FloatArray, box: IntArray) -> Tracks:
     apart = seen.offset(points, box)
     sigma = _standard_errors(seen.matrices, apart)
     return Tracks(points, sigma, size, box, np.linalg.norm(apart, axis=2))

@@ -55,7 +55,7 @@ def component_at(
     return np.where(labels == labels[tuple(voxel)], scores, 0)
 
 
-def own_threshold(
+def structure_threshold(
     scores: npt.NDArray[Any],
     start: Sequence[int],
     threshold: int,

@@ -38,7 +38,7 @@ from tomodist.algorithms.lift.windows import checked_map
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from tomodist.values.geometry import TiltGeometry
 
@@ -51,7 +51,7 @@ _MOST_TILTS = 13
 
 
 @dataclass(frozen=True)
-class ChordCurve:
+class RayLengthCurve:
     """Agreement of long rays with the maps, at every threshold that was tried.
 
     Parameters
@@ -79,7 +79,7 @@ class ChordCurve:
         return self.thresholds[int(np.argmax(self.score))]
 
 
-def count_chords(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> CountArray:
+def count_ray_lengths(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> CountArray:
     """Histograms of the rays' lengths, by map value.
 
     Parameters
@@ -96,7 +96,7 @@ def count_chords(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> CountArra
 
     Examples
     --------
-    >>> counts = count_chords(np.array([[[0, 1, 3, 3]]]), np.array([[[0, 0, 1, 2]]]))
+    >>> counts = count_ray_lengths(np.array([[[0, 1, 3, 3]]]), np.array([[[0, 0, 1, 2]]]))
     >>> [(int(v), int(b)) for v, b in np.argwhere(counts)]
     [(0, 0), (0, 8), (1, 16)]
     """
@@ -110,19 +110,19 @@ def count_chords(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> CountArra
     return counts
 
 
-def chord_curve(counts: Mapping[int, CountArray], own: int) -> ChordCurve:
+def ray_length_curve(counts: Mapping[int, CountArray], own: int) -> RayLengthCurve:
     """The highest kappa at every threshold.
 
     Parameters
     ----------
     counts : mapping of int to ndarray, shape (2, N_BINS), int64
-        For every level, the sum of `count_chords` of 1(votes > level) over all tiles.
+        For every level, the sum of `count_ray_lengths` of 1(votes > level) over all tiles.
     own : int
         o: 1 for plain votes, 0 for refined ones.
 
     Returns
     -------
-    ChordCurve
+    RayLengthCurve
         At the levels T of which T + o is there, too.
 
     Raises
@@ -146,12 +146,12 @@ def chord_curve(counts: Mapping[int, CountArray], own: int) -> ChordCurve:
     by_chance = ((a + b) * n_marked + (n - a - b) * n_other) / n**2
     kappa = ((a + n_other - b) / n - by_chance) / np.maximum(1 - by_chance, 1e-12)
     lengths = 2 ** ((kappa.argmax(axis=1) + 1) / _PER_OCTAVE) - 1
-    return ChordCurve(thresholds, tuple(kappa.max(axis=1).tolist()), tuple(lengths.tolist()))
+    return RayLengthCurve(thresholds, tuple(kappa.max(axis=1).tolist()), tuple(lengths.tolist()))
 
 
-def choose_by_chords(
+def choose_by_ray_lengths(
     count: Callable[[Sequence[int]], Mapping[int, CountArray]], n_tilts: int, own: int
-) -> ChordCurve:
+) -> RayLengthCurve:
     """Try some thresholds, then those around the best of them.
 
     Parameters
@@ -165,20 +165,49 @@ def choose_by_chords(
 
     Returns
     -------
-    ChordCurve
+    RayLengthCurve
 
     Raises
     ------
     InputError
-        If there is nothing to agree; see `chord_curve`.
+        If there is nothing to agree; see `ray_length_curve`.
+    """
+    search = threshold_search(n_tilts, own)
+    levels = next(search)
+    while True:
+        try:
+            levels = search.send(count(levels) if levels else {})
+        except StopIteration as stop:
+            curve: RayLengthCurve = stop.value
+            return curve
+
+
+def threshold_search(
+    n_tilts: int, own: int
+) -> Generator[Sequence[int], Mapping[int, CountArray], RayLengthCurve]:
+    """The same as a dialogue, for callers that count elsewhere.
+
+    Parameters
+    ----------
+    n_tilts, own
+        As for `choose_by_ray_lengths`.
+
+    Yields
+    ------
+    sequence of int
+        Levels; wants to be sent the histograms of 1(votes > level) for each.
+
+    Returns
+    -------
+    RayLengthCurve
     """
     counts: dict[int, CountArray] = {}
     wanted = first_thresholds(n_tilts)
     for _ in range(2):
         levels = sorted({t + k for t in wanted for k in (0, own)} - counts.keys())
-        counts |= count(levels) if levels else {}
-        wanted = next_thresholds(chord_curve(counts, own), n_tilts)
-    return chord_curve(counts, own)
+        counts |= yield levels
+        wanted = next_thresholds(ray_length_curve(counts, own), n_tilts)
+    return ray_length_curve(counts, own)
 
 
 def first_thresholds(n_tilts: int) -> tuple[int, ...]:
@@ -195,12 +224,12 @@ def first_thresholds(n_tilts: int) -> tuple[int, ...]:
     return tuple(k * n_tilts // n for k in range(n))
 
 
-def next_thresholds(curve: ChordCurve, n_tilts: int) -> tuple[int, ...]:
+def next_thresholds(curve: RayLengthCurve, n_tilts: int) -> tuple[int, ...]:
     """Thresholds between the best so far and its neighbours.
 
     Examples
     --------
-    >>> next_thresholds(ChordCurve((0, 5, 10), (0.1, 0.5, 0.2), (1, 1, 1)), 51)
+    >>> next_thresholds(RayLengthCurve((0, 5, 10), (0.1, 0.5, 0.2), (1, 1, 1)), 51)
     (1, 2, 3, 4, 6, 7, 8, 9)
     """
     k = curve.thresholds.index(curve.best)

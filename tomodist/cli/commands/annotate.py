@@ -98,7 +98,7 @@ def command(
         made = detect_maps(session, tomogram, label, source, overwrite=overwrite)
     n = len(tilts) if tilts is not None else tomogram.geometry.n_tilts
     print_line(
-        f"annotated: {label} on {n} of {tomogram.geometry.n_tilts} tilts, store: {tomogram.path}"
+        f"annotated: {label} on {n} of {tomogram.geometry.n_tilts} tilts, store: {tomogram}"
         if made
         else f"nothing to do: maps/{label} is there already, made just so"
     )
@@ -113,9 +113,9 @@ def _boxes(
 ) -> MapSource:
     """The boxes of a file: its only class, or that of the label."""
     from tomodist.sources.boxes import import_boxes
-    from tomodist.sources.placement import Wanted
+    from tomodist.sources.placement import PointOptions
 
-    found = import_boxes(tomogram, path, frame, form="box", wanted=Wanted(diameter))
+    found = import_boxes(tomogram, path, frame, form="box", wanted=PointOptions(diameter))
     if len(found) == 1:
         return next(iter(found.values()))
     if label not in found:

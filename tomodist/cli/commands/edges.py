@@ -69,7 +69,7 @@ def command(
     With --rounds, marks that neighbouring tilts do not support are removed: more precise on clean
     images, but on noisy ones it removes the edges first.
     """
-    from tomodist.detect.bead_mask import BlobsHidden
+    from tomodist.detect.bead_mask import BeadsMasked
     from tomodist.detect.classical import Blobs, DogEdges
     from tomodist.detect.denoise import Denoised
     from tomodist.sources.base import DetectorMaps, MapSource
@@ -85,7 +85,7 @@ def command(
         if hide_blobs is not None:
             beads = Blobs(hide_blobs)
             beads.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
-            detector = BlobsHidden(detector, beads)
+            detector = BeadsMasked(detector, beads)
         source = DetectorMaps(detector)
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")

@@ -27,7 +27,7 @@ def command(store: Path) -> None:
 
 
 def _series_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
-    if not tomogram.has("tilt_series"):
+    if not tomogram.series.exists():
         return [("tilt_series", "not there yet; run `tomodist ingest`", "")]
     geometry, grid = tomogram.geometry, tomogram.grid
     angles, (ny, nx) = geometry.tilt_angles, geometry.image_shape
@@ -36,7 +36,7 @@ def _series_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
         f"{min(angles):g}° to {max(angles):g}°"
     )
     volume = " x ".join(map(str, grid.shape))
-    attributes = tomogram.attributes("tilt_series")
+    attributes = tomogram.series.attributes
     made = [str(attributes.get("source", "in memory")), *_treatment(attributes)]
     return [
         ("tilt_series", images, ", ".join(made)),
@@ -56,7 +56,7 @@ def _treatment(attributes: dict[str, Any]) -> Iterator[str]:
 def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
     rows = []
     for kind in ("maps", "scores", "labels", "structures", "reconstructions"):
-        for label in tomogram.labels(kind):
+        for label in tomogram.names(kind):
             attributes = tomogram.attributes(f"{kind}/{label}")
             made = {k: v for k, v in attributes.items() if k != "fingerprint"}
             text = ", ".join(f"{k}={v}" for k, v in made.items() if not isinstance(v, dict | list))

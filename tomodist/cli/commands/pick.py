@@ -46,5 +46,5 @@ def command(
     with session_of(cluster, workers, memory) as session:
         plan_maxima(tomogram.grid, distance / tomogram.grid.voxel_size, session.resources)
         pick_maxima(session, tomogram, label, points, distance, threshold, overwrite=overwrite)
-    found = tomogram.attributes(f"structures/{points}")
+    found = tomogram.label(points).structures.attributes
     print_structures(tomogram, points, found["threshold"])

@@ -119,5 +119,5 @@ def command(store: Path, given: Options) -> None:
         print_line(
             f"residual before the last of {len(residuals)} iterations: {100 * residuals[-1]:.2f} %"
         )
-    print_line(f"reconstruction: {wanted.unit}, store: {tomogram.path}")
+    print_line(f"reconstruction: {wanted.unit}, store: {tomogram}")
     print_line(f"picture: {draw_reconstruction(tomogram, wanted.name)}")

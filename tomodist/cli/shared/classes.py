@@ -29,7 +29,7 @@ def run_classes_or_plan(tomogram: Tomogram, task: ClassesTask, run: RunOptions) 
         print_disagreeing(tomogram, name)
         for picture in pictures:
             print_line(f"picture: {picture}")
-        n = tomogram.dataset(f"structures/{name}").sizes["structure"]
+        n = tomogram.label(name).structures.dataset().sizes["structure"]
         rows.append((value, name, round(thresholds[name], 3), n))
     head = ("value", "class", "score above", "structures")
     print_table(f"classes of labels/{task.label}, the largest share decides", head, rows)

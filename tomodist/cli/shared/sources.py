@@ -157,9 +157,9 @@ class MapOptions:
     ) -> dict[str, MapSource]:
         """Every class of the file, or that of the label."""
         from tomodist.sources.boxes import import_boxes
-        from tomodist.sources.placement import Wanted
+        from tomodist.sources.placement import PointOptions
 
-        wanted = Wanted(self.diameter, self.min_score, self.flip_y)
+        wanted = PointOptions(self.diameter, self.min_score, self.flip_y)
         found = import_boxes(
             tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, wanted=wanted
         )

@@ -102,7 +102,7 @@ def print_structures(
     tomogram: Tomogram, label: str, threshold: float | None, most: int = 40
 ) -> None:
     """Print the table of structures."""
-    table = tomogram.dataset(f"structures/{label}").load()
+    table = tomogram.label(label).structures.dataset().load()
     n = table.sizes["structure"]
     shown = [(head, value) for head, column, value in _COLUMNS if column is None or column in table]
     rows = [[value(table.isel(structure=k)) for _, value in shown] for k in range(min(n, most))]
@@ -114,14 +114,14 @@ def print_structures(
     if located or "residual" in table:
         _print_boxes(tomogram, label)
     quality = f", median residual: {table['residual'].median().item():.2f} px" if located else ""
-    print_line(f"structures: {n}{quality}, store: {tomogram.path}")
+    print_line(f"structures: {n}{quality}, store: {tomogram}")
 
 
 def _print_boxes(tomogram: Tomogram, label: str) -> None:
     """How many 2D boxes there were to lift."""
-    from tomodist.store.boxes import stored_boxes
+    from tomodist.store.boxes import box_rows
 
-    numbers = [len(b) for b in stored_boxes(tomogram.array(f"maps/{label}", "boxes"))]
+    numbers = [len(b) for b in box_rows(tomogram.label(label).maps)]
     shown = sum(n > 0 for n in numbers)
     print_line(f"2D boxes: {sum(numbers)} on {shown} of {len(numbers)} tilts")
 
@@ -151,11 +151,11 @@ def print_disagreeing(tomogram: Tomogram, label: str) -> None:
 
 def print_unsupportive(tomogram: Tomogram, label: str) -> None:
     """Name the tilts that show few of the located objects: misaligned, or with few boxes."""
-    table = tomogram.dataset(f"structures/{label}").load()
+    table = tomogram.label(label).structures.dataset().load()
     if "residual_per_tilt" not in table or table.sizes["structure"] < _ENOUGH_OBJECTS:
         return
     shown = np.isfinite(table["residual_per_tilt"].values).mean(axis=0)
-    excluded = tomogram.attributes(f"structures/{label}")["fingerprint"].get("excluded", [])
+    excluded = tomogram.label(label).structures.attributes["fingerprint"].get("excluded", [])
     few = [t for t in np.flatnonzero(shown < np.median(shown) / 2) if t not in excluded]
     angles, n = table["tilt_angle"].values, table.sizes["structure"]
     rows = [(t, f"{angles[t]:.1f}°", f"{round(shown[t] * n)} of {n}") for t in few]

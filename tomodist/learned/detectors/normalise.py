@@ -24,14 +24,14 @@ SAME_SIZE = 0.02  # pixel sizes that differ by less, relatively, are the same: n
 
 
 @dataclass(frozen=True)
-class Levels:
+class Statistics:
     """Mean and standard deviation of what was measured."""
 
     mean: float
     deviation: float
 
     @classmethod
-    def of(cls, values: Array) -> Levels:
+    def of(cls, values: Array) -> Statistics:
         """Of an image or a volume; NaN = not measured. An empty one has (0, 1).
 
         What would be cut off (hot pixels) has no part in them.
@@ -105,10 +105,10 @@ def prepared(image: Array, pixel_size: float, wanted: float, clip: float = CLIP)
     """
     shape = scaled_shape(image.shape, pixel_size, wanted)
     if shape == image.shape:
-        return Levels.of(image).normalised(image, clip)
+        return Statistics.of(image).normalised(image, clip)
     measured = np.isfinite(image)
-    level = np.float32(Levels.of(image).mean)
+    level = np.float32(Statistics.of(image).mean)
     smaller = rescaled(np.where(measured, image, level), shape)
     known = rescaled(measured.astype(np.float32), shape) > 0.5
     smaller[~known] = np.nan
-    return Levels.of(smaller).normalised(smaller, clip)
+    return Statistics.of(smaller).normalised(smaller, clip)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
-from tomodist.experiments.shells import touched_by_rays
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.io.mrc import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all
 from tomodist.pipeline import edge_detection, run_task, segmentation, tracking
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
+from tomodist.simulate.visibility import touched_by_rays
 from tomodist.stages.detect import import_maps
 from tomodist.stages.ingest import describe_series, ingest_series
 from tomodist.stages.simulate import write_simulation

@@ -18,10 +18,10 @@ from tomodist.experiments.mitochondria import (
     TRUE,
     Condition,
     Settings,
+    box_measures,
     experiment,
-    judged_boxes,
-    judged_objects,
     learners,
+    object_measures,
     run_case,
 )
 from tomodist.experiments.objects import by_components, by_tracks
@@ -60,19 +60,19 @@ def test_true_boxes_are_perfect_and_moved_ones_are_as_far_off_as_they_were_moved
     tomogram: SimulatedTomogram,
 ) -> None:
     true = tomogram.boxes(LABEL)
-    assert judged_boxes(true, true, tomogram) == {"AP50": 1.0, "F1": 1.0}
+    assert box_measures(true, true, tomogram) == {"AP50": 1.0, "F1": 1.0}
     by = moved(true, (2.0, 0.0))
-    for values in judged_objects(by, tomogram).values():
+    for values in object_measures(by, tomogram).values():
         assert values["recall"] == values["precision"] == 1
         assert values["centre error (Å)"] == pytest.approx(40, abs=1)  # two pixels of 20 Å along y
     far = moved(true, (0.0, 60.0))
-    assert judged_boxes(far, far, tomogram) == {"AP50": 0.0, "F1": 0.0}
+    assert box_measures(far, far, tomogram) == {"AP50": 0.0, "F1": 0.0}
 
 
 def test_without_boxes_nothing_is_found(tomogram: SimulatedTomogram) -> None:
     nothing = [Boxes.empty()] * tomogram.n_tilts
-    assert judged_boxes(nothing, nothing, tomogram) == {"AP50": 0.0, "F1": 0.0}
-    for values in judged_objects(nothing, tomogram).values():
+    assert box_measures(nothing, nothing, tomogram) == {"AP50": 0.0, "F1": 0.0}
+    for values in object_measures(nothing, tomogram).values():
         assert (values["recall"], values["F1"]) == (0, 0)
         assert np.isnan(values["centre error (Å)"])
 

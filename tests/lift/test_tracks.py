@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pytest
 
 from tests import reference
+from tests.ablations.errors import DetectorErrors, detected_boxes
 from tests.geometries import general
 from tomodist.errors import InputError
 from tomodist.geometry import TiltGeometry, VolumeGrid
 from tomodist.lift.tracks import LinkRule, Tracks, link_boxes
 from tomodist.metrics import match_points
 from tomodist.simulate import Ellipsoid, Scene
-from tomodist.simulate.errors import DetectorErrors, detected_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

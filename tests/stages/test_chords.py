@@ -8,12 +8,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from tests.ablations.shells import draw_shells, tilt_angles
 from tests.cli.materials import THREADS, tomodist
 from tomodist.cluster import open_session
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import PlanError
 from tomodist.experiments.lifted import PLAIN, chord_threshold, detect_all, edge_votes
-from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
+from tomodist.experiments.shells import Specimen, make_specimen
 from tomodist.io.store import Tomogram
 from tomodist.io.volumes import create_stack
 from tomodist.lift.edges import RefinedEdges

@@ -129,10 +129,10 @@ def detected_mask(
     if random.random() < errors.lost_tilts:
         return np.zeros(geometry.image_shape, np.bool_)
     missed = errors.missed_at(geometry.tilt_angles[tilt])
-    found = [s for s in shadows if random.random() >= missed]
+    seen = [s for s in shadows if random.random() >= missed]
     n_false = random.poisson(errors.false * len(shadows))
-    found += [_moved(shadows[random.integers(len(shadows))], random) for _ in range(n_false)]
-    mask: Mask = np.logical_or.reduce([np.zeros(geometry.image_shape, np.bool_), *found])
+    seen += [_moved(shadows[random.integers(len(shadows))], random) for _ in range(n_false)]
+    mask: Mask = np.logical_or.reduce([np.zeros(geometry.image_shape, np.bool_), *seen])
     if errors.jitter:
         mask = _displaced(mask, errors, random)
     if errors.flipped:

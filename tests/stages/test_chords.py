@@ -94,10 +94,10 @@ def test_edges_choose_their_threshold_and_keep_it(
     made = (store / "edge_curves" / "shell" / "zarr.json").stat().st_mtime_ns
     assert tomodist(*command) == 0
     assert (store / "edge_curves" / "shell" / "zarr.json").stat().st_mtime_ns == made
-    fixed = ("edges", store, "--label", "fifth", "--choose", "fifth", *THREADS)
+    fixed = ("edges", store, "--label", "fixed", "--threshold", 4, *THREADS)
     assert tomodist(*fixed) == 0
-    assert "> 4" in capsys.readouterr().out  # a fifth of 21 tilts
-    assert not tomogram.has("edge_curves/fifth")
+    assert "> 4" in capsys.readouterr().out
+    assert not tomogram.has("edge_curves/fixed")
 
 
 def test_labels_are_drawn_on_every_reconstruction(

@@ -10,8 +10,6 @@ Each step is skipped where its result is there already, made from the same input
 from tomodist.pipeline.python import locate, open_tilt_series
 from tomodist.pipeline.run import run_task
 from tomodist.pipeline.tasks import (
-    EDGE_THRESHOLDS,
-    EdgeThreshold,
     LinkTask,
     LocateMethod,
     Task,
@@ -23,8 +21,6 @@ from tomodist.pipeline.tasks import (
 )
 
 __all__ = [
-    "EDGE_THRESHOLDS",
-    "EdgeThreshold",
     "LinkTask",
     "LocateMethod",
     "Task",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from tomodist.errors import InputError
 from tomodist.io.store import Tomogram, check_label
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LocateMethod = Literal["tracks", "votes"]
 VotesKind = Literal["balanced", "plain"]
-EdgeThreshold = Literal["chords", "fifth"]
-EDGE_THRESHOLDS: tuple[EdgeThreshold, ...] = get_args(EdgeThreshold)
 
 
 @dataclass(frozen=True)
@@ -194,8 +192,6 @@ def edge_detection(
     label: str,
     source: MapSource,
     refinement: dict[str, Any] | None = None,
-    *,
-    choose: EdgeThreshold = "chords",
     **options: Any,  # noqa: ANN401
 ) -> Task:
     """Algorithm 2: votes of 2D edges that survive refinement between adjacent tilts.
@@ -206,11 +202,9 @@ def edge_detection(
         See `Task`.
     refinement : dict, optional
         ``reach``, ``support``, ``rounds``, ``keep_own`` of `RefinedEdges`.
-    choose : {"chords", "fifth"}
-        How the threshold is chosen if none is given: where rays that stay long in the result agree
-        best with the maps (see `tomodist.lift.chords`), or a fifth of the tilts.
     **options
-        The other fields of `Task`.
+        The other fields of `Task`. Without a threshold, it is the one at which rays that stay long
+        in the result agree best with the maps (see `tomodist.lift.chords`).
 
     Returns
     -------
@@ -219,13 +213,9 @@ def edge_detection(
     Raises
     ------
     InputError
-        If numbers contradict each other, or `choose` is unknown.
+        If numbers contradict each other.
     """
     lifting = RefinedEdges(tomogram.geometry, tomogram.grid, **(refinement or {}))
-    if choose not in EDGE_THRESHOLDS:
-        raise InputError(f"choose is {choose!r}; it must be one of {', '.join(EDGE_THRESHOLDS)}")
-    if options.get("threshold") is None and choose == "fifth":
-        options["threshold"] = tomogram.geometry.n_tilts // 5
     parameters = {
         "lifting": "refined edges",
         "reach": lifting.reach,

@@ -37,8 +37,6 @@ class Learned:
         Of 2D boxes, in Å.
     average : bool
         Mean over orientations.
-    trusted : bool
-        Whether a file may hold code.
     """
 
     name: str
@@ -47,7 +45,6 @@ class Learned:
     keep: ProbabilityType | None
     min_size: float
     average: bool
-    trusted: bool
 
     def model(self) -> Model | None:
         """The model at the path, tried on a small image; None of a function.
@@ -79,7 +76,7 @@ class Learned:
                 f"--detector {self.name}: there is no such model; give blobs, threshold, the "
                 "folder of a model, an .onnx file, or package.module:function"
             )
-        return Model.at(self.name, trusted=self.trusted)
+        return Model.at(self.name)
 
     def sources(self, label: str | None, form: Form) -> dict[str, MapSource]:
         """Maps of a class, or of every class; everything about the model is checked here.

@@ -42,7 +42,6 @@ class MapOptions:
     average: bool
     keep: Literal["uint8", "float16", "none"]
     tile: int | None
-    trust_model: bool
     diameter: float | None
     dark: bool
     sensitivity: float | None
@@ -115,7 +114,6 @@ class MapOptions:
             None if self.keep == "none" else self.keep,
             self.min_size,
             average=self.average,
-            trusted=self.trust_model,
         )
 
     def volume_model(self) -> Model | None:
@@ -180,10 +178,10 @@ class MapOptions:
     def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
         from tomodist.detect.classical import Blobs, GlobalThreshold
 
-        if self.probability is not None or self.average or self.trust_model or self.tile:
+        if self.probability is not None or self.average or self.tile:
             raise InputError(
-                f"--probability, --average, --tile and --trust-model are of models, but --detector "
-                f"is {self.detector}; leave them out"
+                f"--probability, --average and --tile are of models, but --detector is "
+                f"{self.detector}; leave them out"
             )
         if self.detector == "threshold":
             level: float | Literal["otsu"] = "otsu"
@@ -260,7 +258,6 @@ def detector_options(command: Command) -> Command:
                 help="How probabilities of a model are kept beside the maps.",
             ),
             click.option("--tile", type=int, help=f"Of a model: cores of large images. [{_TILE}]"),
-            click.option("--trust-model", is_flag=True, help="Open files that can hold code."),
             click.option("--diameter", type=float, help="Of blobs, or of points in --boxes, in Å."),
             click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
             click.option(

@@ -27,6 +27,12 @@ def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def sha256_of(path: Path) -> str:
+    """Hash of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def file_fingerprint(path: str | Path) -> dict[str, Any]:
     """Size of a file, and a hash of its first and last MiB."""
     size, sample = Path(path).stat().st_size, hashlib.sha256()

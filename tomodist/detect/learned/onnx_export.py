@@ -25,7 +25,7 @@ from tomodist.detect.learned.opened import Model, module_of
 from tomodist.detect.learned.trial import first_line
 from tomodist.errors import InputError
 from tomodist.io.documents import check_target
-from tomodist.io.model_files import METADATA, read_file_card
+from tomodist.io.model_files import METADATA
 from tomodist.io.models import FORMAT, ModelCard, is_model, read_card
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return read_file_card(path)
+    return read_card(path)
 
 
 def _card_of_file(card: ModelCard, module: Any) -> ModelCard:  # noqa: ANN401 -- see `build`

@@ -18,7 +18,8 @@ from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.objects import by_components, enough_tilts
 from tomodist.experiments.report import Experiment
 from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.tracks import LinkRule, Tracks, link_boxes
+from tomodist.lift.seen import LinkRule
+from tomodist.lift.tracks import Tracks, link_boxes
 from tomodist.metrics import match_boxes, match_points
 from tomodist.simulate import Ellipsoid, Scene, TiltScheme
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tomodist.cli import run
 from tomodist.io.imod import write_xf
-from tomodist.io.mrc import create_mrc
+from tomodist.io.mrc_write import create_mrc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

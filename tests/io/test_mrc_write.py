@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tomodist.errors import ExistsError, InputError
-from tomodist.io.mrc import create_mrc, open_mrc
+from tomodist.io.mrc import open_mrc
+from tomodist.io.mrc_write import create_mrc
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import zarr
 
-from tomodist.io.mrc import create_mrc
+from tomodist.io.mrc_write import create_mrc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,8 @@ from tests.ablations.errors import DetectorErrors, detected_boxes
 from tests.geometries import general
 from tomodist.errors import InputError
 from tomodist.geometry import TiltGeometry, VolumeGrid
-from tomodist.lift.tracks import LinkRule, Tracks, link_boxes
+from tomodist.lift.seen import LinkRule
+from tomodist.lift.tracks import Tracks, link_boxes
 from tomodist.metrics import match_points
 from tomodist.simulate import Ellipsoid, Scene
 

@@ -3,7 +3,7 @@
 One rule: a comparison is refused before anything is read in bulk, or it gives all its measures.
 """
 
-from tomodist.evaluation.pairs import KINDS, Comparison, Kind, Pair, Rules, prepare
+from tomodist.evaluation.pairs import Comparison, Kind, Pair, Rules, prepare
 from tomodist.evaluation.run import (
     Evaluation,
     Result,
@@ -14,7 +14,6 @@ from tomodist.evaluation.run import (
 )
 
 __all__ = [
-    "KINDS",
     "Comparison",
     "Evaluation",
     "Kind",

@@ -10,8 +10,9 @@ from scipy import ndimage
 from tomodist.detect.boxes import Boxes, fill
 from tomodist.experiments.inmemory import lifted, threshold_curve
 from tomodist.lift.backproject import Votes
+from tomodist.lift.seen import LinkRule
 from tomodist.lift.support import supporting_boxes, triangulate
-from tomodist.lift.tracks import LinkRule, link_boxes
+from tomodist.lift.tracks import link_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

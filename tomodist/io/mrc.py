@@ -24,15 +24,12 @@ from tomodist.io.mrc_header import (
     read_head,
     shape_of,
 )
-from tomodist.io.mrc_write import MrcWriter, create_mrc
 
 if TYPE_CHECKING:
     import os
     from typing import Any
 
     import numpy.typing as npt
-
-__all__ = ["MrcStack", "MrcWriter", "create_mrc", "open_mrc"]
 
 _ALL = slice(None)
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FORMAT = 1
-KINDS = ("maps", "scores", "curves", "labels", "structures", "reconstructions")
 _VOLUMES = ("scores/", "labels/", "reconstructions/")
 _LONGEST_LABEL = 100  # characters; it becomes part of file names
 

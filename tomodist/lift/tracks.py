@@ -30,8 +30,7 @@ from tomodist.errors import InputError
 from tomodist.footprint import project_points
 from tomodist.lift.extent import extents
 from tomodist.lift.proposals import inside, proposals, viewing_order
-from tomodist.lift.seen import IntArray, SeenBoxes
-from tomodist.lift.seen import LinkRule as LinkRule
+from tomodist.lift.seen import IntArray, LinkRule, SeenBoxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tomodist.detect.base import UNMEASURED as UNMEASURED
+from tomodist.detect.base import UNMEASURED
 from tomodist.errors import InputError
 from tomodist.footprint import row_offset, visible_window
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows

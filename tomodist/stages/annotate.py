@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.costs import TaskCosts, labelling
+from tomodist.detect.base import UNMEASURED
 from tomodist.detect.boxes import Boxes
 from tomodist.errors import InputError
 from tomodist.io.arrays import brick_windows
@@ -24,7 +25,6 @@ from tomodist.io.ome import image_label, multiscales
 from tomodist.io.truth import MaskVolume, check_grid, open_truth
 from tomodist.io.volumes import create_levels
 from tomodist.lift.project import READ, project_tile
-from tomodist.lift.windows import UNMEASURED
 from tomodist.plan import Shape3, Terms, plan_step
 from tomodist.stages.execute import Session, task_of
 from tomodist.stages.pyramid import fill_levels

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tomodist.detect.base import UNMEASURED
 from tomodist.errors import InputError
 from tomodist.io.arrays import ArrayHandle, Index
 from tomodist.io.boxes import create_boxes, write_boxes
 from tomodist.io.resample import resample, resample_labels
 from tomodist.io.sections import FrameName, fitting_sections
 from tomodist.io.volumes import create_stack
-from tomodist.lift.windows import UNMEASURED
 from tomodist.plan import check_image_memory
 from tomodist.stages.execute import Session, Task, task_of
 from tomodist.stages.sources import Found, Needs, formed

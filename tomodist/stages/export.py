@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.io.copick import CONFIG, Picks, config_json, picks_json
 from tomodist.io.maps import stored_classes
-from tomodist.io.mrc import create_mrc
+from tomodist.io.mrc_write import create_mrc
 from tomodist.io.particles import write_csv, write_points, write_star
 from tomodist.io.store import check_label, group_attributes, is_store
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tomodist.io.boxes import stored_boxes
 from tomodist.io.structures import track_columns
 from tomodist.io.tables import write_table
-from tomodist.lift.tracks import LinkRule, link_boxes
+from tomodist.lift.tracks import link_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.io.store import Tomogram
+    from tomodist.lift.seen import LinkRule
     from tomodist.stages.execute import Session
 
 VERSION = 1

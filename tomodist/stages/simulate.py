@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tomodist.errors import ExistsError
 from tomodist.io.arrays import Window, brick_indices, brick_window
-from tomodist.io.mrc import create_mrc
+from tomodist.io.mrc_write import create_mrc
 from tomodist.simulate import Acquisition, Scene, acquire, boxes, silhouette
 
 if TYPE_CHECKING:

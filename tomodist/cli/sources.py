@@ -56,7 +56,7 @@ class MapOptions:
         ------
         InputError
         """
-        given = {
+        is_used = {
             "--maps": self.maps is not None,
             "--boxes": self.boxes is not None,
             "--average": self.average,
@@ -64,7 +64,7 @@ class MapOptions:
             "--min-size": self.min_size > 0,
             **more,
         }
-        wrong = [name for name, there in given.items() if there]
+        wrong = [name for name, used in is_used.items() if used]
         if wrong:
             raise InputError(
                 f"{wrong[0]} is not of a model of volumes ({self.detector}), which looks at a "
@@ -79,8 +79,10 @@ class MapOptions:
         from tomodist.stages.detect import import_maps
         from tomodist.stages.sources import DetectorMaps
 
-        given = [name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None]
-        if len(given) != 1:
+        origins = [
+            name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None
+        ]
+        if len(origins) != 1:
             raise InputError("give either --maps or --boxes (made elsewhere), or --detector")
         if self.boxes is not None:
             return self._boxes(tomogram, self.boxes, label, form)
@@ -99,12 +101,12 @@ class MapOptions:
     @property
     def _learned(self) -> Learned:
         """The detector that a path or a function names; options of others are refused."""
-        given = {
+        is_used = {
             "--denoise": self.denoise != "none",
             "--sensitivity": self.sensitivity is not None,
             "--diameter": self.diameter is not None,
         }
-        wrong = [name for name, there in given.items() if there]
+        wrong = [name for name, used in is_used.items() if used]
         if wrong:
             raise InputError(f"{wrong[0]} is not of --detector {self.detector}; leave it out")
         return Learned(
@@ -143,8 +145,8 @@ class MapOptions:
                 "--model, and neither --boxes nor a classical --detector"
             )
         where = (check_label(label), self.maps_frame)
-        found = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
-        return found, label
+        maps = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
+        return maps, label
 
     def _check_of_boxes(self) -> None:
         if self.boxes is None and (self.flip_y or self.min_score is not None):
@@ -158,17 +160,17 @@ class MapOptions:
         from tomodist.stages.boxes import import_boxes
 
         wanted = Wanted(self.diameter, self.min_score, self.flip_y)
-        found = import_boxes(
+        classes = import_boxes(
             tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, wanted=wanted
         )
-        if "" in found:
+        if "" in classes:
             if label is None:
                 raise InputError(f"{path} names no classes; give a --label")
-            found = {label: found[""]}
-        if label is not None and label not in found:
-            there = ", ".join(sorted(found))
-            raise InputError(f"{path} has no class {label!r} (there: {there}); give one of them")
-        chosen = {label: found[label]} if label is not None else dict(sorted(found.items()))
+            classes = {label: classes[""]}
+        if label is not None and label not in classes:
+            names = ", ".join(sorted(classes))
+            raise InputError(f"{path} has no class {label!r} (there: {names}); give one of them")
+        chosen = {label: classes[label]} if label is not None else dict(sorted(classes.items()))
         for name, boxes in chosen.items():
             left_out = f", {boxes.n_left_out} more on sections left out" if boxes.n_left_out else ""
             n_tilts = sum(map(bool, map(len, boxes.boxes)))
@@ -190,8 +192,8 @@ class MapOptions:
             return GlobalThreshold(level, self.smooth, dark=self.dark)
         if self.diameter is None:
             raise InputError("--detector blobs needs --diameter (Å)")
-        given = {} if self.sensitivity is None else {"threshold": self.sensitivity}
-        blobs = Blobs(diameter=self.diameter, dark=self.dark, **given)
+        threshold = {} if self.sensitivity is None else {"threshold": self.sensitivity}
+        blobs = Blobs(diameter=self.diameter, dark=self.dark, **threshold)
         height, width = tomogram.geometry.image_shape
         size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
         if size > max(height, width):

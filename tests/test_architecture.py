@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import tomodist
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
 
 PACKAGE = Path(tomodist.__file__).parent
 ROOT = PACKAGE.parent
@@ -67,6 +71,53 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def module_name(path: Path) -> str:
+    """Dotted name of a module; of a package's ``__init__`` the package's."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def run_imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that are imported when a module runs: all but those under TYPE_CHECKING.
+
+    Of ``from a import b`` both ``a`` and ``a.b``, for b may be a module.
+    """
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from run_imports(ast.Module(node.orelse, []))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.expr):  # no import stands in an expression
+            yield from run_imports(node)
+
+
+def import_circle(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """Modules of a circle, the first one again at the end; none if there is no circle.
+
+    >>> import_circle({"a": ["b"], "b": ["c"], "c": ["b"]})
+    ['b', 'c', 'b']
+    >>> import_circle({"a": ["b", "c"], "b": ["c"], "c": []})
+    []
+    """
+    finished: set[str] = set()
+
+    def follow(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in finished:
+            return []
+        for other in graph[name]:
+            circle = follow(other, [*path, name])
+            if circle:
+                return circle
+        finished.add(name)
+        return []
+
+    return next(filter(None, (follow(name, []) for name in graph)), [])
+
+
 SOURCES = [
     p for p in sorted(PACKAGE.rglob("*.py")) if p.name != "__init__.py" or p.parent != PACKAGE
 ]
@@ -87,6 +138,12 @@ def test_imports_run_one_way(path: Path) -> None:
                     "statistics",
                 }  # what steps share; a step never imports a step
                 assert name.split(".")[2] in allowed, f"{path} imports {name}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    trees = {module_name(p): ast.parse(p.read_text()) for p in sorted(PACKAGE.rglob("*.py"))}
+    graph = {name: sorted(set(run_imports(tree)) & set(trees)) for name, tree in trees.items()}
+    assert import_circle(graph) == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -22,6 +22,7 @@ import mrcfile
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from tomodist.tasks.run import run_task
 
 from tests.benchmarks.bench_out_of_core import peak_memory
 from tomodist.cli import run as run_command
@@ -34,7 +35,6 @@ from tomodist.steps.backproject import backproject_maps, plan_scores
 from tomodist.store.tomogram import Tomogram
 from tomodist.tasks.classes import class_segmentation, run_classes
 from tomodist.tasks.lifting import segmentation
-from tomodist.tasks.run import run_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,13 +22,13 @@ import dask.array as da
 import numpy as np
 import psutil
 from distributed import get_task_stream
+from tomodist.steps.adopt import adopt_maps
 
 from tomodist.algorithms.lift.backproject import Lifting, Votes
 from tomodist.algorithms.lift.balanced import BalancedVotes
 from tomodist.cli.shared.console import Bars
 from tomodist.planning.plan import MiB
 from tomodist.runtime.cluster import open_session
-from tomodist.steps.adopt import adopt_maps
 from tomodist.steps.backproject import backproject_maps, plan_scores
 from tomodist.steps.export import export_result
 from tomodist.steps.structures import Selection, plan_labels, select_structures

@@ -12,11 +12,11 @@ import pytest
 from tests.cli.learning import annotate, beside, simulate
 from tests.cli.materials import THREADS, tomodist
 from tomodist.errors import InputError
-from tomodist.store.locks import locked
 from tomodist.learned.model.card import ModelCard, write_model
 from tomodist.learned.model.opened import Model
 from tomodist.learned.networks.build import seeded
 from tomodist.learned.networks.spec import Architecture
+from tomodist.store.locks import locked
 from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
@@ -197,6 +197,18 @@ def test_detection_says_what_is_wrong(
 ) -> None:
     words = [model if word == "MODEL" else word for word in given]
     assert message in error_of(capsys, "segment", store, *words, *THREADS)
+
+
+@pytest.mark.parametrize("command", ["segment", "locate", "model"])
+def test_a_file_of_torch_is_told_which_forms_work(
+    command: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "granules.pt2"
+    path.write_bytes(b"PK\x03\x04")
+    words = ("check", path) if command == "model" else (store, "--model", path, "--label", "a")
+    error = error_of(capsys, command, *words)
+    assert "granules.pt2 is no model that tomodist opens; give a model folder" in error
+    assert "an ONNX file (.onnx; PyTorch's networks become one by torch.onnx.export)" in error
 
 
 def test_a_worker_too_small_for_the_network_is_told_first(

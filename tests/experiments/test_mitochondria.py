@@ -17,10 +17,10 @@ from tomodist.experiments.mitochondria import (
     TRUE,
     Condition,
     Settings,
+    box_measures,
     experiment,
-    judged_boxes,
-    judged_objects,
     learners,
+    object_measures,
     run_case,
 )
 from tomodist.experiments.objects import by_components, by_tracks
@@ -47,32 +47,32 @@ def moved(boxes: Sequence[Boxes], by: tuple[float, float]) -> list[Boxes]:
 def test_a_case_judges_every_detector_in_2d_and_3d() -> None:
     condition = Condition(3.0, 1)
     rows = run_case(Case(condition.name, 0, {**vars(TINY), **condition._asdict()}))
-    found = {(r.algorithm, r.variant, r.measure): r.value for r in rows}
+    measured = {(r.algorithm, r.variant, r.measure): r.value for r in rows}
     assert {r.variant for r in rows} == {CENTERS, MASKS, TRUE}
-    assert found["2D", CENTERS, "AP50"] > 0.5
-    assert found["2D", MASKS, "AP50"] > 0.2
+    assert measured["2D", CENTERS, "AP50"] > 0.5
+    assert measured["2D", MASKS, "AP50"] > 0.2
     for way in ("3D by components", "3D by tracks"):
-        assert found[way, TRUE, "F1"] == 1
-        assert found[way, TRUE, "centre error (Å)"] < 1
+        assert measured[way, TRUE, "F1"] == 1
+        assert measured[way, TRUE, "centre error (Å)"] < 1
 
 
 def test_true_boxes_are_perfect_and_moved_ones_are_as_far_off_as_they_were_moved(
     tomogram: SimulatedTomogram,
 ) -> None:
     true = tomogram.boxes(LABEL)
-    assert judged_boxes(true, true, tomogram) == {"AP50": 1.0, "F1": 1.0}
+    assert box_measures(true, true, tomogram) == {"AP50": 1.0, "F1": 1.0}
     by = moved(true, (2.0, 0.0))
-    for values in judged_objects(by, tomogram).values():
+    for values in object_measures(by, tomogram).values():
         assert values["recall"] == values["precision"] == 1
         assert values["centre error (Å)"] == pytest.approx(40, abs=1)  # two pixels of 20 Å along y
     far = moved(true, (0.0, 60.0))
-    assert judged_boxes(far, far, tomogram) == {"AP50": 0.0, "F1": 0.0}
+    assert box_measures(far, far, tomogram) == {"AP50": 0.0, "F1": 0.0}
 
 
 def test_without_boxes_nothing_is_found(tomogram: SimulatedTomogram) -> None:
     nothing = [Boxes.empty()] * tomogram.n_tilts
-    assert judged_boxes(nothing, nothing, tomogram) == {"AP50": 0.0, "F1": 0.0}
-    for values in judged_objects(nothing, tomogram).values():
+    assert box_measures(nothing, nothing, tomogram) == {"AP50": 0.0, "F1": 0.0}
+    for values in object_measures(nothing, tomogram).values():
         assert (values["recall"], values["F1"]) == (0, 0)
         assert np.isnan(values["centre error (Å)"])
 
@@ -83,8 +83,8 @@ def test_objects_of_true_boxes_are_where_they_are(tomogram: SimulatedTomogram) -
     true = tomogram.grid.indices([s.center for s in structures])
     order = np.lexsort(true.T[::-1])
     for way in (by_components, by_tracks):
-        found = way(tomogram.told, tomogram.grid, rows).center
-        np.testing.assert_allclose(found[np.lexsort(found.T[::-1])], true[order], atol=0.05)
+        centers = way(tomogram.told, tomogram.grid, rows).center
+        np.testing.assert_allclose(centers[np.lexsort(centers.T[::-1])], true[order], atol=0.05)
 
 
 def test_a_faster_rcnn_is_compared_where_it_can_be() -> None:

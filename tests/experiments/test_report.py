@@ -89,8 +89,8 @@ def test_a_table_has_mean_spread_and_paired_difference() -> None:
     values = {"plain": (1.0, 2.0, 3.0), "other": (1.5, 1.9, 3.5)}
     rows = [
         Row("a", variant, "dim", seed, "score", value)
-        for variant, given in values.items()
-        for seed, value in enumerate(given)
+        for variant, numbers in values.items()
+        for seed, value in enumerate(numbers)
     ]
     head, lines = Report("x", rows).table("a", "score")
     assert head == ["variant", "dim"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.ablations.shells import draw_shells, tilt_angles
 from tomodist.errors import InputError
 from tomodist.experiments.shells import (
     LABEL,
@@ -12,24 +13,9 @@ from tomodist.experiments.shells import (
     make_specimen,
     scene_of,
     tilt_angles,
-    touched_by_rays,
 )
 from tomodist.simulate import project_scene
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_shells_are_apart_and_inside(seed: int) -> None:
-    size = 80
-    shells = draw_shells(seed, size)
-    assert len(shells) == 1 + seed % 2
-    assert shells == draw_shells(seed, size)
-    for shell in shells:
-        assert np.all(np.abs(shell.center) + shell.radius < size * VOXEL / 2)
-        assert 0 < shell.thickness <= shell.radius / 2
-    if len(shells) == 2:
-        apart = np.linalg.norm(np.subtract(shells[0].center, shells[1].center))
-        assert apart > shells[0].radius + shells[1].radius
 
 
 @pytest.mark.parametrize(("steepest", "share"), [(30.0, 1 / 3), (50.0, 5 / 9), (60.0, 2 / 3)])
@@ -39,17 +25,6 @@ def test_tilts_show_as_much_of_a_sphere_as_their_range(steepest: float, share: f
     specimen = make_specimen([shell], 64, angles, np.inf, 0)
     assert specimen.shown.sum() / specimen.truth.sum() == pytest.approx(share, abs=0.02)
     assert not np.any(specimen.shown & ~specimen.truth)
-
-
-def test_what_is_shown_is_where_some_ray_touches_the_surface() -> None:
-    """By brute force: n . d = 0 for the direction d of some tilt, to half a step."""
-    grid, angles = VolumeGrid((21, 3, 21), VOXEL), np.arange(-50, 51)
-    shown = touched_by_rays(grid, angles.tolist(), (10, 1, 10))
-    t = np.deg2rad(angles)
-    for z, x in np.ndindex(21, 21):
-        dot = (z - 10) * np.cos(t) + (x - 10) * np.sin(t)
-        touched = bool(dot.min() <= 0 <= dot.max())
-        assert shown[z, 1, x] == touched
 
 
 def test_the_projected_rim_lies_where_rays_touch_the_shell() -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import pytest
+from tomodist.steps.adopt import adopt_maps
 
 from tomodist.algorithms.lift.backproject import Votes
 from tomodist.errors import InputError, PlanError, StoreError
 from tomodist.planning.plan import MiB, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session, task_of, tree_of
-from tomodist.steps.adopt import adopt_maps
 from tomodist.steps.backproject import backproject_maps, plan_scores
 from tomodist.steps.structures import Selection, select_structures
 from tomodist.steps.threshold import choose_threshold_of

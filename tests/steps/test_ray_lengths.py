@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import matplotlib.image
 import numpy as np
 import pytest
+from tomodist.steps.adopt import adopt_maps
 
+from tests.ablations.shells import draw_shells, tilt_angles
 from tests.cli.materials import THREADS, tomodist
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import PlanError
-from tomodist.experiments.lifted import PLAIN, ray_length_threshold, detect_all, edge_votes
+from tomodist.experiments.lifted import PLAIN, detect_all, edge_votes, ray_length_threshold
 from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
 from tomodist.planning.plan import MiB, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session
-from tomodist.steps.adopt import adopt_maps
 from tomodist.steps.backproject import backproject_maps
 from tomodist.steps.lazy import as_dask
 from tomodist.steps.ray_lengths import choose_edge_threshold, plan_tiles
@@ -93,10 +94,10 @@ def test_edges_choose_their_threshold_and_keep_it(
     made = (store / "edge_curves" / "shell" / "zarr.json").stat().st_mtime_ns
     assert tomodist(*command) == 0
     assert (store / "edge_curves" / "shell" / "zarr.json").stat().st_mtime_ns == made
-    fixed = ("edges", store, "--label", "fifth", "--choose", "fifth", *THREADS)
+    fixed = ("edges", store, "--label", "fixed", "--threshold", 4, *THREADS)
     assert tomodist(*fixed) == 0
-    assert "> 4" in capsys.readouterr().out  # a fifth of 21 tilts
-    assert not tomogram.has("edge_curves/fifth")
+    assert "> 4" in capsys.readouterr().out
+    assert not tomogram.has("edge_curves/fixed")
 
 
 def test_labels_are_drawn_on_every_reconstruction(

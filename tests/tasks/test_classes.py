@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 import zarr
 from ome_zarr_models.v05 import ImageLabel
+from tomodist.tasks.run import run_task
 
 from tests.cli.materials import tree
 from tests.tasks.labelled import (
@@ -40,7 +41,6 @@ from tomodist.store.maps import stored_maps
 from tomodist.store.volumes import create_stack, create_volume
 from tomodist.tasks.classes import run_classes
 from tomodist.tasks.lifting import segmentation
-from tomodist.tasks.run import run_task
 from tomodist.values.boxes import boxes_of
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 from tomodist.values.maps import NOT_MEASURED

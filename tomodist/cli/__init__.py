@@ -66,13 +66,15 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], command: click.Command = group) -> int:
     """Run one command.
 
     Parameters
     ----------
     arguments : list of str
         Without the program's name.
+    command : Command
+        What they are given to.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def run(arguments: list[str]) -> int:
         Exit status: 0, 1 (an error that the user can mend), 2 (wrong options), 130 (Ctrl-C).
     """
     try:
-        group(arguments, standalone_mode=False)
+        command(arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""Experiments: variants of an algorithm beside each other, on many simulated specimens.
+"""The experiments of the paper: forms of an algorithm side by side, on many simulated specimens.
 
 One rule: an experiment is a function of a case, which is a condition and a seed. Cases are
 independent, the seeds are the same for every variant, and what is reported is rows

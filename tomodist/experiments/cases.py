@@ -137,5 +137,5 @@ def _file_name(function: Callable[..., Any], case: Case, version: int) -> str:
 
 def _rows(path: Path) -> list[Row]:
     """Rows of a finished case; what JSON has no number for is NaN."""
-    given = read_json(path)["rows"]
-    return [Row(a, v, c, s, m, math.nan if x is None else float(x)) for a, v, c, s, m, x in given]
+    rows = read_json(path)["rows"]
+    return [Row(a, v, c, s, m, math.nan if x is None else float(x)) for a, v, c, s, m, x in rows]

@@ -162,9 +162,9 @@ def experiment(
 
 def run_case(case: Case) -> list[Row]:
     """Train on one tomogram, judge on another, by every path."""
-    given = dict(case.settings)
-    taken = Condition(*(float(given.pop(name)) for name in Condition._fields))
-    settings = Settings(tuple(given.pop("shape")), **given)
+    values = dict(case.settings)
+    taken = Condition(*(float(values.pop(name)) for name in Condition._fields))
+    settings = Settings(tuple(values.pop("shape")), **values)
     use_threads(1)  # cases run side by side
     known, unknown = (
         simulate_tomogram(2 * case.seed + k, shape=settings.shape, **taken._asdict())
@@ -188,8 +188,8 @@ def run_case(case: Case) -> list[Row]:
         began = time.process_time()
         network, trained = _learnt(contender, *_blocks(known, volumes[0]))
         tell(name, "training time", time.process_time() - began)
-        found = detect_volume(network, volumes[1])
-        tell(name, "IoU", _iou(found > trained.score.details["thresholds"][0], truth))
+        probabilities = detect_volume(network, volumes[1])
+        tell(name, "IoU", _iou(probabilities > trained.score.details["thresholds"][0], truth))
     return rows
 
 
@@ -221,40 +221,42 @@ def _blocks(known: SimulatedTomogram, volume: FloatArray) -> tuple[list[Loaded],
 
 
 @dataclass(frozen=True, eq=False)
-class Detected:
+class TiltDetections:
     """Probabilities of every tilt, and masks."""
 
     probabilities: FloatArray
     maps: npt.NDArray[np.uint8]
 
 
-def detect_tilts(network: TorchNetwork, unknown: SimulatedTomogram, trained: Trained) -> Detected:
+def detect_tilts(
+    network: TorchNetwork, unknown: SimulatedTomogram, trained: Trained
+) -> TiltDetections:
     """The 2D network on every tilt."""
     examples = unknown.examples(LABEL)
-    found = [sigmoid(dense_output(network, e.example.image)[0]) for e in examples]
-    probabilities = np.stack(found)
+    outputs = [dense_output(network, e.example.image)[0] for e in examples]
+    probabilities = np.stack([sigmoid(output) for output in outputs])
     threshold = trained.score.details["thresholds"][0]
-    return Detected(probabilities, (probabilities > threshold).astype(np.uint8))
+    return TiltDetections(probabilities, (probabilities > threshold).astype(np.uint8))
 
 
-def lift_all(unknown: SimulatedTomogram, found: Detected) -> dict[str, Mask]:
+def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, Mask]:
     """Algorithm 1, its forms, and soft votes."""
     at = (unknown.told, unknown.grid)
     n = unknown.n_tilts
-    votes = lifted(Votes(*at), found.maps)
-    balanced = lifted(BalancedVotes(*at), found.maps)
-    soft = np.nan_to_num(lifted(WeightedMean(*at), found.probabilities))
+    votes = lifted(Votes(*at), tilts.maps)
+    balanced = lifted(BalancedVotes(*at), tilts.maps)
+    soft = np.nan_to_num(lifted(WeightedMean(*at), tilts.probabilities))
     soft = np.rint(LEVELS * np.clip(soft, 0, 1)).astype(np.uint8)
 
     def best(scores: npt.NDArray[Any], levels: int) -> int:
-        return threshold_curve(scores, found.maps, *at, levels).best
+        return threshold_curve(scores, tilts.maps, *at, levels).best
 
     cut = best(balanced, LEVELS)
     return {
         PAPER: votes > best(votes, n),
         "2D network, balanced votes": balanced > cut,
         "2D network, balanced, own thresholds (default)": cut_each(
-            balanced, cut, found.maps, *at, LEVELS
+            balanced, cut, tilts.maps, *at, LEVELS
         ),
         "2D network, soft votes": soft > best(soft, LEVELS),
     }
@@ -276,9 +278,9 @@ def detect_volume(network: TorchNetwork, volume: FloatArray) -> FloatArray:
     def read(window: Window) -> FloatArray:
         return volume[tuple(slice(*w) for w in window)]
 
-    found: FloatArray = blended_probabilities(network, read, blending, whole)[0]
-    return found
+    probabilities: FloatArray = blended_probabilities(network, read, blending, whole)[0]
+    return probabilities
 
 
-def _iou(found: Mask, truth: Mask) -> float:
-    return float(Confusion.of(np.asarray(found), np.asarray(truth)).iou)
+def _iou(mask: Mask, truth: Mask) -> float:
+    return float(Confusion.of(np.asarray(mask), np.asarray(truth)).iou)

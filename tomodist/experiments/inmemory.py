@@ -74,8 +74,8 @@ def cut_each(
     """The mask in which every component has a threshold of its own."""
     labels, _ = ndimage.label(scores > threshold)
     mask = np.zeros(scores.shape, np.bool_)
-    for k, place in enumerate(ndimage.find_objects(labels), start=1):
-        own = np.where(labels[place] == k, scores[place], 0)
+    for k, window in enumerate(ndimage.find_objects(labels), start=1):
+        own = np.where(labels[window] == k, scores[window], 0)
         at = (geometry, grid, reader(maps), levels)
-        mask[place] |= own > structure_threshold(own, [s.start for s in place], threshold, *at)
+        mask[window] |= own > structure_threshold(own, [s.start for s in window], threshold, *at)
     return mask

@@ -90,7 +90,7 @@ def ray_length_threshold(
 
 
 @dataclass(frozen=True)
-class Judged:
+class EdgeAgreement:
     """Edges at every threshold beside the truth.
 
     Parameters
@@ -105,21 +105,23 @@ class Judged:
 
     def best(self, tolerance: int = 2) -> int:
         """The threshold of the highest F1 on the part that can be shown."""
-        return int(np.argmax([found.f1 for found in self.shown[tolerance]]))
+        return int(np.argmax([one.f1 for one in self.shown[tolerance]]))
 
     def measures(self, threshold: int) -> dict[str, float]:
         """F1, precision and recall at a threshold."""
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for tolerance in self.shown:
             shown, whole = self.shown[tolerance][threshold], self.whole[tolerance][threshold]
-            found[f"F1 within {tolerance}, shown part"] = shown.f1
-            found[f"F1 within {tolerance}, whole"] = whole.f1
-            found[f"precision within {tolerance}"] = shown.precision
-            found[f"recall within {tolerance}, shown part"] = shown.recall
-        return found
+            values[f"F1 within {tolerance}, shown part"] = shown.f1
+            values[f"F1 within {tolerance}, whole"] = whole.f1
+            values[f"precision within {tolerance}"] = shown.precision
+            values[f"recall within {tolerance}, shown part"] = shown.recall
+        return values
 
 
-def judge(votes: Array, specimen: Specimen, tolerances: Iterable[int] = TOLERANCES) -> Judged:
+def edge_agreement(
+    votes: Array, specimen: Specimen, tolerances: Iterable[int] = TOLERANCES
+) -> EdgeAgreement:
     """Compare edges at all thresholds 0 .. n_tilts - 1 with the truth.
 
     Precision asks whether there is any shell near, shown or not: what is found of the rest is right
@@ -131,13 +133,15 @@ def judge(votes: Array, specimen: Specimen, tolerances: Iterable[int] = TOLERANC
         whole[r] = list(tolerant_curve(votes, specimen.truth, r, n_thresholds=n))
         recalled = specimen.shown
         shown[r] = list(tolerant_curve(votes, specimen.truth, r, recalled=recalled, n_thresholds=n))
-    return Judged({r: [_none_is_wrong(a) for a in whole[r]] for r in whole},
-                  {r: [_none_is_wrong(a) for a in shown[r]] for r in shown})  # fmt: skip
+    return EdgeAgreement(
+        {r: [_none_is_wrong(a) for a in whole[r]] for r in whole},
+        {r: [_none_is_wrong(a) for a in shown[r]] for r in shown},
+    )
 
 
-def _none_is_wrong(found: Agreement) -> Agreement:
+def _none_is_wrong(agreement: Agreement) -> Agreement:
     """Nothing found has precision 0, not 1: here there is always something to find."""
-    return found if found.n_predicted else replace(found, n_predicted=1)
+    return agreement if agreement.n_predicted else replace(agreement, n_predicted=1)
 
 
 def surface_measures(mask: Array, specimen: Specimen) -> dict[str, float]:

@@ -154,9 +154,9 @@ def experiment(
 
 def run_case(case: Case) -> list[Row]:
     """Train the detectors, and judge them on another tomogram."""
-    given = dict(case.settings)
-    condition = Condition(*(given.pop(name) for name in Condition._fields))
-    settings = Settings(**{**given, "shape": tuple(given["shape"])})
+    values = dict(case.settings)
+    condition = Condition(*(values.pop(name) for name in Condition._fields))
+    settings = Settings(**{**values, "shape": tuple(values["shape"])})
     use_threads(1)  # cases run side by side
     *known, unknown = (
         simulate_tomogram(
@@ -178,15 +178,16 @@ def run_case(case: Case) -> list[Row]:
         began = time.process_time()
         detector = way(known, settings, case.seed)
         learnt = time.process_time()
-        found = [detector.find(e.example.image) for e in unknown.examples(LABEL, with_boxes=True)]
+        examples = unknown.examples(LABEL, with_boxes=True)
+        every = [detector.find(one.example.image) for one in examples]
         took = (time.process_time() - learnt) / unknown.n_tilts
-        kept = [boxes.select(boxes.score > detector.threshold) for boxes in found]
-        tell("2D", name, {**judged_boxes(found, kept, unknown), "time per image (s)": took})
+        kept = [boxes.select(boxes.score > detector.threshold) for boxes in every]
+        tell("2D", name, {**box_measures(every, kept, unknown), "time per image (s)": took})
         tell("2D", name, {"training time (s)": learnt - began})
-        for lifted_by, values in judged_objects(kept, unknown).items():
-            tell(lifted_by, name, values)
-    for lifted_by, values in judged_objects(unknown.boxes(LABEL), unknown).items():
-        tell(lifted_by, TRUE, values)
+        for lifted_by, of_objects in object_measures(kept, unknown).items():
+            tell(lifted_by, name, of_objects)
+    for lifted_by, of_objects in object_measures(unknown.boxes(LABEL), unknown).items():
+        tell(lifted_by, TRUE, of_objects)
     return rows
 
 
@@ -237,31 +238,31 @@ def learn_faster_rcnn(
     )
 
 
-def judged_boxes(
-    found: Sequence[Boxes], kept: Sequence[Boxes], unknown: SimulatedTomogram
+def box_measures(
+    every: Sequence[Boxes], kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, float]:
     """How good boxes of every tilt are: all of them by score, and those that are kept."""
     ranked, matches = RankedHits.nothing(), Agreement()
-    for every, sure, true in zip(found, kept, unknown.boxes(LABEL), strict=True):
-        ranked += hits_of(every, true)
+    for ranking, sure, true in zip(every, kept, unknown.boxes(LABEL), strict=True):
+        ranked += hits_of(ranking, true)
         sure = sure.select((sure.size > 0).all(axis=1))
         matches += match_boxes(sure.center, sure.size, true.center, true.size)
     return {"AP50": ranked.average_precision, "F1": matches.f1}
 
 
-def judged_objects(
+def object_measures(
     kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, dict[str, float]]:
     """How good the objects are that boxes give in 3D, by components and by tracks."""
     rows = [np.concatenate([b.center, b.size], axis=1) for b in kept]
     structures = unknown.scene.structures(LABEL)
     true = unknown.grid.indices([s.center for s in structures]) * VOXEL
-    found = {
+    by_way = {
         "3D by components": by_components(unknown.told, unknown.grid, rows),
         "3D by tracks": by_tracks(unknown.told, unknown.grid, rows),
     }
     values = {}
-    for way, objects in found.items():
+    for way, objects in by_way.items():
         near = match_points(objects.center * VOXEL, true, NEAR)
         values[way] = {
             "precision": near.precision,

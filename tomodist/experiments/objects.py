@@ -64,7 +64,7 @@ def by_components(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[Floa
     number = np.arange(1, n + 1)
     centers = np.array(ndimage.center_of_mass(votes, labels, number)).reshape(-1, 3)
     sizes = np.array(
-        [[s.stop - s.start for s in place] for place in ndimage.find_objects(labels)], np.float64
+        [[s.stop - s.start for s in window] for window in ndimage.find_objects(labels)], np.float64
     )
     weight = np.asarray(ndimage.sum(votes, labels, number), np.float64)
     matrices = geometry.matrices(grid)

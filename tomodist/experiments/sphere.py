@@ -18,9 +18,9 @@ from tomodist.experiments.lifted import (
     Rule,
     defaults,
     detect_all,
+    edge_agreement,
     edge_votes,
     edges_of,
-    judge,
     ray_length_threshold,
     surface_measures,
 )
@@ -120,13 +120,13 @@ def measure_case(case: Case) -> list[Row]:
     rows = []
     for rule in settings.rules:
         votes = edge_votes(specimen, maps, rule)
-        judged = judge(votes, specimen)
+        agreement = edge_agreement(votes, specimen)
         for algorithm, level in _levels(votes, maps, specimen, rule).items():
-            found = judged.measures(level) | surface_measures(votes > level, specimen)
-            found["voxels"] = float(np.count_nonzero(votes > level))
+            values = agreement.measures(level) | surface_measures(votes > level, specimen)
+            values["voxels"] = float(np.count_nonzero(votes > level))
             rows += [
                 Row(algorithm, _variant(rule), case.condition, case.seed, measure, value)
-                for measure, value in found.items()
+                for measure, value in values.items()
             ]
     return rows
 
@@ -173,7 +173,7 @@ def sphere_figure(settings: Settings, seed: int = 0) -> SphereFigure:
         truth=[specimen.truth[p] for p in planes],
         shown=[specimen.shown[p] for p in planes],
         near=[near[p] for p in planes],
-        found=[[(votes > level)[p] for votes in rounds] for p in planes],
+        rounds=[[(votes > level)[p] for votes in rounds] for p in planes],
         threshold=level,
     )
 

@@ -52,13 +52,13 @@ class SimulatedTomogram:
 
     def maps(self, label: str) -> npt.NDArray[np.uint8]:
         """True masks, shape of the images, 0 or 1."""
-        found = [silhouette(self.scene, label, self.true, t) for t in range(self.n_tilts)]
-        return np.stack(found).astype(np.uint8)
+        masks = [silhouette(self.scene, label, self.true, t) for t in range(self.n_tilts)]
+        return np.stack(masks).astype(np.uint8)
 
     def boxes(self, label: str) -> list[Boxes]:
         """True boxes of every tilt."""
-        found = [boxes(self.scene, label, self.true, t) for t in range(self.n_tilts)]
-        return [Boxes(b.centers, b.sizes, np.ones(len(b.ids))) for b in found]
+        shadows = [boxes(self.scene, label, self.true, t) for t in range(self.n_tilts)]
+        return [Boxes(b.centers, b.sizes, np.ones(len(b.ids))) for b in shadows]
 
     def truth(self, label: str) -> npt.NDArray[np.uint32]:
         """Structures by number, shape of the grid."""
@@ -69,14 +69,14 @@ class SimulatedTomogram:
     ) -> list[Loaded]:
         """Images with their true masks (or boxes), to learn from."""
         maps = None if with_boxes else self.maps(label)
-        places = self.boxes(label) if with_boxes else None
-        found = []
+        of_tilts = self.boxes(label) if with_boxes else None
+        examples = []
         for t in range(self.n_tilts) if tilts is None else tilts:
             image = prepared(self.images[t], VOXEL, VOXEL, CLIP)
             target = np.zeros((1, *image.shape), np.uint8) if maps is None else maps[t][None]
-            example = Example.of(image, target, [places[t]] if places else [])
-            found.append(Loaded(f"tilt {t}", example))
-        return found
+            example = Example.of(image, target, [of_tilts[t]] if of_tilts else [])
+            examples.append(Loaded(f"tilt {t}", example))
+        return examples
 
 
 def simulate_tomogram(

@@ -112,3 +112,9 @@ def file_fingerprint(path: str | Path) -> dict[str, Any]:
         file.seek(max(size - 2**20, 0))
         sample.update(file.read(2**20))
     return {"bytes": size, "sha256_of_ends": sample.hexdigest()[:16]}
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,6 @@ from numba import njit
 
 from tomodist.kernels.rules import footprint, position
 
-UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
 UInt64Array = npt.NDArray[np.uint64]
 Float64Array = npt.NDArray[np.float64]

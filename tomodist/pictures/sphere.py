@@ -36,7 +36,7 @@ class SphereFigure:
         Of three tilts: the angle, the image, the 2D edges.
     truth, shown, near : sequence of ndarray
         Of a z and a y plane: the true shell, the part that tilts can show, what is near the shell.
-    found : sequence of sequence of ndarray
+    rounds : sequence of sequence of ndarray
         Of both planes, the edges after every round.
     threshold : int
         T.
@@ -48,7 +48,7 @@ class SphereFigure:
     truth: Sequence[Image]
     shown: Sequence[Image]
     near: Sequence[Image]
-    found: Sequence[Sequence[Image]]
+    rounds: Sequence[Sequence[Image]]
     threshold: int
 
 
@@ -66,15 +66,15 @@ def draw_sphere(content: SphereFigure, path: Path) -> Path:
     -------
     Path
     """
-    n = max(3, len(content.found[0]) + 1)
+    n = max(3, len(content.rounds[0]) + 1)
     figure = Figure(figsize=(2.6 * n, 8.6), layout="constrained")
     panels = figure.subplots(3, n)
     _draw_tilts(panels[0], content)
     for k, (row, title) in enumerate(zip(panels[1:], ("y over x", "z over x"), strict=True)):
-        for m, (axes, mask) in enumerate(zip(row, content.found[k], strict=False)):
+        for m, (axes, mask) in enumerate(zip(row, content.rounds[k], strict=False)):
             axes.imshow(_beside_truth(content, k, mask), origin="lower", interpolation="nearest")
             axes.set_title(f"{title}, {m} rounds", fontsize=9)
-        _draw_removed(row[-1], content.found[k])
+        _draw_removed(row[-1], content.rounds[k])
     for axes in panels.ravel():
         axes.set(xticks=[], yticks=[])
     figure.suptitle(f"Hollow sphere: 2D edges, and E = votes > {content.threshold}")
@@ -113,14 +113,14 @@ def _beside_truth(content: SphereFigure, k: int, mask: Image) -> Image:
     return picture
 
 
-def _draw_removed(axes: Any, found: Sequence[Image]) -> None:  # noqa: ANN401 -- matplotlib Axes
+def _draw_removed(axes: Any, rounds: Sequence[Image]) -> None:  # noqa: ANN401 -- matplotlib Axes
     """Every voxel in the colour of the round that removes it; white stays, and black never was."""
-    n = len(found) - 1
+    n = len(rounds) - 1
     colors = mpl.colormaps["plasma"](np.linspace(0.25, 0.95, max(n, 1)))[:, :3]
-    picture = np.zeros((*found[0].shape, 3))
-    picture[found[-1]] = 1
+    picture = np.zeros((*rounds[0].shape, 3))
+    picture[rounds[-1]] = 1
     for m in range(n):
-        picture[found[m] & ~found[m + 1]] = colors[m]
+        picture[rounds[m] & ~rounds[m + 1]] = colors[m]
     axes.imshow(picture, origin="lower", interpolation="nearest")
     handles = [Patch(color=tuple(colors[m]), label=f"round {m + 1}") for m in range(n)]
     axes.legend(handles=handles, loc="center", fontsize=7)

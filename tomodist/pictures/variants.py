@@ -74,11 +74,11 @@ def _draw_group(axes: Any, group: Group) -> None:  # noqa: ANN401 -- matplotlib 
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.85, n))
     for k, (condition, values) in enumerate(zip(group.conditions, group.values, strict=True)):
         lines = np.arange(len(group.variants)) + 0.6 * ((k + 0.5) / n - 0.5)
-        there = [j for j, found in enumerate(values) if np.isfinite(found).any()]
-        means = [float(np.nanmean(values[j])) for j in there]
-        spread = [float(np.nanstd(values[j], ddof=min(1, len(values[j]) - 1))) for j in there]
+        known = [j for j, seeds in enumerate(values) if np.isfinite(seeds).any()]
+        means = [float(np.nanmean(values[j])) for j in known]
+        spread = [float(np.nanstd(values[j], ddof=min(1, len(values[j]) - 1))) for j in known]
         axes.errorbar(
-            means, lines[there], xerr=spread, fmt="o", ms=3, lw=1, color=colors[k],
+            means, lines[known], xerr=spread, fmt="o", ms=3, lw=1, color=colors[k],
             label=condition,
         )  # fmt: skip
     axes.set_yticks(range(len(group.variants)), group.variants, fontsize=8)

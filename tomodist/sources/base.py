@@ -7,7 +7,7 @@ nothing of the others does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tomodist.detect.base import BoxDetector, MapDetector
 
 ProbabilityType = Literal["uint8", "float16"]
-PROBABILITY_TYPES: tuple[ProbabilityType, ...] = get_args(ProbabilityType)
 
 
 class Found(NamedTuple):

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Kind = Literal["mask", "edges", "boxes", "points"]
-KINDS: tuple[Kind, ...] = ("mask", "edges", "boxes", "points")
 _ORIGINS = {
     "voxel 0": "the centre of the first voxel",
     "centre": "the volume centre",

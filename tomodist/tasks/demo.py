@@ -19,6 +19,7 @@ from tomodist.formats.mrc.read import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
+from tomodist.simulate.visibility import touched_by_rays
 from tomodist.sources.base import DetectorMaps, MapSource
 from tomodist.sources.stack import import_maps
 from tomodist.steps.ingest import describe_series, ingest_series

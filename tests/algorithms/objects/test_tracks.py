@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tomodist.simulate.errors import DetectorErrors, detected_boxes
 
 from tests import reference
+from tests.ablations.errors import DetectorErrors, detected_boxes
 from tests.geometries import general
 from tomodist.algorithms.objects.box_index import LinkRule
 from tomodist.algorithms.objects.tracks import Tracks, link_boxes
 from tomodist.errors import InputError
 from tomodist.metrics import match_points
 from tomodist.simulate import Ellipsoid, Scene
-from tomodist.simulate.errors import DetectorErrors, detected_boxes
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:

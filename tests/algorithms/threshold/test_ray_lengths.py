@@ -4,18 +4,30 @@ import numpy as np
 import pytest
 
 from tomodist.algorithms.threshold.ray_lengths import (
+from tests.ablations.shells import draw_shells, tilt_angles
+from tomodist.detect.classical import DogEdges
+from tomodist.errors import InputError
+from tomodist.experiments.lifted import (
+    PLAIN,
+    Rule,
+    ray_length_threshold,
+    detect_all,
+    edge_agreement,
+    edge_votes,
+)
+from tomodist.experiments.shells import make_specimen
+from tomodist.values.geometry import TiltGeometry
+from tomodist.algorithms.threshold.ray_lengths import (
     N_BINS,
     choose_by_ray_lengths,
     ray_length_curve,
     count_ray_lengths,
     first_thresholds,
     sampled_tilts,
-)
-from tomodist.detect.classical import DogEdges
-from tomodist.errors import InputError
-from tomodist.experiments.lifted import PLAIN, Rule, ray_length_threshold, detect_all, edge_votes, judge
-from tomodist.experiments.shells import draw_shells, make_specimen, tilt_angles
-from tomodist.values.geometry import TiltGeometry
+) from tomodist.detect.classical import DogEdges from tomodist.errors import InputError from
+tomodist.experiments.lifted import PLAIN, Rule, ray_length_threshold, detect_all, edge_votes, judge
+from tomodist.experiments.shells import draw_shells, make_specimen, tilt_angles from
+tomodist.values.geometry import TiltGeometry
 
 _F1 = "F1 within 2, shown part"
 
@@ -100,12 +112,12 @@ def test_the_threshold_of_shells_is_nearly_the_best_there_is(snr: float, step: f
         specimen = make_specimen(draw_shells(seed, 64), 64, tilt_angles(step), snr, seed)
         maps = detect_all(specimen, DogEdges(sigma=2.0))
         votes = edge_votes(specimen, maps, PLAIN)
-        judged = judge(votes, specimen, [2])
+        agreement = edge_agreement(votes, specimen, [2])
         chosen = ray_length_threshold(votes, maps, specimen, PLAIN).best
-        best = judged.measures(judged.best())[_F1]
-        assert judged.measures(chosen)[_F1] > best - 0.08
-        fixed = judged.measures(specimen.geometry.n_tilts // 5)[_F1]
-        assert judged.measures(chosen)[_F1] > fixed - 0.02
+        best = agreement.measures(agreement.best())[_F1]
+        assert agreement.measures(chosen)[_F1] > best - 0.08
+        fixed = agreement.measures(specimen.geometry.n_tilts // 5)[_F1]
+        assert agreement.measures(chosen)[_F1] > fixed - 0.02
 
 
 def test_refined_votes_may_explain_themselves() -> None:
@@ -113,6 +125,6 @@ def test_refined_votes_may_explain_themselves() -> None:
     specimen = make_specimen(draw_shells(0, 64), 64, tilt_angles(5), 1.0, 0)
     maps = detect_all(specimen, DogEdges(sigma=2.0))
     votes = edge_votes(specimen, maps, rule)
-    judged = judge(votes, specimen, [2])
+    agreement = edge_agreement(votes, specimen, [2])
     chosen = ray_length_threshold(votes, maps, specimen, rule).best
-    assert judged.measures(chosen)[_F1] > judged.measures(judged.best())[_F1] - 0.05
+    assert agreement.measures(chosen)[_F1] > agreement.measures(agreement.best())[_F1] - 0.05

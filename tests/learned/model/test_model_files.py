@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,19 @@ import numpy as np
 import pytest
 
 from tomodist.errors import ExistsError, InputError
+from tomodist.formats.files import sha256_of
 from tomodist.learned.model.card import ModelCard, read_card, sha256_of, write_model
-from tomodist.learned.model.file_card import EXAMPLE, SUFFIXES, read_file_card
+from tomodist.learned.model.file_card import EXAMPLE
 from tomodist.learned.model.onnx_metadata import read_metadata
 from tomodist.learned.model.onnx_network import OnnxNetwork
 from tomodist.learned.model.opened import Model
+from tomodist.learned.model.trial import stride_of
 from tomodist.learned.networks.spec import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Batch = np.ndarray[Any, np.dtype[np.float32]]
 
 torch = pytest.importorskip("torch")
 for library in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
@@ -76,10 +79,10 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders and the ONNX files that were made of them; exporting takes seconds."""
-    place = tmp_path_factory.mktemp("models")
+    folder = tmp_path_factory.mktemp("models")
     for name, (task, architecture) in KINDS.items():
-        write_onnx(made(place / name, task, architecture), place / f"{name}.onnx")
-    return place
+        write_onnx(made(folder / name, task, architecture), folder / f"{name}.onnx")
+    return folder
 
 
 @pytest.fixture
@@ -99,20 +102,8 @@ def error_of(function: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def noise(*sides: int, n: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
+def noise(*sides: int, n: int = 1) -> Batch:
     return np.random.default_rng(0).standard_normal((n, 1, *sides), dtype=np.float32)
-
-
-def script(path: Path, module: Any, *sides: int) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        torch.jit.trace(module.eval(), torch.zeros(1, 1, *sides)).save(path)
-
-
-def program(path: Path, module: Any, *, free: bool = True) -> None:
-    dims = {k: 8 * torch.export.Dim("yx"[k - 2], max=4096) for k in (2, 3)} if free else {}
-    made = torch.export.export(module.eval(), (torch.zeros(1, 1, 64, 64),), dynamic_shapes=(dims,))
-    torch.export.save(made, path)
 
 
 # ------------------------------------------------------------------------------------------- ONNX
@@ -220,26 +211,20 @@ def test_exporting_names_the_package_that_it_lacks(
     assert "[onnx-export]" in message
 
 
-@pytest.mark.parametrize(("name", "extra"), [("onnxruntime", "onnx"), ("torch", "torch")])
 def test_opening_names_the_extra_that_it_lacks(
-    name: str, extra: str, tmp_path: Path, onnx_file: Path, monkeypatch: pytest.MonkeyPatch
+    onnx_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = onnx_file
-    if name == "torch":
-        path = tmp_path / "a.pt"
-        path.write_bytes(b"weights")
-        beside(path, architecture="residual-unet")
     load = builtins.__import__
 
     def without(wanted: str, *rest: Any) -> Any:
-        if wanted == name:
+        if wanted == "onnxruntime":
             raise ImportError(wanted)
         return load(wanted, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    message = error_of(lambda: Model.at(path).network())
+    message = error_of(lambda: Model.at(onnx_file).network())
     assert message.endswith(
-        f"needs {name}, which is not installed; `pip install tomodist[{extra}]`"
+        "needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"
     )
 
 
@@ -328,10 +313,10 @@ def test_a_document_beside_counts(onnx_file: Path) -> None:
 
 
 def test_a_file_without_a_document_shows_one(tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt2"
+    path = tmp_path / "mine.onnx"
     path.write_bytes(b"")
     message = error_of(lambda: read_card(path))
-    assert "mine.pt2 does not say what it is: write mine.json beside it, such as {" in message
+    assert "mine.onnx does not say what it is: write mine.json beside it, such as {" in message
     example = json.loads(message[message.index("{") :])
     path.with_suffix(".json").write_text(json.dumps(example))  # the example is a document
     assert read_card(path).classes == ("granule",)
@@ -344,16 +329,9 @@ def test_an_onnx_file_without_a_document(tmp_path: Path) -> None:
     assert "mine.onnx does not say what it is: write mine.json" in error_of(lambda: read_card(path))
 
 
-def test_what_is_no_file_of_a_network(tmp_path: Path) -> None:
-    (tmp_path / "a.h5").write_bytes(b"")
-    message = error_of(lambda: read_card(tmp_path / "a.h5"))
-    assert f"a.h5 is no model: give a model folder, or a file that ends in {SUFFIXES[0]}" in message
-    assert "there is no such model" in error_of(lambda: read_card(tmp_path / "b.onnx"))
-
-
 def test_the_hash_of_a_file_is_checked(onnx_file: Path) -> None:
     beside(onnx_file, sha256=sha256_of(onnx_file))
-    assert read_file_card(onnx_file).sha256 == sha256_of(onnx_file)
+    assert read_card(onnx_file).sha256 == sha256_of(onnx_file)
     beside(onnx_file, sha256="0" * 64)
     message = error_of(lambda: read_card(onnx_file))
     assert "but flat.json names" not in message
@@ -375,7 +353,7 @@ def test_a_file_that_changed_since_the_run_began(onnx_file: Path) -> None:
     ],
 )
 def test_damaged_documents(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt"
+    path = tmp_path / "mine.onnx"
     path.write_bytes(b"")
     beside(path, **fields)
     assert message in error_of(lambda: read_card(path))
@@ -395,110 +373,41 @@ def test_metadata_of_damaged_files(content: bytes, tmp_path: Path) -> None:
     assert "a.onnx cannot be read as an ONNX file (" in message
 
 
-# ------------------------------------------------------------------------------------- PyTorch's
+# --------------------------------------------------------------------------------- other networks
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_weights_of_a_known_network(nested: bool, tmp_path: Path) -> None:  # noqa: FBT001
-    path, module = tmp_path / "mine.pt", seeded(KINDS["flat"][1], 5)
-    state = module.state_dict()
-    torch.save({"epoch": 3, "state_dict": state} if nested else state, path)
-    beside(path, architecture="residual-unet", options={"widths": [16, 32]})
-    model = Model.at(path)
-    model.check()
-    image = noise(32, 48)
-    with torch.inference_mode():
-        expected = module.eval()(torch.from_numpy(image)).numpy()
-    np.testing.assert_allclose(model.network()(image), expected, atol=0.2)  # bf16
-    assert model.network().radius == module.radius
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ts", ".pt2", ".h5"])
+def test_what_is_no_file_of_a_network(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"mine{suffix}"
+    torch.save({"weight": torch.zeros(2)}, path)
+    beside(path)
+    message = error_of(lambda: Model.at(path))
+    assert f"mine{suffix} is no model that tomodist opens; give a model folder" in message
+    assert "an ONNX file (.onnx; PyTorch's networks become one by torch.onnx.export)" in message
+    assert "or a function as package.module:function" in message
 
 
-WEIGHTS: dict[str, tuple[Any, str]] = {
-    "a whole module": (Plain(), "mine.pt holds more than weights, or is damaged"),
-    "a list": ([1, 2], "mine.pt holds no weights by name"),
-    "numbers": ({"a": 1.0}, "mine.pt holds no weights by name"),
-    "nothing": ({}, "mine.pt holds no weights by name"),
-    "others": ({"a": torch.zeros(2)}, "the weights do not fit the network residual-unet"),
-    "NaN": ({"a": torch.tensor([1, float("nan")])}, "mine.pt: a holds values that are not finite"),
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "there is no such model" in error_of(lambda: read_card(tmp_path / "b.onnx"))
+
+
+def test_any_image_is_padded_to_what_a_network_takes(exported: Path) -> None:
+    outputs = dense_output(Model.at(exported / "flat.onnx").network(), noise(61, 83)[0, 0])
+    assert outputs.shape == (1, 61, 83)
+    assert np.isfinite(outputs).all()
+
+
+STRANGE: dict[str, Callable[[Batch], Batch]] = {
+    "flat": lambda images: images.mean((2, 3)),
+    "uneven": lambda images: images[:, :, ::2],
+    "none": lambda images: images[:, :, :60],
 }
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_weights_that_cannot_be_used(name: str, tmp_path: Path) -> None:
-    content, message = WEIGHTS[name]
-    path = tmp_path / "mine.pt"
-    torch.save(content, path)
-    beside(path, architecture="residual-unet", options={"widths": [16, 32]})
-    assert message in error_of(lambda: Model.at(path).network())
-
-
-def test_torchscript_for_a_named_network_is_told_apart(tmp_path: Path) -> None:
-    script(tmp_path / "mine.pt", Plain(), 64, 64)
-    beside(tmp_path / "mine.pt", architecture="residual-unet")
-    message = error_of(lambda: Model.at(tmp_path / "mine.pt").network())
-    assert 'of TorchScript, "architecture" in the document must be "file"' in message
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".ts", ".pt2"])
-def test_what_can_hold_code_needs_trust(suffix: str, tmp_path: Path) -> None:
-    path, module = tmp_path / f"mine{suffix}", Plain(stride=2)
-    if suffix == ".pt2":
-        program(path, module)
-    else:
-        script(path, module, 64, 64)
-    beside(path, tiling={"multiple": 8, "radius": 8})
-    message = error_of(lambda: Model.at(path).network())
-    assert (
-        f"mine{suffix} can hold code: use --trust-model if you know where it comes from" in message
-    )
-    network = Model.at(path, trusted=True).network()
-    assert (network.multiple, network.radius, network.output_stride) == (8, 8, 2)
-    images = noise(72, 40, n=3)
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(network(images), expected, atol=1e-6)
-
-
-def test_any_image_is_padded_to_what_a_program_takes(tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt2"
-    program(path, Plain())
-    beside(path, tiling={"multiple": 8, "radius": 8})
-    network = Model.at(path, trusted=True).network()
-    found = dense_output(network, noise(61, 83)[0, 0])
-    assert found.shape == (1, 61, 83)
-    assert np.isfinite(found).all()
-
-
-def test_a_program_of_one_size(tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt2"
-    program(path, Plain(), free=False)
-    beside(path)
-    message = error_of(lambda: Model.at(path, trusted=True).network())
-    assert (
-        "cannot look at one grey image of 64 x 80 pixels (AssertionError: Guard failed" in message
-    )
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
-def test_damaged_programs(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"mine{suffix}"
-    path.write_bytes(b"neither of them")
-    beside(path)
-    message = error_of(lambda: Model.at(path, trusted=True).network())
-    assert f"mine{suffix} is damaged, or not what its name says" in message
-
-
-@pytest.mark.parametrize("shape", ["flat", "uneven", "none"])
-def test_outputs_of_strange_shapes(shape: str, tmp_path: Path) -> None:
-    class Strange(torch.nn.Module):  # type: ignore[name-defined]
-        def forward(self, x: Any) -> Any:
-            return {"flat": x.mean((2, 3)), "uneven": x[:, :, ::2], "none": x[:, :, :60]}[shape]
-
-    path = tmp_path / "mine.ts"
-    script(path, Strange(), 64, 80)
-    beside(path)
-    message = error_of(lambda: Model.at(path, trusted=True).network())
-    assert "mine.ts gives an array of shape (1, 1" in message
+@pytest.mark.parametrize("shape", STRANGE)
+def test_outputs_of_strange_shapes(shape: str) -> None:
+    message = error_of(lambda: stride_of(STRANGE[shape], Path("mine.onnx"), 2, 16))
+    assert "mine.onnx gives an array of shape (1, 1" in message
     assert "for an image of 64 x 80 pixels; it must be (1, outputs, ...)" in message
 
 

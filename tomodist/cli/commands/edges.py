@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import MapDetector
     from tomodist.detect.denoise import Method
-    from tomodist.tasks.lifting import EdgeThreshold
 
 
 @click.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
@@ -37,13 +36,6 @@ if TYPE_CHECKING:
     "--rounds", default=0, show_default=True, help="m: rounds of refinement; for clean images."
 )
 @click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
-@click.option(
-    "--choose",
-    type=click.Choice(["chords", "fifth"]),
-    default="chords",
-    show_default=True,
-    help="Threshold if none is given: where long rays agree with the 2D edges, or tilts / 5.",
-)
 @lifting_options
 def command(
     store: Path,
@@ -58,7 +50,6 @@ def command(
     support: int,
     rounds: int,
     denoise: Method,
-    choose: EdgeThreshold,
     run: RunOptions,
     *,
     dark: bool,
@@ -90,5 +81,5 @@ def command(
     else:
         source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
     refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}
-    task = edge_detection(tomogram, label, source, refinement, choose=choose, **run.of_task())
+    task = edge_detection(tomogram, label, source, refinement, **run.of_task())
     run_or_plan(tomogram, task, run)

@@ -1,4 +1,4 @@
-"""``tomodist experiment NAME``: variants of an algorithm on many simulated specimens."""
+"""``tomodist experiment NAME``: the experiments of the paper on simulated specimens."""
 
 from __future__ import annotations
 
@@ -17,15 +17,7 @@ if TYPE_CHECKING:
 
     from tomodist.experiments import Experiment, Report
 
-EXPERIMENTS: tuple[str, ...] = (
-    "segmentation",
-    "tilts",
-    "edges",
-    "sphere",
-    "localisation",
-    "granules",
-    "mitochondria",
-)
+EXPERIMENTS = ("sphere", "granules", "mitochondria")
 
 
 class _Experiments(click.Group):
@@ -49,7 +41,7 @@ class _Experiments(click.Group):
     epilog="Example: tomodist experiment sphere --seeds 10 --output sphere/",
 )
 def command() -> None:
-    """Compare variants of an algorithm on simulated specimens whose truth is known."""
+    """Repeat an experiment of the paper on simulated specimens whose truth is known."""
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,15 @@ def info(model: Path) -> None:
 
 @command.command("check", epilog="Example: tomodist model check granules/")
 @click.argument("model", type=STORE)
-@click.option("--trust-model", is_flag=True, help="Open files that can hold code.")
-def check(model: Path, *, trust_model: bool) -> None:
+def check(model: Path) -> None:
     """Check hash, names, shapes and finiteness of the weights, and try the network."""
     from tomodist.learned.model.opened import Model
 
-    found = Model.at(model, trusted=trust_model)
-    found.check()
-    print_line(f"{model}: weights and output are as they should be (sha256 {found.sha256[:12]}...)")
+    opened = Model.at(model)
+    opened.check()
+    print_line(
+        f"{model}: weights and output are as they should be (sha256 {opened.sha256[:12]}...)"
+    )
 
 
 @command.command("onnx", epilog="Example: tomodist model onnx granules/ -o granules.onnx")

@@ -19,8 +19,9 @@ def command(steps: int, size: int, run: ExperimentOptions) -> None:
     from tomodist.experiments.mitochondria import Settings, experiment
     from tomodist.learned.networks.faster_rcnn import is_available
 
-    there = is_available()
+    has_torchvision = is_available()
     shape = (round(size / 2.56), size, size)
-    run_and_print(experiment(run.seeds, settings=Settings(shape, 6, steps, 128, there)), run)
-    if not there:
+    settings = Settings(shape, steps=steps, faster_rcnn=has_torchvision)
+    run_and_print(experiment(run.seeds, settings=settings), run)
+    if not has_torchvision:
         print_line("left out: the paper's Faster R-CNN, because torchvision cannot be imported")

@@ -37,8 +37,6 @@ class Learned:
         Of 2D boxes, in Å.
     average : bool
         Mean over orientations.
-    trusted : bool
-        Whether a file may hold code.
     """
 
     name: str
@@ -47,7 +45,6 @@ class Learned:
     keep: ProbabilityType | None
     min_size: float
     average: bool
-    trusted: bool
 
     def model(self) -> Model | None:
         """The model at the path, tried on a small image; None of a function.
@@ -79,7 +76,7 @@ class Learned:
                 f"--detector {self.name}: there is no such model; give blobs, threshold, the "
                 "folder of a model, an .onnx file, or package.module:function"
             )
-        return Model.at(self.name, trusted=self.trusted)
+        return Model.at(self.name)
 
     def sources(self, label: str | None, form: Form) -> dict[str, MapSource]:
         """Maps of a class, or of every class; everything about the model is checked here.
@@ -103,8 +100,8 @@ class Learned:
         if (model.card.task, form) == ("boxes", "mask"):
             print_line(f"{self.name} finds boxes: the ellipses inside them are taken as masks")
         return {
-            given: DetectorMaps(self._of_class(model, name), form, self.min_size, keep)
-            for given, name in labels_of(model, label).items()
+            own: DetectorMaps(self._of_class(model, name), form, self.min_size, keep)
+            for own, name in labels_of(model, label).items()
         }
 
     def classes(self, names: tuple[str, ...] | Literal["auto"], label: str) -> DetectedClasses:
@@ -120,19 +117,19 @@ class Learned:
         model = self.model()
         if model is None:
             raise InputError("--classes is of --maps or of a model, not of a function")
-        there = model.card.classes
-        if names not in ("auto", there):
+        classes = model.card.classes
+        if names not in ("auto", classes):
             raise InputError(
-                f"--classes names {', '.join(names)}, but {self.name} has {', '.join(there)}; give "
-                "these, or auto"
+                f"--classes names {', '.join(names)}, but {self.name} has {', '.join(classes)}; "
+                "give these, or auto"
             )
-        if len(there) > MOST_CLASSES:
-            raise InputError(f"{self.name} has {len(there)} classes; maps hold {MOST_CLASSES}")
+        if len(classes) > MOST_CLASSES:
+            raise InputError(f"{self.name} has {len(classes)} classes; maps hold {MOST_CLASSES}")
         if self.min_size:
             raise InputError("--min-size is of one class; leave it out, or --classes")
-        for name in there:
+        for name in classes:
             check_label(name)  # it becomes a folder of the store
-        if label in there:
+        if label in classes:
             raise InputError(f"--label {label} is one of the classes; give another name for all")
         return DetectedClasses(self._segmentation(model, None), self.keep)
 

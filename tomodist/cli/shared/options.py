@@ -201,7 +201,7 @@ def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
             "--threshold",
             type=float,
             help="On the votes; of balanced votes a share, 0 to 1. [default: where reprojection "
-            "fits best; for edges, see --choose]",
+            "fits best; for edges, where long rays agree best with the 2D edges]",
         ),
         click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
         click.option(

@@ -42,7 +42,6 @@ class MapOptions:
     average: bool
     keep: Literal["uint8", "float16", "none"]
     tile: int | None
-    trust_model: bool
     diameter: float | None
     dark: bool
     sensitivity: float | None
@@ -57,7 +56,7 @@ class MapOptions:
         ------
         InputError
         """
-        given = {
+        is_used = {
             "--maps": self.maps is not None,
             "--boxes": self.boxes is not None,
             "--average": self.average,
@@ -65,7 +64,7 @@ class MapOptions:
             "--min-size": self.min_size > 0,
             **more,
         }
-        wrong = [name for name, there in given.items() if there]
+        wrong = [name for name, used in is_used.items() if used]
         if wrong:
             raise InputError(
                 f"{wrong[0]} is not of a model of volumes ({self.detector}), which looks at a "
@@ -80,8 +79,10 @@ class MapOptions:
         from tomodist.sources.base import DetectorMaps
         from tomodist.sources.stack import import_maps
 
-        given = [name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None]
-        if len(given) != 1:
+        origins = [
+            name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None
+        ]
+        if len(origins) != 1:
             raise InputError("give either --maps or --boxes (made elsewhere), or --detector")
         if self.boxes is not None:
             return self._boxes(tomogram, self.boxes, label, form)
@@ -100,12 +101,12 @@ class MapOptions:
     @property
     def _learned(self) -> Learned:
         """The detector that a path or a function names; options of others are refused."""
-        given = {
+        is_used = {
             "--denoise": self.denoise != "none",
             "--sensitivity": self.sensitivity is not None,
             "--diameter": self.diameter is not None,
         }
-        wrong = [name for name, there in given.items() if there]
+        wrong = [name for name, used in is_used.items() if used]
         if wrong:
             raise InputError(f"{wrong[0]} is not of --detector {self.detector}; leave it out")
         return Learned(
@@ -115,7 +116,6 @@ class MapOptions:
             None if self.keep == "none" else self.keep,
             self.min_size,
             average=self.average,
-            trusted=self.trust_model,
         )
 
     def volume_model(self) -> Model | None:
@@ -145,8 +145,8 @@ class MapOptions:
                 "--model, and neither --boxes nor a classical --detector"
             )
         where = (check_label(label), self.maps_frame)
-        found = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
-        return found, label
+        maps = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
+        return maps, label
 
     def _check_of_boxes(self) -> None:
         if self.boxes is None and (self.flip_y or self.min_score is not None):
@@ -160,17 +160,17 @@ class MapOptions:
         from tomodist.sources.placement import PointOptions
 
         wanted = PointOptions(self.diameter, self.min_score, self.flip_y)
-        found = import_boxes(
+        classes = import_boxes(
             tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, wanted=wanted
         )
-        if "" in found:
+        if "" in classes:
             if label is None:
                 raise InputError(f"{path} names no classes; give a --label")
-            found = {label: found[""]}
-        if label is not None and label not in found:
-            there = ", ".join(sorted(found))
-            raise InputError(f"{path} has no class {label!r} (there: {there}); give one of them")
-        chosen = {label: found[label]} if label is not None else dict(sorted(found.items()))
+            classes = {label: classes[""]}
+        if label is not None and label not in classes:
+            names = ", ".join(sorted(classes))
+            raise InputError(f"{path} has no class {label!r} (there: {names}); give one of them")
+        chosen = {label: classes[label]} if label is not None else dict(sorted(classes.items()))
         for name, boxes in chosen.items():
             left_out = f", {boxes.n_left_out} more on sections left out" if boxes.n_left_out else ""
             n_tilts = sum(map(bool, map(len, boxes.boxes)))
@@ -180,10 +180,10 @@ class MapOptions:
     def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
         from tomodist.detect.classical import Blobs, GlobalThreshold
 
-        if self.probability is not None or self.average or self.trust_model or self.tile:
+        if self.probability is not None or self.average or self.tile:
             raise InputError(
-                f"--probability, --average, --tile and --trust-model are of models, but --detector "
-                f"is {self.detector}; leave them out"
+                f"--probability, --average and --tile are of models, but --detector is "
+                f"{self.detector}; leave them out"
             )
         if self.detector == "threshold":
             level: float | Literal["otsu"] = "otsu"
@@ -192,8 +192,8 @@ class MapOptions:
             return GlobalThreshold(level, self.smooth, dark=self.dark)
         if self.diameter is None:
             raise InputError("--detector blobs needs --diameter (Å)")
-        given = {} if self.sensitivity is None else {"threshold": self.sensitivity}
-        blobs = Blobs(diameter=self.diameter, dark=self.dark, **given)
+        threshold = {} if self.sensitivity is None else {"threshold": self.sensitivity}
+        blobs = Blobs(diameter=self.diameter, dark=self.dark, **threshold)
         height, width = tomogram.geometry.image_shape
         size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
         if size > max(height, width):
@@ -260,7 +260,6 @@ def detector_options(command: Command) -> Command:
                 help="How probabilities of a model are kept beside the maps.",
             ),
             click.option("--tile", type=int, help=f"Of a model: cores of large images. [{_TILE}]"),
-            click.option("--trust-model", is_flag=True, help="Open files that can hold code."),
             click.option("--diameter", type=float, help="Of blobs, or of points in --boxes, in Å."),
             click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
             click.option(

@@ -160,36 +160,6 @@ def alignment_geometry(transforms: FloatArray, pixel_size: float) -> dict[str, t
     return {name: tuple(array.tolist()) for name, array in values.items()}
 
 
-def check_count(n_found: int, n_expected: int, path: str | os.PathLike[str], what: str) -> None:
-    """Hold the number of entries of a file against the number of images.
-
-    Parameters
-    ----------
-    n_found, n_expected : int
-        Entries in the file; images in the stack.
-    path : path-like
-        The file, for the message.
-    what : str
-        Its entries, such as ``"tilt angles"``.
-
-    Raises
-    ------
-    InputError
-        If the numbers differ.
-
-    Examples
-    --------
-    >>> check_count(40, 41, "TS_01.tlt", "tilt angles")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    tomodist.errors.InputError: TS_01.tlt has 40 tilt angles, but the stack has 41 images; ...
-    """
-    if n_found != n_expected:
-        raise InputError(
-            f"{path} has {n_found} {what}, but the stack has {n_expected} images; give the file "
-            "that belongs to this stack, with one line per image"
-        )
-
-
 def _check_similarity(residual: FloatArray, magnification: FloatArray) -> None:
     """Refuse matrices of which a part is no rotation times magnification."""
     excess = residual / (residual + magnification)

@@ -24,15 +24,12 @@ from tomodist.formats.mrc.header import (
     read_head,
     shape_of,
 )
-from tomodist.formats.mrc.write import MrcWriter, create_mrc
 
 if TYPE_CHECKING:
     import os
     from typing import Any
 
     import numpy.typing as npt
-
-__all__ = ["MrcStack", "MrcWriter", "create_mrc", "open_mrc"]
 
 _ALL = slice(None)
 

@@ -82,11 +82,11 @@ class LearnedBoxes:
         card, path = self.model.card, self.model.path
         if (card.task, card.dims) != ("boxes", 2):
             raise InputError(f"{path} is a model for masks, not for boxes of images")
-        there = ", ".join(card.classes)
+        classes = ", ".join(card.classes)
         if self.name is None and len(card.classes) != 1:
-            raise InputError(f"{path} has several classes ({there}); name one")
+            raise InputError(f"{path} has several classes ({classes}); name one")
         if self.name is not None and self.name not in card.classes:
-            raise InputError(f"{path} has no class {self.name!r} (there: {there})")
+            raise InputError(f"{path} has no class {self.name!r} (there: {classes})")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise InputError(f"a threshold on the score is {self.threshold:g}; give 0 to 1")
         if self.tile < 1:
@@ -121,11 +121,11 @@ class LearnedBoxes:
         ready = prepared(image, pixel_size, card.pixel_size, card.normalisation["clip"])
         network = self.model.network()
         if card.architecture == FASTER_RCNN:
-            found = boxes_of_rows(network(ready[None, None])[0], self.lowest, self.index)
+            boxes = boxes_of_rows(network(ready[None, None])[0], self.lowest, self.index)
         else:
             outputs = dense_output(network, ready, self.tile)
-            found = decode(outputs, network.output_stride, self.lowest, self.index)
-        return measured_boxes(rescaled_boxes(found, shape, image.shape), np.isfinite(image))
+            boxes = decode(outputs, network.output_stride, self.lowest, self.index)
+        return measured_boxes(rescaled_boxes(boxes, shape, image.shape), np.isfinite(image))
 
     def parameters(self) -> dict[str, Any]:
         """Name and settings as plain values."""
@@ -169,9 +169,9 @@ def decode(outputs: FloatArray, stride: int, threshold: float, class_index: int)
     first = np.unique(parts.ravel(), return_index=True)[1][-n:] if n else np.zeros(0, np.int64)
     first = first[np.argsort(-heat.ravel()[first], kind="stable")]
     cell = np.stack(np.unravel_index(first, heat.shape), axis=1)
-    place = outputs[-N_PLACE:].reshape(N_PLACE, -1)[:, first].T.astype(np.float64)
-    center = (cell + 0.5 + place[:, :2]) * stride - 0.5
-    size = np.minimum(np.exp(np.minimum(place[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
+    offsets = outputs[-N_PLACE:].reshape(N_PLACE, -1)[:, first].T.astype(np.float64)
+    center = (cell + 0.5 + offsets[:, :2]) * stride - 0.5
+    size = np.minimum(np.exp(np.minimum(offsets[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
     return Boxes(center, size, heat.ravel()[first])
 
 

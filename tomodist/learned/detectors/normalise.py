@@ -73,10 +73,10 @@ def rescaled(values: Array, shape: Sequence[int]) -> Array:
     if tuple(shape) == values.shape:
         return values
     smaller = any(n < m for n, m in zip(shape, values.shape, strict=True))
-    found: Array = resize(
+    resized: Array = resize(
         values, tuple(shape), order=1, mode="edge", anti_aliasing=smaller, preserve_range=True
     )
-    return found.astype(np.float32, copy=False)
+    return resized.astype(np.float32, copy=False)
 
 
 def prepared(image: Array, pixel_size: float, wanted: float, clip: float = CLIP) -> Array:

@@ -69,8 +69,8 @@ class LearnedSegmentation:
             what = "boxes" if card.task == "boxes" else "volumes"
             raise InputError(f"{self.model.path} is a model for {what}, not for masks of images")
         if self.name is not None and self.name not in card.classes:
-            there = ", ".join(card.classes)
-            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {there})")
+            classes = ", ".join(card.classes)
+            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {classes})")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise InputError(f"--probability is {self.threshold:g}; give a number between 0 and 1")
         if self.tile < 1:
@@ -106,10 +106,10 @@ class LearnedSegmentation:
         card = self.model.card
         known = [card.classes.index(name) for name in self.classes]
         ready = prepared(image, pixel_size, card.pixel_size, card.normalisation["clip"])
-        found = probabilities_of(
+        scaled = probabilities_of(
             self.model.network(), ready, card.activation, tile=self.tile, average=self.average
         )[known]
-        full = np.stack([rescaled(channel, image.shape) for channel in found])
+        full = np.stack([rescaled(channel, image.shape) for channel in scaled])
         return np.where(np.isfinite(image), full, np.float32(0))
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
@@ -133,8 +133,8 @@ class LearnedSegmentation:
         """
         if len(self.classes) != 1:
             raise InputError(f"{self.model.path} has several classes; name one")
-        found = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
-        return as_map(found, np.isfinite(image))
+        structure = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
+        return as_map(structure, np.isfinite(image))
 
     def parameters(self) -> dict[str, Any]:
         """Name and settings as plain values."""
@@ -191,8 +191,8 @@ def probabilities_of(
         return activated(dense_output(network, image, tile), activation)
     total: FloatArray | None = None
     for turned, back in _orientations(image):
-        found = back(activated(dense_output(network, turned, tile), activation))
-        total = found.copy() if total is None else np.add(total, found, out=total)
+        upright = back(activated(dense_output(network, turned, tile), activation))
+        total = upright.copy() if total is None else np.add(total, upright, out=total)
     assert total is not None
     return total / np.float32(8)
 
@@ -206,11 +206,11 @@ def _orientations(
             form = np.rot90(image[:, ::-1] if mirrored else image, turns)
 
             def back(
-                found: FloatArray,
+                probabilities: FloatArray,
                 turns: int = turns,
                 mirrored: bool = mirrored,  # noqa: FBT001
             ) -> FloatArray:
-                straight = np.rot90(found, -turns, axes=(1, 2))
+                straight = np.rot90(probabilities, -turns, axes=(1, 2))
                 return straight[:, :, ::-1] if mirrored else straight
 
             yield np.ascontiguousarray(form), back

@@ -59,9 +59,10 @@ def blended_probabilities(
         known = tuple((a, min(b, n)) for (a, b), n in zip(window, blending.shape, strict=True))
         values = np.zeros([b - a for a, b in window], np.float32)
         values[tuple(slice(b - a) for a, b in known)] = read(known)
-        found = activated(network(values[None, None])[0], activation) * blending.weights(window)
+        weighted = activated(network(values[None, None])[0], activation)
+        weighted = weighted * blending.weights(window)
         if total is None:
-            total = np.zeros((len(found), *(b - a for a, b in part)), np.float32)
+            total = np.zeros((len(weighted), *(b - a for a, b in part)), np.float32)
         shared = [
             (max(a, start), min(b, stop)) for (a, b), (start, stop) in zip(known, part, strict=True)
         ]
@@ -69,10 +70,10 @@ def blended_probabilities(
             slice(None),
             *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, window, strict=True)),
         )
-        place = (
+        outer = (
             slice(None),
             *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, part, strict=True)),
         )
-        total[place] += found[inner]
+        total[outer] += weighted[inner]
     assert total is not None
     return total

@@ -13,18 +13,18 @@ runs nothing. The document holds the hash of the weights; a folder appears by on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError
-from tomodist.formats.files import read_json, write_json
+from tomodist.formats.files import read_json, sha256_of, write_json
+from tomodist.learned.model.file_card import file_hash, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -215,7 +215,7 @@ def read_card(path: Path) -> ModelCard:
     Parameters
     ----------
     path : Path
-        A model folder, or a network's file (see `tomodist.learned.model.file_card`).
+        A model folder, or an ONNX file (see `tomodist.learned.model.file_card`).
 
     Raises
     ------
@@ -224,9 +224,7 @@ def read_card(path: Path) -> ModelCard:
         one that its document names.
     """
     if path.is_file():
-        from tomodist.learned.model.file_card import read_file_card
-
-        return read_file_card(path)
+        return _card_of_file(path)
     if not path.is_dir():
         raise InputError(f"{path}: there is no such model; `tomodist train` makes one")
     if not is_model(path):
@@ -234,47 +232,61 @@ def read_card(path: Path) -> ModelCard:
     return card_of(read_json(path / DOCUMENT), str(path / DOCUMENT))
 
 
-def card_of(content: Mapping[str, Any], place: str) -> ModelCard:
+def _card_of_file(path: Path) -> ModelCard:
+    """What an ONNX file's document says, with the hash of the file that is there."""
+    content, name = read_document(path)
+    defaults = {"tomodist_model": FORMAT, "architecture": "file", "options": {}}
+    card = card_of({**defaults, **content}, name)
+    sha256 = file_hash(path)
+    if card.sha256 not in ("", sha256):
+        raise InputError(
+            f"{path} has the hash {sha256[:12]}..., but {name} names {card.sha256[:12]}...: it is "
+            "damaged or another network; copy both again, or remove sha256 from the document"
+        )
+    return replace(card, sha256=sha256)
+
+
+def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
     """What a document says.
 
     Parameters
     ----------
     content : dict
         The document.
-    place : str
-        Where it stands, for messages.
+    name : str
+        Of the document, for messages.
 
     Raises
     ------
     InputError
         If it is of another format, or something in it is missing, unknown, or makes no sense.
     """
-    given = dict(content)
-    found = given.pop("tomodist_model", None)
-    if found != FORMAT:
+    document = dict(content)
+    version = document.pop("tomodist_model", None)
+    if version != FORMAT:
         raise InputError(
-            f"{place} is of model format {found}; this tomodist reads {FORMAT}: "
+            f"{name} is of model format {version}; this tomodist reads {FORMAT}: "
             "use the tomodist that made it, or a newer one"
         )
-    problems = [*_strange_fields(given), *_strange_kinds(given)]
+    problems = [*_strange_fields(document), *_strange_kinds(document)]
     if problems:
-        raise InputError(f"{place} is damaged: {'; '.join(problems)}")
+        raise InputError(f"{name} is damaged: {'; '.join(problems)}")
     try:
-        return ModelCard(**given)
+        return ModelCard(**document)
     except (TypeError, ValueError) as error:  # an InputError is a ValueError
-        raise InputError(f"{place} is damaged: {error}") from error
+        raise InputError(f"{name} is damaged: {error}") from error
 
 
-def _strange_fields(given: Mapping[str, Any]) -> Iterator[str]:
+def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
     """What is in a document and should not be, and the other way round."""
     known = {field.name: field for field in fields(ModelCard)}
-    yield from (f"there is no field {name!r}" for name in given if name not in known)
+    yield from (f"there is no field {name!r}" for name in document if name not in known)
     for name, one in known.items():
-        if name not in given and one.default is MISSING and one.default_factory is MISSING:
+        if name not in document and one.default is MISSING and one.default_factory is MISSING:
             yield f"{name} is missing"
 
 
-def _strange_kinds(given: Mapping[str, Any]) -> Iterator[str]:
+def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
     """What is of another kind than it should be: a text, say, where a list of texts is wanted."""
     for names, kind, word in (
         (_LISTS, list, "a list"),
@@ -282,8 +294,8 @@ def _strange_kinds(given: Mapping[str, Any]) -> Iterator[str]:
         (_TEXTS, str, "a text"),
     ):
         for name in names:
-            if name in given and not isinstance(given[name], kind):
-                yield f"{name} is {json.dumps(given[name])}, not {word}"
+            if name in document and not isinstance(document[name], kind):
+                yield f"{name} is {json.dumps(document[name])}, not {word}"
 
 
 def read_weights(folder: Path, card: ModelCard) -> Weights:
@@ -298,10 +310,10 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
     path = folder / WEIGHTS
     if not path.is_file():
         raise InputError(f"{folder} has no {WEIGHTS}; copy the whole folder again")
-    found = sha256_of(path)
-    if found != card.sha256:
+    sha256 = sha256_of(path)
+    if sha256 != card.sha256:
         raise InputError(
-            f"{path} has the hash {found[:12]}..., but {DOCUMENT} names "
+            f"{path} has the hash {sha256[:12]}..., but {DOCUMENT} names "
             f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; "
             "copy the whole folder again"
         )
@@ -326,12 +338,6 @@ def _safetensors() -> Any:  # noqa: ANN401 -- a module
             "`pip install tomodist[torch]`"
         ) from error
     return safetensors
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def card_summary(card: ModelCard) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks that come as one file: what they are stands in a document beside it.
+"""Networks that come as one ONNX file: what they are stands in a document beside it.
 
     granules.onnx     the network
     granules.json     the document, of the same fields as a model folder's
@@ -13,18 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import InputError
-from tomodist.formats.files import read_json
-from tomodist.learned.model.card import FORMAT, ModelCard, card_of, sha256_of
+from tomodist.formats.files import read_json, sha256_of
+from tomodist.learned.model.card import sha256_of
 from tomodist.learned.model.onnx_metadata import read_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUFFIXES = (".onnx", ".pt", ".pth", ".ts", ".pt2")
+SUFFIX = ".onnx"
 METADATA = "tomodist"
 """Name under which an ONNX file holds its document."""
 
@@ -39,8 +38,8 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def read_file_card(path: Path) -> ModelCard:
-    """What the network in a file is.
+def read_document(path: Path) -> tuple[dict[str, Any], str]:
+    """The document of an ONNX file.
 
     Parameters
     ----------
@@ -49,66 +48,26 @@ def read_file_card(path: Path) -> ModelCard:
 
     Returns
     -------
-    ModelCard
-        With the hash of the file.
+    dict
+        The document, as it stands.
+    str
+        Its name, for messages.
 
     Raises
     ------
     InputError
-        If it is no file of a network, has no document, the document is damaged, or names another
-        file's hash.
+        If the file is no ONNX file, has no document, or its document is no JSON object.
     """
-    if path.suffix not in SUFFIXES:
+    if path.suffix != SUFFIX:
         raise InputError(
-            f"{path} is no model: give a model folder, or a file that ends in {', '.join(SUFFIXES)}"
+            f"{path} is no model that tomodist opens; give a model folder (`tomodist train` makes "
+            f"one), an ONNX file ({SUFFIX}; PyTorch's networks become one by torch.onnx.export), "
+            "or a function as package.module:function"
         )
-    content, place = _document(path)
-    defaults = {"tomodist_model": FORMAT, "architecture": "file", "options": {}}
-    card = card_of({**defaults, **content}, place)
-    found = file_hash(path)
-    if card.sha256 not in ("", found):
-        raise InputError(
-            f"{path} has the hash {found[:12]}..., but {place} names {card.sha256[:12]}...: it is "
-            "damaged or another network; copy both again, or remove sha256 from the document"
-        )
-    return replace(card, sha256=found)
-
-
-def file_hash(path: Path) -> str:
-    """Hash of a network's file, and of the weights beside it if they have a file of their own."""
-    try:
-        own = sha256_of(path)
-        beside = path.with_name(f"{path.name}.data")
-        _check_places(path, beside.name)
-        if not beside.is_file():
-            return own
-        return hashlib.sha256(f"{own} {sha256_of(beside)}".encode()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-_LOCATION = re.compile(rb"\x0a\x08location\x12(.)(.{1,255})", re.DOTALL)
-
-
-def _check_places(path: Path, known: str) -> None:
-    """Refuse an ONNX file whose weights lie in a file that is not hashed."""
-    if path.suffix != ".onnx":
-        return
-    found = {text[: size[0]] for size, text in _LOCATION.findall(path.read_bytes())}
-    others = sorted(found - {known.encode()})
-    if others:
-        raise InputError(
-            f"{path} keeps weights in {others[0].decode(errors='replace')!r}; save it with its "
-            f"weights inside, or in {known}"
-        )
-
-
-def _document(path: Path) -> tuple[dict[str, Any], str]:
-    """The document of a file, and where it stands."""
     beside = path.with_suffix(".json")
     if beside.is_file():
         return read_json(beside), str(beside)
-    text = read_metadata(path).get(METADATA) if path.suffix == ".onnx" else None
+    text = read_metadata(path).get(METADATA)
     if text is None:
         raise InputError(
             f"{path} does not say what it is: write {beside.name} beside it, such as "
@@ -123,3 +82,30 @@ def _document(path: Path) -> tuple[dict[str, Any], str]:
             f"{path}: its metadata entry {METADATA!r} is no JSON object; write {beside.name} beside"
         )
     return content, f"{path} (metadata)"
+
+
+def file_hash(path: Path) -> str:
+    """Hash of a network's file, and of the weights beside it if they have a file of their own."""
+    try:
+        own = sha256_of(path)
+        beside = path.with_name(f"{path.name}.data")
+        _check_weight_files(path, beside.name)
+        if not beside.is_file():
+            return own
+        return hashlib.sha256(f"{own} {sha256_of(beside)}".encode()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+_LOCATION = re.compile(rb"\x0a\x08location\x12(.)(.{1,255})", re.DOTALL)
+
+
+def _check_weight_files(path: Path, known: str) -> None:
+    """Refuse an ONNX file whose weights lie in a file that is not hashed."""
+    names = {text[: size[0]] for size, text in _LOCATION.findall(path.read_bytes())}
+    others = sorted(names - {known.encode()})
+    if others:
+        raise InputError(
+            f"{path} keeps weights in {others[0].decode(errors='replace')!r}; save it with its "
+            f"weights inside, or in {known}"
+        )

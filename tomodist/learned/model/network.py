@@ -68,28 +68,28 @@ def dense_output(network: Network, image: FloatArray, tile: int = TILE) -> Float
     stride, outputs = network.output_stride, None
     for part in tiles_of(shape, tile, network.radius, network.multiple):
         window = padded[tuple(slice(*w) for w in part.window)]
-        found = network(window[None, None])[0]
+        part_outputs = network(window[None, None])[0]
         if outputs is None:
-            outputs = np.empty((len(found), *(n // stride for n in shape)), np.float32)
-        _put(outputs, found, part.window, part.core, stride)
+            outputs = np.empty((len(part_outputs), *(n // stride for n in shape)), np.float32)
+        _put(outputs, part_outputs, part.window, part.core, stride)
     assert outputs is not None
     return outputs[(slice(None), *(slice(-(-n // stride)) for n in image.shape))]
 
 
 def _put(
     outputs: FloatArray,
-    found: FloatArray,
+    part: FloatArray,
     window: Sequence[tuple[int, int]],
     core: Sequence[tuple[int, int]],
     stride: int,
 ) -> None:
     """The core of what a window gave, to its place."""
-    place = tuple(slice(a // stride, b // stride) for a, b in core)
+    outer = tuple(slice(a // stride, b // stride) for a, b in core)
     inner = tuple(
         slice((a - start) // stride, (b - start) // stride)
         for (a, b), (start, _) in zip(core, window, strict=True)
     )
-    outputs[(slice(None), *place)] = found[(slice(None), *inner)]
+    outputs[(slice(None), *outer)] = part[(slice(None), *inner)]
 
 
 def activated(outputs: FloatArray, activation: Activation) -> FloatArray:

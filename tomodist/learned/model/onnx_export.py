@@ -23,7 +23,7 @@ import numpy as np
 from tomodist.errors import InputError
 from tomodist.formats.files import check_target
 from tomodist.learned.model.card import FORMAT, ModelCard, is_model, read_card
-from tomodist.learned.model.file_card import METADATA, read_file_card
+from tomodist.learned.model.file_card import METADATA
 from tomodist.learned.model.onnx_network import OnnxNetwork
 from tomodist.learned.model.opened import Model, module_of
 from tomodist.learned.model.trial import first_line
@@ -81,7 +81,7 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return read_file_card(path)
+    return read_card(path)
 
 
 def _card_of_file(card: ModelCard, module: Any) -> ModelCard:  # noqa: ANN401 -- see `build`

@@ -48,18 +48,18 @@ def read_metadata(path: Path) -> dict[str, str]:
     InputError
         If the file cannot be read, or is no protocol buffer.
     """
-    found = {}
+    texts = {}
     try:
         with path.open("rb") as file:
             for number, value in _fields(file, {_METADATA}):
                 if number == _METADATA:
                     entry = dict(_fields(io.BytesIO(value), {_NAME, _VALUE}))
-                    found[entry[_NAME].decode()] = entry.get(_VALUE, b"").decode()
+                    texts[entry[_NAME].decode()] = entry.get(_VALUE, b"").decode()
     except (OSError, ValueError, KeyError) as error:  # a UnicodeDecodeError is a ValueError
         raise InputError(
             f"{path} cannot be read as an ONNX file ({error}); copy it again, or export it anew"
         ) from error
-    return found
+    return texts
 
 
 def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:

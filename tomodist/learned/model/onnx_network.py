@@ -34,19 +34,20 @@ class OnnxNetwork:
     Raises
     ------
     InputError
-        See `open_file`.
+        If onnxruntime is not installed, the file is damaged, or the network does not take images as
+        its document makes one expect.
     """
 
     def __init__(self, path: Path, card: ModelCard) -> None:
         self._session = _session(path)
-        given = self._session.get_inputs()
-        if len(given) != 1 or given[0].type not in _FLOATS:
-            inputs = ", ".join(f"{one.name}: {one.type}" for one in given)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _FLOATS:
+            words = ", ".join(f"{one.name}: {one.type}" for one in inputs)
             raise InputError(
-                f"{path} takes {inputs}; it must take one image or volume of float32 or float16"
+                f"{path} takes {words}; it must take one image or volume of float32 or float16"
             )
-        self._input, self._dtype = given[0].name, _FLOATS[given[0].type]
-        self._one_by_one = isinstance(given[0].shape[0], int)
+        self._input, self._dtype = inputs[0].name, _FLOATS[inputs[0].type]
+        self._one_by_one = isinstance(inputs[0].shape[0], int)
         self.multiple, self.radius = card.tiling["multiple"], card.tiling["radius"]
         self.output_stride = stride_of(self, path, card.dims, self.multiple)
 
@@ -54,8 +55,8 @@ class OnnxNetwork:
         """Outputs of images; see `Network`."""
         parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
         name, values = self._input, (part.astype(self._dtype, copy=False) for part in parts)
-        found = [np.asarray(self._session.run(None, {name: part})[0]) for part in values]
-        return np.concatenate(found).astype(np.float32, copy=False)
+        outputs = [np.asarray(self._session.run(None, {name: part})[0]) for part in values]
+        return np.concatenate(outputs).astype(np.float32, copy=False)
 
 
 def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
@@ -69,8 +70,8 @@ def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
     options.intra_op_num_threads = n_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only: they come as exceptions too
-    there = onnxruntime.get_available_providers()
-    wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in there]
+    available = onnxruntime.get_available_providers()
+    wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
     try:
         return onnxruntime.InferenceSession(path, options, providers=wanted)
     except Exception as error:  # whatever it raises

@@ -7,7 +7,6 @@ One rule: a process opens a network once. Everything that can be wrong with a mo
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from tomodist.errors import InputError
 from tomodist.learned.model.card import ModelCard, card_summary, is_model, read_card, read_weights
+from tomodist.learned.model.trial import n_threads
 from tomodist.learned.networks.spec import FASTER_RCNN, N_COLUMNS, N_ROWS
 from tomodist.values.fingerprints import digest
 
@@ -34,22 +34,19 @@ class Model:
     Parameters
     ----------
     path : str
-        Absolute; a model folder, or a network's file with its document.
+        Absolute; a model folder, or an ONNX file with its document.
     sha256 : str
         Of the weights.
     document : str
         Digest of what the model says about itself: thresholds, pixel size, ...
-    trusted : bool
-        Whether a file that may hold code may be opened.
     """
 
     path: str
     sha256: str
     document: str
-    trusted: bool = False
 
     @classmethod
-    def at(cls, path: str | Path, *, trusted: bool = False) -> Model:
+    def at(cls, path: str | Path) -> Model:
         """The model at a path; the document is read and checked.
 
         Raises
@@ -58,7 +55,7 @@ class Model:
         """
         path = Path(path).absolute()
         card = read_card(path)
-        return cls(str(path), card.sha256, digest(asdict(card)), trusted)
+        return cls(str(path), card.sha256, digest(asdict(card)))
 
     @property
     def card(self) -> ModelCard:
@@ -74,7 +71,7 @@ class Model:
             If the weights are damaged, or are not those that the document names.
         """
         with _LOCK:  # several threads of a worker want it at the same time
-            return _network(self.path, self.document, self.trusted)
+            return _network(self.path, self.document)
 
     def check(self) -> None:
         """Try the network on a small image.
@@ -88,16 +85,16 @@ class Model:
         side = -(-_PROBE // network.multiple) * network.multiple
         random = np.random.default_rng(0)
         probe = random.standard_normal((1, 1, *(side,) * card.dims), dtype=np.float32)
-        found = network(probe)
+        outputs = network(probe)
         shape = (1, n_outputs(card), *(side // network.output_stride,) * card.dims)
         if card.architecture == FASTER_RCNN:
             shape = (1, N_ROWS, N_COLUMNS)
-        if found.shape != shape:
+        if outputs.shape != shape:
             raise InputError(
-                f"{self.path}: the network gives an array of shape {found.shape} for an image of "
+                f"{self.path}: the network gives an array of shape {outputs.shape} for an image of "
                 f"{side} pixels; its document makes one expect {shape}"
             )
-        if not np.isfinite(found).all():
+        if not np.isfinite(outputs).all():
             raise InputError(f"{self.path}: the network gives values that are not finite")
 
     def parameters(self) -> dict[str, Any]:
@@ -122,17 +119,17 @@ def _card(path: str, document: str) -> ModelCard:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(path: str, document: str, trusted: bool) -> Network:  # noqa: FBT001 -- a cache's key
+def _network(path: str, document: str) -> Network:
     """Open a network; threads of torch are the share of this process."""
     card = _card(path, document)
     if not is_model(Path(path)):
-        from tomodist.learned.model.files import open_file
+        from tomodist.learned.model.onnx_network import OnnxNetwork
 
-        return open_file(Path(path), card, trusted=trusted)
+        return OnnxNetwork(Path(path), card)
     from tomodist.learned.model.torch_network import TorchNetwork
     from tomodist.learned.networks.device import use_threads
 
-    use_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    use_threads(n_threads())
     return TorchNetwork(module_of(Path(path), card))
 
 

@@ -47,6 +47,6 @@ class TorchNetwork:
         images = images.contiguous(memory_format=memory_format(batch.ndim - 2))
         self._module.eval()
         with torch.inference_mode(), autocast(enabled=self._half):
-            found = self._module(images)
-        outputs: FloatArray = found.float().contiguous().cpu().numpy()
+            logits = self._module(images)
+        outputs: FloatArray = logits.float().contiguous().cpu().numpy()
         return outputs

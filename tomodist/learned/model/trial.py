@@ -46,17 +46,17 @@ def stride_of(
     sides = [-(-_PROBE // multiple) * multiple + k * multiple for k in range(dims)]
     words = " x ".join(str(n) for n in sides)
     try:
-        found = network(np.zeros((1, 1, *sides), np.float32)).shape
+        shape = network(np.zeros((1, 1, *sides), np.float32)).shape
     except Exception as error:  # whatever the libraries raise
         raise InputError(
             f"{path} cannot look at one grey image of {words} pixels ({first_line(error)}); "
             "export it with free sides, and give the multiple that they must be of as tiling in "
             "its document"
         ) from error
-    strides = {n / m for n, m in zip(sides, found[2:], strict=False) if m}
-    if len(found) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
+    strides = {n / m for n, m in zip(sides, shape[2:], strict=False) if m}
+    if len(shape) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
         raise InputError(
-            f"{path} gives an array of shape {tuple(found)} for an image of {words} pixels; it "
+            f"{path} gives an array of shape {tuple(shape)} for an image of {words} pixels; it "
             "must be (1, outputs, ...), with the sides of the image or all of them divided by the "
             "same whole number"
         )

@@ -10,22 +10,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from tests.ablations.criteria import all_criteria
+from tests.ablations.shells import draw_shells, tilt_angles
 from tomodist.detect.classical import DogEdges
 from tomodist.detect.denoise import METHODS, Denoised
 from tomodist.errors import InputError
 from tomodist.experiments.cases import Case, Row
-from tomodist.experiments.criteria import all_criteria
 from tomodist.experiments.lifted import (
     PLAIN,
     Rule,
     defaults,
     detect_all,
+    edge_agreement,
     edge_votes,
-    judge,
     ray_length_threshold,
 )
 from tomodist.experiments.report import Experiment
-from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
+from tomodist.experiments.shells import Specimen, make_specimen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -133,13 +134,13 @@ def _refinements(
     maps = detect_all(specimen, detector)
     for rule in RULES:
         votes = edge_votes(specimen, maps, rule)
-        judged = judge(votes, specimen, [_TOLERANCE])
+        agreement = edge_agreement(votes, specimen, [_TOLERANCE])
         fixed = specimen.geometry.n_tilts // 5
         chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
-        levels = {"T from chords": chosen, "best T": judged.best(), "T = tilts / 5": fixed}
+        levels = {"T from chords": chosen, "best T": agreement.best(), "T = tilts / 5": fixed}
         for name, level in levels.items():
-            yield "edges", rule.name, f"{_F1}, {name}", judged.measures(level)[_F1]
-        precision = judged.measures(fixed)["precision within 2"]
+            yield "edges", rule.name, f"{_F1}, {name}", agreement.measures(level)[_F1]
+        precision = agreement.measures(fixed)["precision within 2"]
         yield "edges", rule.name, "precision within 2, T = tilts / 5", precision
 
 
@@ -148,13 +149,13 @@ def _thresholds(specimen: Specimen, detector: MapDetector) -> Iterator[tuple[str
     maps = detect_all(specimen, detector)
     for rule in dict.fromkeys((PLAIN, Rule(2, 5, 2), defaults())):
         votes = edge_votes(specimen, maps, rule)
-        judged = judge(votes, specimen, [_TOLERANCE])
+        agreement = edge_agreement(votes, specimen, [_TOLERANCE])
         name = "no refinement" if rule == PLAIN else f"refined by {rule.name}"
         levels = all_criteria(votes, maps, specimen, rule, detector) if votes.any() else {}
-        levels["best (from the truth)"] = judged.best()
+        levels["best (from the truth)"] = agreement.best()
         for criterion, level in levels.items():
             level_in_range = min(level, specimen.geometry.n_tilts - 1)
-            yield name, criterion, _F1, judged.measures(level_in_range)[_F1]
+            yield name, criterion, _F1, agreement.measures(level_in_range)[_F1]
 
 
 def _detectors(
@@ -165,7 +166,7 @@ def _detectors(
     for name, detector in detectors.items():
         maps = detect_all(specimen, detector)
         votes = edge_votes(specimen, maps, rule)
-        judged = judge(votes, specimen, [_TOLERANCE])
+        agreement = edge_agreement(votes, specimen, [_TOLERANCE])
         chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else 0
-        for text, level in {"T from chords": chosen, "best T": judged.best()}.items():
-            yield "edges", name, f"{_F1}, {text}", judged.measures(level)[_F1]
+        for text, level in {"T from chords": chosen, "best T": agreement.best()}.items():
+            yield "edges", name, f"{_F1}, {text}", agreement.measures(level)[_F1]

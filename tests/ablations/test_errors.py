@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tomodist.simulate.errors import DetectorErrors, detected_boxes, detected_mask, softened
 
+from tests.ablations.errors import DetectorErrors, detected_boxes, detected_mask, softened
 from tomodist.errors import InputError
 from tomodist.simulate import Ellipsoid, Scene, boxes, silhouette
-from tomodist.simulate.errors import DetectorErrors, detected_boxes, detected_mask, softened
 from tomodist.values.geometry import TiltGeometry
 
 N = 60
@@ -34,68 +35,68 @@ TRUE = np.stack([silhouette(SCENE, "object", GEOMETRY, t) for t in range(N)])
 def test_without_errors_all_is_true() -> None:
     np.testing.assert_array_equal(masks(), TRUE)
     for t in (0, 31):
-        found, true = (
+        detected, true = (
             detected_boxes(SCENE, "object", GEOMETRY, t, DetectorErrors()),
             boxes(SCENE, "object", GEOMETRY, t),
         )
-        for a, b in zip(found, true, strict=True):
+        for a, b in zip(detected, true, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_missed_objects_are_missing_whole() -> None:
-    found = masks(missed=0.3)
-    assert not (found & ~TRUE).any()
-    assert abs(found.sum() / TRUE.sum() - 0.7) < 0.08
+    detected = masks(missed=0.3)
+    assert not (detected & ~TRUE).any()
+    assert abs(detected.sum() / TRUE.sum() - 0.7) < 0.08
 
 
 def test_more_is_missed_at_steep_tilts() -> None:
     errors = DetectorErrors(missed=0.1, steep=0.5)
     assert [round(errors.missed_at(t), 6) for t in (0, 60, -60)] == [0.1, 0.6, 0.6]
     assert errors.missed_at(85) == 1.0
-    found = masks(missed=0.0, steep=0.6)
-    share = found.sum((1, 2)) / TRUE.sum((1, 2))
+    detected = masks(missed=0.0, steep=0.6)
+    share = detected.sum((1, 2)) / TRUE.sum((1, 2))
     assert share[25:35].mean() > 0.95
     assert share[:6].mean() < 0.7
 
 
 def test_false_objects_are_added() -> None:
-    found = masks(false=0.4)
-    assert not (TRUE & ~found).any()
-    share = (found & ~TRUE).sum() / TRUE.sum()
+    detected = masks(false=0.4)
+    assert not (TRUE & ~detected).any()
+    share = (detected & ~TRUE).sum() / TRUE.sum()
     assert 0.25 < share < 0.45  # some lie on true ones
 
 
 def test_jitter_moves_boundaries_both_ways() -> None:
-    found = masks(jitter=1.5)
-    added, lost = (found & ~TRUE).sum() / TRUE.sum(), (TRUE & ~found).sum() / TRUE.sum()
+    detected = masks(jitter=1.5)
+    added, lost = (detected & ~TRUE).sum() / TRUE.sum(), (TRUE & ~detected).sum() / TRUE.sum()
     assert 0.05 < added < 0.35
     assert 0.05 < lost < 0.35
     assert abs(added - lost) < 0.08
 
 
 def test_patches_are_as_large_as_they_are_set() -> None:
-    found = masks(flipped=0.2, patch=2.0)
-    assert abs((found & ~TRUE).sum() / TRUE.sum() - 0.2) < 0.05
-    assert abs((TRUE & ~found).sum() / TRUE.sum() - 0.2) < 0.07
+    detected = masks(flipped=0.2, patch=2.0)
+    assert abs((detected & ~TRUE).sum() / TRUE.sum() - 0.2) < 0.05
+    assert abs((TRUE & ~detected).sum() / TRUE.sum() - 0.2) < 0.07
 
 
 def test_lost_tilts_are_empty() -> None:
-    found = masks(lost_tilts=0.25)
-    empty = ~found.any(axis=(1, 2))
+    detected = masks(lost_tilts=0.25)
+    empty = ~detected.any(axis=(1, 2))
     assert 6 <= empty.sum() <= 25
-    np.testing.assert_array_equal(found[~empty], TRUE[~empty])
+    np.testing.assert_array_equal(detected[~empty], TRUE[~empty])
 
 
 def test_boxes_that_are_missed_false_and_moved() -> None:
     errors = DetectorErrors(missed=0.3, false=0.5, jitter=3.0, seed=2)
     n_true = n_false = 0
     for t in range(N):
-        found, true = (
+        detected, true = (
             detected_boxes(SCENE, "object", GEOMETRY, t, errors),
             boxes(SCENE, "object", GEOMETRY, t),
         )
-        n_false += int((found.ids == 0).sum())
-        for center, size, k in zip(found.centers, found.sizes, found.ids, strict=True):
+        n_false += int((detected.ids == 0).sum())
+        for center, size, k in zip(detected.centers, detected.sizes, detected.ids, strict=True):
             if k:
                 n_true += 1
                 assert np.abs(center - true.centers[k - 1]).max() <= 3

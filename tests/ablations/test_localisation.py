@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tomodist.experiments.localisation import balls, polygon_sizes, run_case
 
+from tests.ablations import localisation
+from tests.ablations.localisation import balls, polygon_sizes, run_case
 from tomodist.algorithms.objects.tracks import link_boxes
 from tomodist.experiments import Case, localisation
-from tomodist.experiments.localisation import balls, polygon_sizes, run_case
 from tomodist.simulate import boxes
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -28,19 +30,19 @@ def values(condition: str, seed: int = 0) -> dict[tuple[str, str], float]:
 
 
 def test_without_errors_both_ways_find_what_is_apart() -> None:
-    found = values("apart")
+    measured = values("apart")
     for name in ("votes", "tracks"):
-        assert found[name, "recall"] == 1
-        assert found[name, "median centre error (voxels)"] < 0.01
-    assert found["tracks", "F1 at IoU 0.5"] == 1
+        assert measured[name, "recall"] == 1
+        assert measured[name, "median centre error (voxels)"] < 0.01
+    assert measured["tracks", "F1 at IoU 0.5"] == 1
 
 
 @pytest.mark.parametrize("condition", ["touching", "errors"])
 def test_tracks_part_what_touches(condition: str) -> None:
-    found = values(condition)
-    assert found["tracks", "F1 within 5 voxels"] == 1
-    assert found["votes", "F1 within 5 voxels"] < 1
-    assert found["tracks", "F1 at IoU 0.5"] > found["votes", "F1 at IoU 0.5"]
+    measured = values(condition)
+    assert measured["tracks", "F1 within 5 voxels"] == 1
+    assert measured["votes", "F1 within 5 voxels"] < 1
+    assert measured["tracks", "F1 at IoU 0.5"] > measured["votes", "F1 at IoU 0.5"]
 
 
 def test_pairs_touch_and_others_do_not() -> None:

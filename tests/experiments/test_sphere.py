@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tests.cli.materials import THREADS, tomodist
-from tomodist.errors import InputError
+from tomodist.cli.commands.experiment import EXPERIMENTS
 from tomodist.experiments import Report, run_experiment
-from tomodist.experiments.edges import PARTS, Part, edges_experiment
 from tomodist.experiments.sphere import Settings, sphere_experiment, sphere_figure
 from tomodist.runtime.cluster import open_session
 
@@ -57,41 +56,13 @@ def test_the_sphere_is_found_where_tilts_show_it(sphere: Report) -> None:
 def test_the_figure_s_rounds_only_remove(sphere: Report) -> None:  # noqa: ARG001
     content = sphere_figure(SMALL)
     assert content.angles == [-38.0, -2.0, 38.0]
-    for masks in content.found:
+    for masks in content.rounds:
         for before, after in itertools.pairwise(masks):
             assert not np.any(after & ~before)
             assert np.any(before & ~after)
     for truth, shown in zip(content.truth, content.shown, strict=True):
         assert not np.any(shown & ~truth)
     assert 0.05 < np.mean(content.edges[0]) < 0.4
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_every_part_measures_its_variants(part: Part, tmp_path: Path) -> None:
-    experiment = edges_experiment(part, 1, size=40, snrs=[1.0], steps=[5.0])
-    with open_session("threads") as session:
-        report = run_experiment(session, experiment, tmp_path)
-    for algorithm, measure in report.tables:
-        variants = report.names(algorithm, measure, "variant")
-        assert experiment.baseline in variants
-        values = {v: mean(report, algorithm, measure, v) for v in variants}
-        assert all(0 <= value <= 1 for value in values.values())
-        assert len(set(values.values())) > 2
-    best = {"threshold": "no refinement"}.get(part, "edges")
-    if part == "threshold":
-        values = {v: mean(report, best, F1, v) for v in report.names(best, F1, "variant")}
-        assert values["best (from the truth)"] == max(values.values())
-        assert values["chords"] > values["reprojection IoU"]
-    else:
-        for variant in report.names(best, f"{F1}, best T", "variant"):
-            chosen = mean(report, best, f"{F1}, T from chords", variant)
-            assert chosen <= mean(report, best, f"{F1}, best T", variant)
-
-
-def test_an_unknown_part_is_refused() -> None:
-    wrong: Part = "colour"  # type: ignore[assignment]
-    with pytest.raises(InputError, match="part is 'colour'; it must be one of refinement"):
-        edges_experiment(wrong, 1)
 
 
 def test_the_sphere_from_the_command_line(
@@ -110,7 +81,7 @@ def test_the_sphere_from_the_command_line(
     assert "rounds was 1 and is 2" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["sphere", "edges"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_help_of_an_experiment_shows_an_example(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import HalfspaceIntersection
+from tomodist.simulate.errors import DetectorErrors, detected_boxes
 
+from tests.ablations.errors import DetectorErrors, detected_boxes
 from tomodist.algorithms.objects.box_index import LinkRule
 from tomodist.algorithms.objects.tracks import Tracks, link_boxes
 from tomodist.experiments.cases import Case, Row
@@ -20,7 +22,6 @@ from tomodist.experiments.objects import by_components, enough_tilts
 from tomodist.experiments.report import Experiment
 from tomodist.metrics import match_boxes, match_points
 from tomodist.simulate import Ellipsoid, Scene, TiltScheme
-from tomodist.simulate.errors import DetectorErrors, detected_boxes
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run_case(case: Case) -> list[Row]:
     """F1 by centre and by box, centre error and time of every method."""
     n, touching, errors = CONDITIONS[case.condition]
     scene = balls(n, case.seed, touching=touching)
-    geometry, grid = _places()
+    geometry, grid = _geometry_and_grid()
     model = DetectorErrors(seed=case.seed, **errors)
     boxes = [_boxes(scene, geometry, t, model) for t in range(geometry.n_tilts)]
     structures = scene.structures("object")
@@ -68,13 +69,13 @@ def run_case(case: Case) -> list[Row]:
     voted = time.perf_counter()
     tracks = link_boxes(geometry, grid, boxes, LinkRule(enough_tilts(geometry)))
     linked = time.perf_counter() - voted
-    found = {
+    objects = {
         "votes": votes,
         "tracks": (tracks.center, tracks.size),
         "tracks, boxes by polygons": (tracks.center, polygon_sizes(geometry, grid, boxes, tracks)),
     }
     rows = []
-    for name, (centers, lengths) in found.items():
+    for name, (centers, lengths) in objects.items():
         near = match_points(centers, true, NEAR)
         error = float(np.median(near.center_errors)) if near.center_errors else np.nan
         values = {
@@ -112,20 +113,20 @@ def balls(n: int, seed: int, *, touching: bool) -> Scene:
     half, centers, radii = np.array(SHAPE) / 2, np.zeros((0, 3)), np.zeros(0)
     while len(centers) < n:
         radius = random.uniform(*RADII)
-        place = random.uniform(-half + radius, half - radius)
+        center = random.uniform(-half + radius, half - radius)
         others = np.arange(len(centers))
         if touching and len(centers) % 2:
             radius, direction = radii[-1], random.normal(size=3)
-            place = centers[-1] + direction / np.linalg.norm(direction) * 2 * radius
+            center = centers[-1] + direction / np.linalg.norm(direction) * 2 * radius
             others = others[:-1]
-        apart = np.linalg.norm(centers[others] - place, axis=1) - radii[others] - radius
-        if (apart > 2).all() and (np.abs(place) <= half - radius).all():
-            centers, radii = np.concatenate([centers, place[None]]), np.append(radii, radius)
-    places, sizes = (centers * VOXEL).tolist(), (radii * VOXEL).tolist()
+        apart = np.linalg.norm(centers[others] - center, axis=1) - radii[others] - radius
+        if (apart > 2).all() and (np.abs(center) <= half - radius).all():
+            centers, radii = np.concatenate([centers, center[None]]), np.append(radii, radius)
+    positions, sizes = (centers * VOXEL).tolist(), (radii * VOXEL).tolist()
     return Scene(
         tuple(
             Ellipsoid((z, y, x), (r, r, r), structure=k)
-            for k, ((z, y, x), r) in enumerate(zip(places, sizes, strict=True), start=1)
+            for k, ((z, y, x), r) in enumerate(zip(positions, sizes, strict=True), start=1)
         )
     )
 
@@ -153,18 +154,18 @@ def polygon_sizes(
     ndarray, shape (n, 3), float64
         Lengths along z, y, x, in voxels.
     """
-    matrices, found = geometry.matrices(grid)[:, :, :3], np.empty((len(tracks), 3))
+    matrices, sizes = geometry.matrices(grid)[:, :, :3], np.empty((len(tracks), 3))
     for k in range(len(tracks)):
         tilts = np.flatnonzero(tracks.box[:, k] >= 0).tolist()
         half = np.concatenate([boxes[t][tracks.box[t, k], 2:] for t in tilts]) / 2
         rays = matrices[tilts].reshape(-1, 3)
         sides = np.column_stack([np.concatenate([rays, -rays]), -np.concatenate([half, half])])
         corners = HalfspaceIntersection(sides, np.zeros(3)).intersections
-        found[k] = np.ptp(corners, axis=0)
-    return found
+        sizes[k] = np.ptp(corners, axis=0)
+    return sizes
 
 
-def _places() -> tuple[TiltGeometry, VolumeGrid]:
+def _geometry_and_grid() -> tuple[TiltGeometry, VolumeGrid]:
     angles = TiltScheme(-60, 60, STEP).angles
     return TiltGeometry(angles, SHAPE[1:], VOXEL), VolumeGrid(SHAPE, VOXEL)
 

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-
-from tests.cli.materials import THREADS, tomodist
-from tomodist.experiments import Case, segmentation
 from tomodist.experiments.segmentation import VARIANTS, make, run_bad_tilts, run_case
+
+from tests.ablations import segmentation
+from tests.ablations.commands import group
+from tests.ablations.segmentation import VARIANTS, make, run_bad_tilts, run_case
+from tests.cli.materials import THREADS
+from tomodist.cli import run
+from tomodist.experiments import Case, segmentation
 from tomodist.formats.files import read_json
 
 if TYPE_CHECKING:
@@ -29,18 +33,18 @@ def settings(structure: str, errors: str) -> dict[str, object]:
 
 def test_every_variant_finds_the_structure() -> None:
     rows = run_case(Case("none", 1, settings("mitochondrion", "none")))
-    found = {row.variant: row.value for row in rows if row.measure == "IoU"}
-    assert set(found) == set(VARIANTS)
-    assert min(found.values()) > 0.4
-    assert found["plain, best threshold (knows the truth)"] >= found["plain"]
+    measured = {row.variant: row.value for row in rows if row.measure == "IoU"}
+    assert set(measured) == set(VARIANTS)
+    assert min(measured.values()) > 0.4
+    assert measured["plain, best threshold (knows the truth)"] >= measured["plain"]
 
 
 def test_the_default_is_better_than_plain_votes() -> None:
     gains = []
     for seed in range(3):
         rows = run_case(Case("some", seed, settings("mitochondrion", "some")))
-        found = {row.variant: row.value for row in rows if row.measure == "IoU"}
-        gains.append(found["balanced, coverage, own thresholds (default)"] - found["plain"])
+        measured = {row.variant: row.value for row in rows if row.measure == "IoU"}
+        gains.append(measured["balanced, coverage, own thresholds (default)"] - measured["plain"])
     assert np.mean(gains) > 0.01
 
 
@@ -52,9 +56,9 @@ def test_the_same_case_gives_the_same_rows() -> None:
 
 def test_a_spoiled_series_is_repaired() -> None:
     rows = run_bad_tilts(Case("none", 0, {"structure": "mitochondrion", "errors": "none"}))
-    found = {(row.variant, row.measure): row.value for row in rows}
-    assert found["those that disagree left out", "bad tilts found"] == 1
-    assert found["those that disagree left out", "IoU"] >= found["all tilts", "IoU"] - 0.01
+    measured = {(row.variant, row.measure): row.value for row in rows}
+    assert measured["those that disagree left out", "bad tilts found"] == 1
+    assert measured["those that disagree left out", "IoU"] >= measured["all tilts", "IoU"] - 0.01
 
 
 def test_shifted_fields_leave_part_of_the_volume_unseen() -> None:
@@ -72,10 +76,10 @@ def test_the_command_writes_its_report_and_goes_on(
     monkeypatch.setattr(
         segmentation, "VARIANTS", {k: v for k, v in VARIANTS.items() if "plain" in k}
     )
-    command = ("experiment", "segmentation", "--seeds", 1, "-o", tmp_path, *THREADS)
-    assert tomodist(*command) == 0
+    command = ["segmentation", "--seeds", "1", "-o", str(tmp_path), *THREADS]
+    assert run(command, group) == 0
     report = read_json(tmp_path / "segmentation.json")
     assert {row["variant"] for row in report["rows"]} == {k for k in VARIANTS if "plain" in k}
     before = [path.stat().st_mtime_ns for path in sorted((tmp_path / "cases").iterdir())]
-    assert tomodist(*command) == 0
+    assert run(command, group) == 0
     assert before == [path.stat().st_mtime_ns for path in sorted((tmp_path / "cases").iterdir())]

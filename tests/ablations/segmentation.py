@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tomodist.simulate.errors import DetectorErrors, detected_mask, softened
 
+from tests.ablations.errors import DetectorErrors, detected_mask, softened
 from tomodist.algorithms.lift.backproject import Votes, WeightedMean
 from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
 from tomodist.algorithms.threshold.consistency import consistency_of
@@ -28,7 +30,6 @@ from tomodist.experiments.inmemory import cut_each, lifted, projected, threshold
 from tomodist.experiments.report import Experiment
 from tomodist.metrics import Confusion
 from tomodist.simulate import Acquisition, TiltScheme, acquire, cell
-from tomodist.simulate.errors import DetectorErrors, detected_mask, softened
 from tomodist.values.boxes import fill_disks
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -82,9 +83,9 @@ class Specimen:
 
     def iou_per_tilt(self, mask: Mask) -> FloatArray:
         """Agreement of a mask's reprojection with every map."""
-        found = projected("binary", mask.astype(np.uint8), self.geometry, self.grid) > 0
+        shadow = projected("binary", mask.astype(np.uint8), self.geometry, self.grid) > 0
         marked = self.maps == 1
-        both, either = (found & marked).sum((1, 2)), (found | marked).sum((1, 2))
+        both, either = (shadow & marked).sum((1, 2)), (shadow | marked).sum((1, 2))
         return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 
@@ -174,8 +175,8 @@ def make(structure: str, scheme: str, errors: str, seed: int, shift: float = 0.0
 def _blobs(scene: Scene, geometry: TiltGeometry, tilt: int, seed: int) -> Mask:
     """What a detector of dark disks finds in a noisy image."""
     image = acquire(scene, geometry, tilt, Acquisition(dose=120.0, read_noise=1.0, seed=seed))
-    found = Blobs(diameter=180.0, threshold=4.0)(image, geometry.pixel_size)
-    return fill_disks(found, image.shape) > 0
+    disks = Blobs(diameter=180.0, threshold=4.0)(image, geometry.pixel_size)
+    return fill_disks(disks, image.shape) > 0
 
 
 def _plain(s: Specimen) -> Mask:
@@ -238,8 +239,8 @@ def _soft(s: Specimen) -> Mask:
 def _unexplained(s: Specimen) -> Mask:
     """Votes of the marks that the plain result does not reproject to, added where they help."""
     mask = _plain(s)
-    found = projected("binary", mask.astype(np.uint8), s.geometry, s.grid) > 0
-    rest = ((s.maps == 1) & ~found).astype(np.uint8)
+    shadow = projected("binary", mask.astype(np.uint8), s.geometry, s.grid) > 0
+    rest = ((s.maps == 1) & ~shadow).astype(np.uint8)
     votes = lifted(Votes(s.geometry, s.grid), rest)
     best, agreement = mask, float(s.iou_per_tilt(mask).mean())
     for threshold in range(s.geometry.n_tilts // 4, int(votes.max())):
@@ -311,8 +312,8 @@ def run_bad_tilts(case: Case) -> list[Row]:
     maps, bad = _spoiled(specimen.maps, case.seed)
     spoiled = dataclasses.replace(specimen, maps=maps)
     algorithm, variants = f"{structure}, six bad tilts of 41", {"all tilts": np.zeros(0, int)}
-    found = _disagreeing(spoiled)
-    variants |= {"those that disagree left out": found, "the bad ones left out": bad}
+    disagreeing = _disagreeing(spoiled)
+    variants |= {"those that disagree left out": disagreeing, "the bad ones left out": bad}
     rows = []
     for name, out in variants.items():
         kept = [t for t in range(len(maps)) if t not in out]
@@ -321,11 +322,11 @@ def run_bad_tilts(case: Case) -> list[Row]:
         rows.append(Row(algorithm, name, case.condition, case.seed, "IoU", value))
     weighted = Confusion.of(_weighted(_residual_weights)(spoiled), specimen.truth).iou
     rows.append(Row(algorithm, "weights by residual", case.condition, case.seed, "IoU", weighted))
-    hits = len(set(found.tolist()) & set(bad.tolist()))
+    hits = len(set(disagreeing.tolist()) & set(bad.tolist()))
     name = "those that disagree left out"
     for measure, value in (
         ("bad tilts found", hits / len(bad)),
-        ("good tilts left out", float(len(found) - hits)),
+        ("good tilts left out", float(len(disagreeing) - hits)),
     ):
         rows.append(Row(algorithm, name, case.condition, case.seed, measure, value))
     return rows

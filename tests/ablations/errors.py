@@ -129,10 +129,10 @@ def detected_mask(
     if random.random() < errors.lost_tilts:
         return np.zeros(geometry.image_shape, np.bool_)
     missed = errors.missed_at(geometry.tilt_angles[tilt])
-    found = [s for s in shadows if random.random() >= missed]
+    seen = [s for s in shadows if random.random() >= missed]
     n_false = random.poisson(errors.false * len(shadows))
-    found += [_moved(shadows[random.integers(len(shadows))], random) for _ in range(n_false)]
-    mask: Mask = np.logical_or.reduce([np.zeros(geometry.image_shape, np.bool_), *found])
+    seen += [_moved(shadows[random.integers(len(shadows))], random) for _ in range(n_false)]
+    mask: Mask = np.logical_or.reduce([np.zeros(geometry.image_shape, np.bool_), *seen])
     if errors.jitter:
         mask = _displaced(mask, errors, random)
     if errors.flipped:
@@ -165,9 +165,9 @@ def detected_boxes(
     kept = np.flatnonzero(random.random(len(true.ids))[:n] >= missed)
     n_false = random.poisson(errors.false * n)
     shape = np.array(geometry.image_shape)
-    places = random.uniform(-0.5, shape - 0.5, (n_false, 2))
+    elsewhere = random.uniform(-0.5, shape - 0.5, (n_false, 2))
     like = random.integers(0, max(n, 1), n_false)
-    centers = np.concatenate([true.centers[kept], places])
+    centers = np.concatenate([true.centers[kept], elsewhere])
     sizes = np.concatenate([true.sizes[kept], true.sizes[like]])
     ids = np.concatenate([true.ids[kept], np.full(n_false, _FALSE_ID)])
     centers = centers + random.uniform(-errors.jitter, errors.jitter, centers.shape)
@@ -214,11 +214,11 @@ def _moved(shadow: Mask, random: np.random.Generator) -> Mask:
 
 def _displaced(mask: Mask, errors: DetectorErrors, random: np.random.Generator) -> Mask:
     """A mask whose every pixel is taken from a place somewhat beside it."""
-    places = np.indices(mask.shape, dtype=np.float64)
+    pixels = np.indices(mask.shape, dtype=np.float64)
     for axis in range(2):
         field = _field(mask.shape, 2 * errors.patch, random)
-        places[axis] += errors.jitter * field / max(float(field.std()), 1e-12)
-    moved: Mask = map_coordinates(mask, places, order=0, mode="constant")
+        pixels[axis] += errors.jitter * field / max(float(field.std()), 1e-12)
+    moved: Mask = map_coordinates(mask, pixels, order=0, mode="constant")
     return moved
 
 

@@ -51,18 +51,20 @@ def all_criteria(
     """
     n = specimen.geometry.n_tilts
     largest = projected("max", votes, specimen.geometry, specimen.grid)
-    found = {
+    thresholds = {
         "tilts / 5": n // 5,
         "tilts / 3": n // 3,
         "reprojection IoU": curve_of(count_agreement(largest, maps, n)).best,
     }
     for width in _BOUNDARIES:
-        found[f"IoU with the boundary, {width} px"] = boundary_threshold(largest, maps, width)
-    found["detector on the reprojection"] = redetected_threshold(votes, maps, specimen, detector)
-    found["half of the tilts against the other"] = halves_threshold(maps, specimen, rule)
-    found |= histogram_thresholds(votes)
-    found["chords"] = ray_length_threshold(votes, maps, specimen, rule).best
-    return found
+        thresholds[f"IoU with the boundary, {width} px"] = boundary_threshold(largest, maps, width)
+    thresholds["detector on the reprojection"] = redetected_threshold(
+        votes, maps, specimen, detector
+    )
+    thresholds["half of the tilts against the other"] = halves_threshold(maps, specimen, rule)
+    thresholds |= histogram_thresholds(votes)
+    thresholds["chords"] = ray_length_threshold(votes, maps, specimen, rule).best
+    return thresholds
 
 
 def boundary_threshold(largest: Array, maps: Maps, width: int) -> int:
@@ -96,8 +98,10 @@ def redetected_threshold(
     for level in levels:
         mask = (votes > level).astype(np.float32)
         dense = projected("sum", mask, specimen.geometry, specimen.grid)
-        found = [detector(-image, specimen.geometry.pixel_size) == STRUCTURE for image in dense]
-        pairs = zip(found, edges, strict=True)
+        edges_of_result = [
+            detector(-image, specimen.geometry.pixel_size) == STRUCTURE for image in dense
+        ]
+        pairs = zip(edges_of_result, edges, strict=True)
         scores.append(np.mean([(a & b).sum() / max((a | b).sum(), 1) for a, b in pairs]))
     return levels[int(np.argmax(scores))]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import HalfspaceIntersection
-from tomodist.simulate.errors import DetectorErrors, detected_boxes
 
 from tests.ablations.errors import DetectorErrors, detected_boxes
 from tomodist.algorithms.objects.box_index import LinkRule

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tomodist.simulate.errors import DetectorErrors, detected_mask, softened
 
 from tests.ablations.errors import DetectorErrors, detected_mask, softened
 from tomodist.algorithms.lift.backproject import Votes, WeightedMean

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tomodist.simulate.errors import DetectorErrors, detected_boxes, detected_mask, softened
 
 from tests.ablations.errors import DetectorErrors, detected_boxes, detected_mask, softened
 from tomodist.errors import InputError

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tomodist.experiments.localisation import balls, polygon_sizes, run_case
 
-from tests.ablations import localisation
 from tests.ablations.localisation import balls, polygon_sizes, run_case
 from tomodist.algorithms.objects.tracks import link_boxes
 from tomodist.experiments import Case, localisation

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tomodist.experiments.segmentation import VARIANTS, make, run_bad_tilts, run_case
 
-from tests.ablations import segmentation
 from tests.ablations.commands import group
 from tests.ablations.segmentation import VARIANTS, make, run_bad_tilts, run_case
 from tests.cli.materials import THREADS

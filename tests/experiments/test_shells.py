@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.ablations.shells import draw_shells, tilt_angles
 from tomodist.errors import InputError
 from tomodist.experiments.shells import (
     LABEL,

@@ -127,8 +127,8 @@ def test_raw_boxes_are_binned_with_the_images(thinned: Tomogram, tmp_path: Path)
     assert tilts_of(thinned, path, frame="raw") == {0: [(4.5, 10.0, 2.0, 4.0)]}
     points = csv_of(tmp_path, "section,y,x", "1,9.5,20.5")
     wanted = PointOptions(diameter=60)  # Å: 6 raw pixels of 10 Å
-    assert tilts_of(thinned, points, frame="raw", wanted=wanted) == {0: [(4.5, 10.0, 3.0, 3.0)]}
-    assert tilts_of(thinned, points, wanted=wanted) == {0: [(9.5, 20.5, 3.0, 3.0)]}
+    assert tilts_of(thinned, points, frame="raw", options=wanted) == {0: [(4.5, 10.0, 3.0, 3.0)]}
+    assert tilts_of(thinned, points, options=wanted) == {0: [(9.5, 20.5, 3.0, 3.0)]}
 
 
 def test_tilts_and_angles_count_what_is_stored(thinned: Tomogram, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_images_without_a_section_are_tilts_or_sections(
 
 def test_rows_from_the_last_one(whole: Tomogram, tmp_path: Path) -> None:
     path = csv_of(tmp_path, "section,y,x,height,width", "2,9.5,20,4,7")
-    found = tilts_of(whole, path, wanted=PointOptions(flip_y=True))
+    found = tilts_of(whole, path, options=PointOptions(flip_y=True))
     assert found == {2: [(HEIGHT - 1 - 9.5, 20, 4, 7)]}
 
 
@@ -158,7 +158,7 @@ def test_small_and_unsure_boxes_are_dropped(whole: Tomogram, tmp_path: Path) -> 
     head = "section,y,x,height,width,score"
     lines = ("0,9,9,4,5,0.5", "1,9,9,4,3.9,0.5", "2,9,9,4,5,0.49", "3,9,9,9,9,0.9")
     path = csv_of(tmp_path, head, *lines)
-    assert list(tilts_of(whole, path, min_size=40.0, wanted=PointOptions(min_score=0.5))) == [0, 3]
+    assert list(tilts_of(whole, path, min_size=40.0, options=PointOptions(min_score=0.5))) == [0, 3]
 
 
 def test_a_task_gets_the_boxes_of_its_tilt_only(whole: Tomogram, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from tomodist.steps.adopt import adopt_maps
 
-from tests.ablations.shells import draw_shells, tilt_angles
 from tests.cli.materials import THREADS, tomodist
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.detect.classical import DogEdges

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tomodist.formats.files import read_json, write_json
-from tomodist.runtime.runner import task_of
+from tomodist.runtime.runner import Batch, Work, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,10 +111,17 @@ def run_cases(
     missing = [k for k, path in enumerate(paths) if overwrite or not path.exists()]
     tasks = (task_of(_numbered, function, k, cases[k]) for k in missing)
     n = len(cases)
-    for k, rows in session.run("cases", tasks, n, done=n - len(missing)):
+
+    def keep(numbered: tuple[int, Sequence[Row]]) -> None:
+        k, rows = numbered
         content = {"condition": cases[k].condition, "seed": cases[k].seed}
         settings = {"settings": cases[k].settings}
         write_json(paths[k], {**content, **settings, "rows": [list(row) for row in rows]})
+
+    def work() -> Work[None]:
+        yield Batch("cases", tasks, n, done=n - len(missing), each=keep)
+
+    session.run(work())
     return [row for path in paths for row in _rows(path)]
 
 

@@ -232,7 +232,7 @@ class Outcome(Generic[T]):
         """
         if self.error is not None:
             raise self.error
-        return self.result  # type: ignore[return-value] -- a work that ended has returned one
+        return self.result  # type: ignore[return-value]  # a work that ended has returned one
 
 
 class _Running(Generic[T]):

@@ -95,7 +95,7 @@ def import_boxes(
     *,
     form: Form = "mask",
     min_size: float = 0.0,
-    wanted: PointOptions | None = None,
+    options: PointOptions | None = None,
 ) -> dict[str, ImportedBoxes]:
     """Read boxes or points made elsewhere, and check that they fit a tilt series.
 
@@ -110,7 +110,7 @@ def import_boxes(
         are those of the ingested stack in both.
     form, min_size
         As for `DetectorMaps`.
-    wanted : PointOptions, optional
+    options : PointOptions, optional
         Sizes of points, filters.
 
     Returns
@@ -123,17 +123,17 @@ def import_boxes(
     InputError
         Tells all that is wrong with the file.
     """
-    path, wanted, problems = Path(path).absolute(), wanted or PointOptions(), Problems()
+    path, options, problems = Path(path).absolute(), options or PointOptions(), Problems()
     drawn_on = _drawn_on(tomogram, frame)
     content = read_annotations(path, problems)
-    found = place_boxes(path, content, problems, drawn_on, wanted)
+    found = place_boxes(path, content, problems, drawn_on, options)
     made = {
         "imported": content.form,
         "frame": frame,
         "min_size": min_size,
-        "diameter": wanted.diameter,
-        "min_score": wanted.min_score,
-        "flip_y": wanted.flip_y,
+        "diameter": options.diameter,
+        "min_score": options.min_score,
+        "flip_y": options.flip_y,
     }
     sources = {}
     for name, placed in found.items():

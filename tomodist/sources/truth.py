@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from tomodist.errors import InputError, StoreError
 from tomodist.formats.mrc.read import MrcStack, open_mrc
-from tomodist.formats.zarr import ArrayHandle
+from tomodist.formats.zarr import ArrayHandle, Group
 from tomodist.sources.tables import Table, read_csv, read_star
 from tomodist.store.maps import stored_classes
-from tomodist.store.tomogram import group_attributes, is_store
+from tomodist.store.tomogram import is_store
 from tomodist.values.maps import class_words
 from tomodist.values.windows import Window, brick_windows
 
@@ -241,7 +241,7 @@ def _open_zarr(path: Path) -> MaskVolume:
             f"{path} is a tomogram store; as a truth give a volume in it, such as "
             f"{path.name}/labels/gold"
         )
-    attributes = group_attributes(path)
+    attributes = Group(str(path)).attributes
     scales = attributes.get("ome", attributes).get("multiscales")
     array, voxel_size = path, None
     if scales:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -154,7 +154,7 @@ def compare_volumes(pair: VolumePair, plan: Plan, name: str = "") -> Work[Volume
     -------
     MaskScores or EdgeScores
     """
-    total = [pair.nothing]
+    total: list[Any] = [pair.nothing]  # of one kind, as are all parts
 
     def add(part: VolumeScores) -> None:
         total[0] = total[0] + part
@@ -162,7 +162,8 @@ def compare_volumes(pair: VolumePair, plan: Plan, name: str = "") -> Work[Volume
     bricks = brick_windows(pair.truth.shape, plan.brick)
     tasks = (task_of(_compare_brick, pair, window) for window in bricks)
     yield Batch(f"evaluate {name}".strip(), tasks, plan.n_bricks, each=add)
-    return total[0]
+    scores: VolumeScores = total[0]
+    return scores
 
 
 def _compare_brick(pair: VolumePair, brick: Window) -> VolumeScores:

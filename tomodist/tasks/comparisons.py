@@ -174,7 +174,7 @@ def _store_of(result: Path, pairs: Sequence[Pair]) -> Tomogram | None:
             check_label(pair.label or "")
         return tomogram
     if is_store(result):
-        there = ", ".join(Tomogram.open(result).labels("labels")) or "none yet"
+        there = ", ".join(Tomogram.open(result).names("labels")) or "none yet"
         raise InputError(
             f"{result} is a tomogram store; say which of its results (--label; there: {there})"
         )

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
-from tomodist.experiments.shells import touched_by_rays
 from tomodist.formats.mrc.read import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.pictures import draw_all

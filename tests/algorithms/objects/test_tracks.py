@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tomodist.simulate.errors import DetectorErrors, detected_boxes
 
 from tests import reference
 from tests.ablations.errors import DetectorErrors, detected_boxes

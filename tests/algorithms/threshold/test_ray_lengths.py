@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tomodist.algorithms.threshold.ray_lengths import (
 from tests.ablations.shells import draw_shells, tilt_angles
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import InputError
@@ -17,17 +16,7 @@ from tomodist.experiments.lifted import (
 )
 from tomodist.experiments.shells import make_specimen
 from tomodist.values.geometry import TiltGeometry
-from tomodist.algorithms.threshold.ray_lengths import (
-    N_BINS,
-    choose_by_ray_lengths,
-    ray_length_curve,
-    count_ray_lengths,
-    first_thresholds,
-    sampled_tilts,
-) from tomodist.detect.classical import DogEdges from tomodist.errors import InputError from
-tomodist.experiments.lifted import PLAIN, Rule, ray_length_threshold, detect_all, edge_votes, judge
-from tomodist.experiments.shells import draw_shells, make_specimen, tilt_angles from
-tomodist.values.geometry import TiltGeometry
+from tomodist.algorithms.threshold.ray_lengths import N_BINS, choose_by_ray_lengths, ray_length_curve, count_ray_lengths, first_thresholds, sampled_tilts
 
 _F1 = "F1 within 2, shown part"
 

@@ -115,7 +115,7 @@ def _boxes(
     from tomodist.sources.boxes import import_boxes
     from tomodist.sources.placement import PointOptions
 
-    found = import_boxes(tomogram, path, frame, form="box", wanted=PointOptions(diameter))
+    found = import_boxes(tomogram, path, frame, form="box", options=PointOptions(diameter))
     if len(found) == 1:
         return next(iter(found.values()))
     if label not in found:

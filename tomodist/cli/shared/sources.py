@@ -161,7 +161,7 @@ class MapOptions:
 
         wanted = PointOptions(self.diameter, self.min_score, self.flip_y)
         classes = import_boxes(
-            tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, wanted=wanted
+            tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, options=wanted
         )
         if "" in classes:
             if label is None:

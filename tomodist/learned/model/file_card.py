@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from tomodist.errors import InputError
 from tomodist.formats.files import read_json, sha256_of
-from tomodist.learned.model.card import sha256_of
 from tomodist.learned.model.onnx_metadata import read_metadata
 
 if TYPE_CHECKING:

@@ -156,12 +156,18 @@ def train(
         run = _Run(
             job, module, parallel, optimizer, pool, validation, schedule, half, rank, n_ranks
         )
+        bar = None
         if rank == 0:
-            progress.start("train", schedule.steps)
+            bar = progress.start("train", schedule.steps)
             for _ in range(state.step):
-                progress.advance()
+                progress.advance(bar)
+
+        def advance() -> None:
+            if rank == 0:
+                progress.advance(bar)
+
         with _interrupted() as stop:
-            stopped = run.until_done(state, stop, checkpoint, fingerprint, progress)
+            stopped = run.until_done(state, stop, checkpoint, fingerprint, advance)
         if state.best is None:  # interrupted before the first validation
             raise KeyboardInterrupt
         best = state.best
@@ -191,7 +197,7 @@ class _Run:
         stop: threading.Event,
         checkpoint: Path | None,
         fingerprint: str,
-        progress: Progress,
+        advance: Callable[[], None],
     ) -> str:
         """Take steps; why it ended."""
         plan, losses = self.schedule, []
@@ -204,8 +210,7 @@ class _Run:
                 coming = ahead.submit(self._batch, state.step + 1)
                 losses.append(self._step(state.step, batch))
                 state.step += 1
-                if self.rank == 0:
-                    progress.advance()
+                advance()
                 end = state.step % plan.every == 0 or state.step == plan.steps
                 if end:
                     self._validate(state, float(np.mean(losses)))

@@ -26,7 +26,7 @@ from tomodist.learned.networks.device import autocast, device, memory_format, us
 from tomodist.runtime.runner import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt

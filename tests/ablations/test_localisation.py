@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.ablations import localisation
 from tests.ablations.localisation import balls, polygon_sizes, run_case
 from tomodist.algorithms.objects.tracks import link_boxes
-from tomodist.experiments import Case, localisation
+from tomodist.experiments import Case
 from tomodist.simulate import boxes
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 

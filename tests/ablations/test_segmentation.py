@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.ablations import segmentation
 from tests.ablations.commands import group
 from tests.ablations.segmentation import VARIANTS, make, run_bad_tilts, run_case
 from tests.cli.materials import THREADS
 from tomodist.cli import run
-from tomodist.experiments import Case, segmentation
+from tomodist.experiments import Case
 from tomodist.formats.files import read_json
 
 if TYPE_CHECKING:

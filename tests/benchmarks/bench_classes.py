@@ -22,26 +22,27 @@ import mrcfile
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from tomodist.tasks.run import run_task
 
 from tests.benchmarks.bench_out_of_core import peak_memory
+from tests.stores import run_step
 from tomodist.cli import run as run_command
 from tomodist.formats.zarr import ArrayHandle
 from tomodist.planning.plan import MiB
 from tomodist.runtime.cluster import open_session
 from tomodist.sources.classes import import_classes
 from tomodist.sources.stack import import_maps
-from tomodist.steps.backproject import backproject_maps, plan_scores
-from tomodist.store.tomogram import Tomogram
-from tomodist.tasks.classes import class_segmentation, run_classes
-from tomodist.tasks.lifting import segmentation
+from tomodist.steps.backproject import Backproject
+from tomodist.steps.lifting import plan_scores
+from tomodist.store.tomogram import Kind, Label, Tomogram
+from tomodist.tasks.base import run
+from tomodist.tasks.classes import ClassesTask
+from tomodist.tasks.segment import segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tomodist.runtime.runner import Session
-    from tomodist.tasks.classes import ClassesTask
-    from tomodist.tasks.lifting import Task
+    from tomodist.tasks.lifting import LiftingTask
 
 NAMES = ("mitochondrion", "membrane", "granule", "gold")
 _RIM = 4  # pixels: how thick membranes look at the rim of a silhouette
@@ -52,7 +53,7 @@ class Case(NamedTuple):
 
     tomogram: Tomogram
     together: ClassesTask
-    alone: list[Task]
+    alone: list[LiftingTask]
 
 
 def label_maps(folder: Path) -> npt.NDArray[np.uint8]:
@@ -86,8 +87,9 @@ def make_case(folder: Path, labels: npt.NDArray[np.uint8], n_classes: int) -> Ca
     for value, name in source.classes.items():
         np.save(folder / f"{name}.npy", labels == value)
         maps = import_maps(tomogram, folder / f"{name}.npy")
-        alone.append(segmentation(tomogram, f"{name}-alone", maps))
-    return Case(tomogram, class_segmentation(tomogram, "cell", source), alone)
+        alone.append(segmentation(tomogram.label(f"{name}-alone"), maps))
+    common = segmentation(tomogram.label("cell"), source, may_be_empty=True)
+    return Case(tomogram, ClassesTask(common, source.classes), alone)
 
 
 @contextmanager
@@ -112,27 +114,28 @@ def map_reads() -> Iterator[dict[str, float]]:
         ArrayHandle.read = read  # type: ignore[method-assign]
 
 
-def lift(session: Session, tomogram: Tomogram, tasks: list[Task], names: list[str]) -> None:
+def lift(session: Session, tasks: list[LiftingTask], labels: list[Label]) -> None:
     """Make the scores of classes together (one task for all), or one by one."""
-    groups = [(tasks[0], names)] if len(tasks) == 1 else [(t, [t.label]) for t in tasks]
-    for task, labels in groups:
-        given = (labels if len(labels) > 1 else labels[0], task.lifting, task.parameters)
-        backproject_maps(session, tomogram, *given)
+    groups = [(tasks[0], labels)] if len(tasks) == 1 else [(t, [t.label]) for t in tasks]
+    for task, of in groups:
+        run_step(session, Backproject(tuple(of), task.lifting))
 
 
-def forget(tomogram: Tomogram, kind: str) -> None:
+def forget(tomogram: Tomogram, kind: Kind) -> None:
     """Remove what is made again."""
-    for label in tomogram.names(kind):
-        tomogram.remove(f"{kind}/{label}")
+    for unit in tomogram.units(kind):
+        unit.remove()
 
 
-def in_this_process(tomogram: Tomogram, tasks: list[Task], names: list[str]) -> dict[str, float]:
+def in_this_process(
+    tomogram: Tomogram, tasks: list[LiftingTask], names: list[Label]
+) -> dict[str, float]:
     """Seconds of processor of lifting where everything is compiled: the least of three."""
     rows = []
     for _ in range(3):
         with open_session("threads", n_workers=1) as session, map_reads() as total:
             started = time.process_time()
-            lift(session, tomogram, tasks, names)
+            lift(session, tasks, names)
             seconds = time.process_time() - started
         forget(tomogram, "scores")
         rows.append({"cpu s": seconds, "windows": total["reads"],
@@ -146,10 +149,10 @@ def measure(case: Case, workers: int, memory: int) -> dict[str, dict[str, float]
 
     def run_all(session: Session, way: str) -> None:
         if way == "together":
-            run_classes(session, tomogram, case.together)
+            run(session, case.together)
         else:
             for task in case.alone:
-                run_task(session, tomogram, task)
+                run(session, task)
 
     report = {}
     for way in ("together", "alone"):
@@ -166,7 +169,7 @@ def measure(case: Case, workers: int, memory: int) -> dict[str, dict[str, float]
             row["planned MiB"] = plan.worker_memory / MiB
             with peak_memory() as peaks:
                 started = time.perf_counter()
-                lift(session, tomogram, tasks, names)
+                lift(session, tasks, names)
                 row["lift s"] = time.perf_counter() - started
             row["largest MiB"] = max(peaks.values()) / MiB
         forget(tomogram, "scores")
@@ -175,7 +178,7 @@ def measure(case: Case, workers: int, memory: int) -> dict[str, dict[str, float]
     return report
 
 
-def run(
+def run_sizes(
     folder: Path,
     size: tuple[int, int],
     tilts: str,
@@ -204,7 +207,7 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=1024, help="MiB per worker")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        report = run(
+        report = run_sizes(
             Path(folder),
             (given.thickness, given.width),
             given.tilts,

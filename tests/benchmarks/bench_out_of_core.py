@@ -10,6 +10,7 @@ for the last task.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import threading
@@ -22,24 +23,22 @@ import dask.array as da
 import numpy as np
 import psutil
 from distributed import get_task_stream
-from tomodist.steps.adopt import adopt_maps
 
+from tests.stores import adopt_maps, run_step
 from tomodist.algorithms.lift.backproject import Lifting, Votes
 from tomodist.algorithms.lift.balanced import BalancedVotes
 from tomodist.cli.shared.console import Bars
 from tomodist.planning.plan import MiB
 from tomodist.runtime.cluster import open_session
-from tomodist.steps.backproject import backproject_maps, plan_scores
+from tomodist.steps.backproject import Backproject
 from tomodist.steps.export import export_result
-from tomodist.steps.structures import Selection, plan_labels, select_structures
-from tomodist.steps.threshold import choose_threshold_of
+from tomodist.steps.structures import FindStructures, Selection
+from tomodist.steps.threshold import ChooseThreshold, stored_threshold
 from tomodist.store.tomogram import Tomogram
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tomodist.runtime.runner import Session
 
 
 @contextmanager
@@ -122,16 +121,21 @@ def run(
         open_session("local", n_workers=workers, memory_limit=memory, progress=bars) as session,
     ):
         votes: Lifting = (BalancedVotes if balanced else Votes)(geometry, grid)
+        steps = _steps(tomogram, votes, per_structure=balanced)
         report["planned_bytes"] = max(
-            plan_scores(votes, 1, session.resources).worker_memory,
-            plan_labels(grid, session.resources).worker_memory,
+            plan.worker_memory for step in steps.values() for plan in step.plans(session.resources)
         )
-        for name, step in _steps(session, tomogram, votes, folder, own=balanced).items():
+        jobs: dict[str, Any] = {
+            name: functools.partial(run_step, session, step) for name, step in steps.items()
+        }
+        mask = folder / "mask.mrc"
+        jobs["export"] = lambda: export_result(bars, tomogram, "beads", mask, "mrc")
+        for name, job in jobs.items():
             if only_scores and name != "backproject":
                 continue
             started = time.perf_counter()
             with peak_memory() as peaks, get_task_stream(session.client) as stream:
-                step()
+                job()
             seconds = time.perf_counter() - started
             report[name] = {
                 "seconds": round(seconds, 1),
@@ -146,24 +150,16 @@ def run(
     return report
 
 
-def _steps(
-    session: Session, tomogram: Tomogram, votes: Lifting, folder: Path, *, own: bool
-) -> dict[str, Any]:
-    found: dict[str, float] = {}
+def _steps(tomogram: Tomogram, votes: Lifting, *, per_structure: bool) -> dict[str, Any]:
+    label = tomogram.label("beads")
 
-    def threshold() -> None:
-        scores = tomogram.label("beads").scores.volume
-        maps = tomogram.label("beads").maps.array("maps")
-        of_votes = (votes.geometry, votes.grid, votes.levels or 1)
-        found["T"] = choose_threshold_of(session, scores, maps, *of_votes).best
+    def threshold() -> float:
+        return stored_threshold(label) or 0.0
 
     return {
-        "backproject": lambda: backproject_maps(session, tomogram, "beads", votes, {}),
-        "threshold": threshold,
-        "select": lambda: select_structures(
-            session, tomogram, "beads", Selection(found["T"], own_thresholds=own)
-        ),
-        "export": lambda: export_result(session, tomogram, "beads", folder / "mask.mrc", "mrc"),
+        "backproject": Backproject((label,), votes),
+        "threshold": ChooseThreshold(label, votes.levels or 1),
+        "select": FindStructures(label, threshold, Selection(per_structure=per_structure)),
     }
 
 

@@ -18,6 +18,7 @@ import zarr
 
 from tests.benchmarks.bench_whole_job import write_maps
 from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean
+from tomodist.formats.zarr import Group
 from tomodist.store.volumes import create_volume, image_reader
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -49,7 +50,7 @@ def profile(folder: Path, kind: str, shape: tuple[int, ...], brick: tuple[int, .
     grid = VolumeGrid(shape, 10.0)
     maps = write_maps(folder, geometry, binary=kind == "votes")
     lifting: Lifting = (Votes if kind == "votes" else WeightedMean)(geometry, grid)
-    scores = create_volume(folder / "scores", grid, brick, lifting.dtype)
+    scores = create_volume(Group(str(folder)), "scores", grid, brick, lifting.dtype)
     watch, reader = Stopwatch(), image_reader(maps)
 
     def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:

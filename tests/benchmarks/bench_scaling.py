@@ -29,13 +29,13 @@ import distributed
 import numpy as np
 import psutil
 
-from tests.benchmarks.bench_whole_job import scores_of, write_maps
+from tests.benchmarks.bench_whole_job import run_batch, scores_of, write_maps
 from tomodist.algorithms.lift.backproject import Votes
 from tomodist.planning.costs import SCHEDULED
-from tomodist.planning.plan import MiB, Plan, Resources
+from tomodist.planning.plan import Cut, MiB, Plan, Resources
 from tomodist.runtime.cluster import open_session
-from tomodist.runtime.runner import Session, task_of
-from tomodist.steps.backproject import plan_scores
+from tomodist.runtime.runner import Batch, Session, task_of
+from tomodist.steps.lifting import plan_scores
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def real_runs(folder: Path, shape: tuple[int, int, int], runs: int) -> list[dict
     found = []
     for n in (1, 2, 4, 8):
         with open_session("local", n_workers=n, memory_limit=1024 * MiB) as session:
-            plan = plan_scores(votes, 1, session.resources, brick=(256, 256, 256))
-            scores_of(session, folder / "scores", maps, votes, plan)
-            times = [
-                scores_of(session, folder / "scores", maps, votes, plan)[1][0] for _ in range(runs)
-            ]
+            plan = plan_scores(votes, 1, session.resources, cut=Cut((256, 256, 256)))
+            scores_of(session, folder, maps, votes, plan)
+            times = [scores_of(session, folder, maps, votes, plan)[1][0] for _ in range(runs)]
         cores = min(n, os.cpu_count() or 1)
-        modelled = plan_scores(votes, 1, Resources(cores, 1, 2**30), brick=(256, 256, 256)).seconds
+        modelled = plan_scores(
+            votes, 1, Resources(cores, 1, 2**30), cut=Cut((256, 256, 256))
+        ).seconds
         found.append({"workers": n, "seconds": float(np.median(times)), "modelled": modelled})
     return found
 
@@ -139,11 +139,10 @@ class Simulated:
 def simulate(n_workers: int, n_tasks: int, seconds: float) -> Simulated:
     """Run tasks that sleep."""
     with simulated_cluster(n_workers) as (session, scheduler):
-        list(session.run("warm", (task_of(time.sleep, 0) for _ in range(64)), 64))
+        run_batch(session, Batch("warm", (task_of(time.sleep, 0) for _ in range(64)), 64))
         before, start = scheduler.cpu_times(), time.perf_counter()
         tasks = (task_of(time.sleep, seconds) for _ in range(n_tasks))
-        for _ in session.run("sleep", tasks, n_tasks):
-            pass
+        run_batch(session, Batch("sleep", tasks, n_tasks))
         wall, after = time.perf_counter() - start, scheduler.cpu_times()
         return Simulated(wall, after.user + after.system - before.user - before.system)
 

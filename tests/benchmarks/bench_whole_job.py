@@ -13,7 +13,6 @@ import argparse
 import functools
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -25,10 +24,11 @@ import distributed
 import numpy as np
 
 from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean
-from tomodist.planning.plan import MiB
+from tomodist.formats.zarr import Group
+from tomodist.planning.plan import Cut, MiB
 from tomodist.runtime.cluster import open_session
-from tomodist.runtime.runner import task_of
-from tomodist.steps.backproject import fill_scores, plan_scores
+from tomodist.runtime.runner import Batch, Work, task_of
+from tomodist.steps.lifting import fill_scores, plan_scores
 from tomodist.store.volumes import create_stack, create_volume
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.planning.plan import Plan
-    from tomodist.runtime.runner import Session
+    from tomodist.runtime.runner import Session, Work
     from tomodist.values.windows import Index
 
 
@@ -45,7 +45,7 @@ def write_maps(folder: Path, geometry: TiltGeometry, *, binary: bool) -> ArrayHa
     """Smooth noise, or its highest part: speckles of about the size of a granule."""
     import scipy.ndimage
 
-    stack = create_stack(folder / "maps", geometry, np.uint8 if binary else np.float32)
+    stack = create_stack(Group(str(folder)), "maps", geometry, np.uint8 if binary else np.float32)
     random = np.random.default_rng(0)
     noise = random.standard_normal(geometry.image_shape).astype(np.float32)
     smooth = scipy.ndimage.gaussian_filter(noise, 4)
@@ -82,17 +82,26 @@ def merely_write(session: Session, target: ArrayHandle) -> None:
     """Write an array, of which every worker holds a brick already."""
     bricks = target.bricks()
     tasks = (task_of(write_held, target, brick) for brick in bricks)
-    for _ in session.run("write", tasks, len(bricks)):
-        pass
+    run_batch(session, Batch("write", tasks, len(bricks)))
 
 
 def scores_of(
     session: Session, folder: Path, maps: ArrayHandle, lifting: Lifting, plan: Plan
 ) -> tuple[ArrayHandle, tuple[float, float]]:
     """Scores, and the seconds that they took."""
-    shutil.rmtree(folder, ignore_errors=True)
-    scores = create_volume(folder, lifting.grid, plan.brick, lifting.dtype)
-    return scores, timed(lambda: fill_scores(session, maps, scores, lifting, plan))
+    group = Group(str(folder))
+    group.remove("scores")
+    scores = create_volume(group, "scores", lifting.grid, plan.brick, lifting.dtype)
+    return scores, timed(lambda: session.run(fill_scores(maps, scores, lifting, plan)))
+
+
+def run_batch(session: Session, batch: Batch) -> None:
+    """Run the tasks of one batch."""
+
+    def work() -> Work[None]:
+        yield batch
+
+    session.run(work())
 
 
 def ratio(jobs: list[tuple[float, float]], writes: list[tuple[float, float]], k: int) -> float:
@@ -112,15 +121,15 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     memory = options.memory * MiB if options.memory else None
     jobs, writes = [], []
     with open_session(options.cluster, n_workers=options.workers, memory_limit=memory) as session:
-        brick = [int(n) for n in options.brick.split(",")] if options.brick else None
-        plan = plan_scores(lifting, maps.dtype.itemsize, session.resources, brick=brick)
-        scores, _ = scores_of(session, folder / "scores", maps, lifting, plan)
+        brick = tuple(int(n) for n in options.brick.split(",")) if options.brick else None
+        plan = plan_scores(lifting, maps.dtype.itemsize, session.resources, cut=Cut(brick))
+        scores, _ = scores_of(session, folder, maps, lifting, plan)
         for _ in range(options.runs):
-            scores, seconds = scores_of(session, folder / "scores", maps, lifting, plan)
+            scores, seconds = scores_of(session, folder, maps, lifting, plan)
             jobs.append(seconds)
             session.client.run(hold_brick, scores, scores.bricks()[0])
-            shutil.rmtree(folder / "copy", ignore_errors=True)
-            copy = create_volume(folder / "copy", grid, plan.brick, lifting.dtype)
+            Group(str(folder)).remove("copy")
+            copy = create_volume(Group(str(folder)), "copy", grid, plan.brick, lifting.dtype)
             writes.append(timed(functools.partial(merely_write, session, copy)))
     stored = sum(p.stat().st_size for p in (folder / "scores").rglob("*") if p.is_file())
     updates = grid.n_voxels * geometry.n_tilts

@@ -115,7 +115,7 @@ def reconstruct(place: Place, *more: object) -> Arguments:
 
 
 def empty_store(place: Place) -> Path:
-    return Tomogram.create(place.here / "empty.zarr").path
+    return Tomogram.create(place.here / "empty.zarr").place.path
 
 
 def export(store: Path, output: Path, *more: object) -> Arguments:

@@ -46,7 +46,7 @@ class Story(NamedTuple):
         return Tomogram.open(self.store)
 
     def array(self, unit: str) -> npt.NDArray[Any]:
-        kind = unit.split("/", maxsplit=1)[0]
+        unit.split("/", maxsplit=1)[0]
         return Unit(self.tomogram, unit).volume.read()
 
 
@@ -333,4 +333,4 @@ def test_worker_processes_give_the_same_bytes(story: Story, tmp_path: Path) -> N
     for kind in ("scores", "labels"):
         array = Unit(found, f"{kind}/gold").volume.read()
         np.testing.assert_array_equal(array, story.array(f"{kind}/gold"))
-    np.testing.assert_array_equal(found_centers(found.path), found_centers(story.store))
+    np.testing.assert_array_equal(found_centers(found.place.path), found_centers(story.store))

@@ -60,7 +60,7 @@ def raw_series(folder: Path, frame: Frame, radius: float = 1.6) -> tuple[Path, P
     )
     grid = VolumeGrid((40, *frame.aligned), VOXEL)
     session = Session(Resources(1, 1, 2**30))
-    stack = write_simulation(session, folder, "raw", Scene(balls), geometry, grid)
+    stack = write_simulation(session.progress, folder, "raw", Scene(balls), geometry, grid)
     c, s = np.cos(np.deg2rad(frame.axis)), np.sin(np.deg2rad(frame.axis))
     turned = np.array([[c, s], [-s, c]])  # A = Rz(-axis), D = -A · shift
     transforms = [np.column_stack([turned, -turned @ d]) for d in shift]

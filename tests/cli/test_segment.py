@@ -39,7 +39,7 @@ class Place(NamedTuple):
         return Tomogram.open(self.store)
 
     def array(self, unit: str) -> npt.NDArray[Any]:
-        kind = unit.split("/", maxsplit=1)[0]
+        unit.split("/", maxsplit=1)[0]
         return Unit(self.tomogram, unit).volume.read()
 
     def segment(self, label: str, *options: object, masks: str = "degraded.mrc") -> int:
@@ -208,7 +208,7 @@ def test_the_agreement_is_drawn(place: Place) -> None:
     from tomodist.pictures.results import draw_agreement
 
     assert place.segment("spoiled", masks="spoiled.mrc") == 0
-    path = draw_agreement(place.tomogram, "spoiled", place.folder / "agreement.png")
+    path = draw_agreement(place.tomogram.label("spoiled"), place.folder / "agreement.png")
     assert matplotlib.image.imread(path)[..., :3].std() > 0.05
 
 

@@ -3,15 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.ablations.shells import draw_shells, tilt_angles
 from tomodist.errors import InputError
 from tomodist.experiments.shells import (
     LABEL,
     VOXEL,
     Shell,
-    draw_shells,
     make_specimen,
     scene_of,
-    tilt_angles,
 )
 from tomodist.simulate import project_scene
 from tomodist.values.geometry import TiltGeometry, VolumeGrid

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from tomodist.errors import StoreError
-from tomodist.formats.zarr import ArrayHandle, create_array, write_column
+from tomodist.formats.zarr import ArrayHandle, Group
 from tomodist.values.windows import brick_indices, brick_window
 
 SHAPE, BRICK = (70, 130, 65), (64, 128, 64)
@@ -29,7 +29,7 @@ def fill(array: ArrayHandle, seed: int = 0) -> npt.NDArray[Any]:
 
 
 def test_what_is_written_brick_by_brick_is_read_in_any_window(tmp_path: Path) -> None:
-    array = create_array(tmp_path / "a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
+    array = Group(str(tmp_path)).create("a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
     values = fill(array)
     np.testing.assert_array_equal(array.read(), values)
     np.testing.assert_array_equal(array.read((60, 70)), values[60:])
@@ -39,7 +39,7 @@ def test_what_is_written_brick_by_brick_is_read_in_any_window(tmp_path: Path) ->
 
 
 def test_one_brick_is_one_file(tmp_path: Path) -> None:
-    array = create_array(tmp_path / "a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
+    array = Group(str(tmp_path)).create("a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
     assert array.missing() == array.bricks() == list(itertools.product((0, 1), (0, 1), (0, 1)))
     array.write((0, 1, 0), np.ones((64, 2, 64), np.uint8))
     files = [p for p in Path(array.path, "c").rglob("*") if p.is_file()]
@@ -53,21 +53,21 @@ def test_a_brick_of_nothing_is_written_and_present(
     tmp_path: Path, dtype: type, empty: float
 ) -> None:
     """Else a rerun would make all empty bricks again."""
-    array = create_array(tmp_path / "a", (64, 64, 128), dtype, dims=DIMS, brick=(64, 64, 64))
+    array = Group(str(tmp_path)).create("a", (64, 64, 128), dtype, dims=DIMS, brick=(64, 64, 64))
     array.write((0, 0, 1), np.full((64, 64, 64), empty, dtype))
     assert array.missing() == [(0, 0, 0)]
     assert shard(array, (0, 0, 1)).stat().st_size > 0
 
 
 def test_what_is_not_written_reads_as_nothing(tmp_path: Path) -> None:
-    whole = create_array(tmp_path / "a", (8, 8, 8), np.uint16, dims=DIMS, brick=(8, 8, 8))
-    real = create_array(tmp_path / "b", (8, 8, 8), np.float32, dims=DIMS, brick=(8, 8, 8))
+    whole = Group(str(tmp_path)).create("a", (8, 8, 8), np.uint16, dims=DIMS, brick=(8, 8, 8))
+    real = Group(str(tmp_path)).create("b", (8, 8, 8), np.float32, dims=DIMS, brick=(8, 8, 8))
     assert not whole.read().any()
     assert np.isnan(real.read()).all()
 
 
 def test_a_file_of_size_0_is_missing(tmp_path: Path) -> None:
-    array = create_array(tmp_path / "a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
+    array = Group(str(tmp_path)).create("a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
     fill(array)
     assert array.missing() == []
     shard(array, (1, 0, 1)).write_bytes(b"")
@@ -76,7 +76,7 @@ def test_a_file_of_size_0_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999], ids=["first", "early", "late", "last"])
 def test_a_flipped_byte_is_noticed_and_its_array_named(tmp_path: Path, place: float) -> None:
-    array = create_array(tmp_path / "a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
+    array = Group(str(tmp_path)).create("a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
     values = fill(array)
     file = shard(array, (0, 0, 0))
     data = bytearray(file.read_bytes())
@@ -90,7 +90,7 @@ def test_a_flipped_byte_is_noticed_and_its_array_named(tmp_path: Path, place: fl
 
 @pytest.mark.parametrize("kept", [0.5, 0.99], ids=["half", "all but the end"])
 def test_a_truncated_file_is_noticed(tmp_path: Path, kept: float) -> None:
-    array = create_array(tmp_path / "a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
+    array = Group(str(tmp_path)).create("a", SHAPE, np.uint8, dims=DIMS, brick=BRICK)
     fill(array)
     file = shard(array, (0, 0, 0))
     file.write_bytes(file.read_bytes()[: int(kept * file.stat().st_size)])
@@ -126,5 +126,5 @@ def test_bricks_cover_every_element_once(shape: tuple[int, ...], brick: tuple[in
 )
 def test_columns_survive(tmp_path: Path, values: npt.NDArray[Any]) -> None:
     dims = ["structure", "field"][: values.ndim]
-    write_column(tmp_path / "column", values, dims, {"units": "angstrom"})
+    Group(str(tmp_path)).write_column("column", values, dims, {"units": "angstrom"})
     np.testing.assert_array_equal(ArrayHandle(str(tmp_path / "column")).read(), values)

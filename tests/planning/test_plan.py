@@ -18,6 +18,7 @@ from tomodist.planning.costs import TaskCosts
 from tomodist.planning.plan import (
     BASE_MEMORY,
     FAN_IN,
+    Cut,
     MiB,
     Plan,
     Resources,
@@ -28,7 +29,7 @@ from tomodist.planning.plan import (
     rounded,
 )
 from tomodist.runtime.runner import task_of, tree_of
-from tomodist.steps.backproject import plan_scores
+from tomodist.steps.lifting import plan_scores
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 GiB = 1024 * MiB
@@ -65,7 +66,7 @@ def test_a_chosen_brick_is_whole_chunks_and_fits(
     if plan is None:  # then the smallest brick does not fit, in one task or in groups of tilts
         ample = Resources(machine.n_workers, machine.threads_per_worker, 2**50)
         needs = [
-            plan_scores(lifting, kind[1], ample, brick=(64, 64, 64), tilts_per_task=n).task_memory
+            plan_scores(lifting, kind[1], ample, cut=Cut((64, 64, 64), n)).task_memory
             for n in ({1, n_tilts} if lifting.may_group else {n_tilts})
         ]
         assert max(needs) > machine.task_budget
@@ -95,7 +96,7 @@ def test_more_memory_never_makes_a_run_slower(
 def test_a_run_is_not_refused_because_its_tilts_were_grouped() -> None:
     """All tilts in one task would need 5.2 MiB of the 8.75 MiB; a tree of groups needs 13."""
     lifting, machine = aligned(WeightedMean, 2, (1, 1, 1)), Resources(1, 2, 490 * MiB)
-    alone = plan_scores(lifting, 4, machine, tilts_per_task=2)
+    alone = plan_scores(lifting, 4, machine, cut=Cut(tilts_per_task=2))
     assert alone.task_memory <= machine.task_budget
     assert plan_scores(lifting, 4, machine).task_memory <= machine.task_budget
 
@@ -152,7 +153,7 @@ def test_tilts_are_grouped_only_where_bricks_are_few_and_tilts_dear() -> None:
     assert grouped.n_groups > 1
     assert grouped.n_bricks * grouped.n_groups <= 2 * 64
     assert grouped.terms["sums"] == math.prod(grouped.brick) * (FAN_IN + 1)
-    alone = plan_scores(general, 1, Resources(64, 1, GiB), tilts_per_task=121)
+    alone = plan_scores(general, 1, Resources(64, 1, GiB), cut=Cut(tilts_per_task=121))
     assert grouped.seconds < 0.7 * alone.seconds
     large = aligned(Votes, 121, (256, 512, 512))  # bricks enough
     assert plan_scores(large, 1, Resources(64, 1, GiB)).n_groups == 1
@@ -180,7 +181,7 @@ def test_windows_are_no_larger_than_planned(seed: int, *, turned: bool) -> None:
     grid = VolumeGrid(shape, 10.0)
     start, _ = random_window(seed, shape)
     stop = [min(a + 64, n) for a, n in zip(start, shape, strict=True)]
-    plan = plan_scores(Votes(geometry, grid), 1, Resources(1, 1, GiB), brick=(64, 64, 64))
+    plan = plan_scores(Votes(geometry, grid), 1, Resources(1, 1, GiB), cut=Cut((64, 64, 64)))
 
     def read(_: int, rows: tuple[int, int], columns: tuple[int, int]) -> npt.NDArray[np.uint8]:
         return np.zeros((rows[1] - rows[0], columns[1] - columns[0]), np.uint8)

@@ -49,12 +49,12 @@ def test_the_detector_s_boxes_give_the_same_structures(gold: Tomogram, tmp_path:
     ]
     path = tmp_path / "gold.csv"
     path.write_text("\n".join(["section,y,x,height,width", *lines]) + "\n")
-    assert tomodist("locate", gold.path, "--boxes", path, "--label", "again", *THREADS) == 0
+    assert tomodist("locate", gold.place.path, "--boxes", path, "--label", "again", *THREADS) == 0
     maps = {label: gold.label(label).maps.array("maps").read() for label in ("gold", "again")}
     assert (maps["gold"] == 1).sum() > 41 * 15 * 20
     np.testing.assert_array_equal(maps["again"] == 1, maps["gold"] == 1)
     np.testing.assert_array_equal(
-        found_centers(gold.path, "again"), found_centers(gold.path, "gold")
+        found_centers(gold.place.path, "again"), found_centers(gold.place.path, "gold")
     )
 
 
@@ -74,8 +74,13 @@ def test_boxes_of_the_raw_images_give_the_same_structures(gold: Tomogram, tmp_pa
     path = tmp_path / "gold.json"
     names = [{"id": 1, "name": "raw-gold"}]
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": names}))
-    assert tomodist("locate", gold.path, "--boxes", path, "--boxes-frame", "raw", *THREADS) == 0
-    found, expected = found_centers(gold.path, "raw-gold"), found_centers(gold.path, "gold")
+    assert (
+        tomodist("locate", gold.place.path, "--boxes", path, "--boxes-frame", "raw", *THREADS) == 0
+    )
+    found, expected = (
+        found_centers(gold.place.path, "raw-gold"),
+        found_centers(gold.place.path, "gold"),
+    )
     assert len(found) == len(expected)
     apart = np.linalg.norm(expected[:, None] - found[None], axis=2).min(axis=1)
     assert apart.max() < 0.05 * gold.geometry.pixel_size

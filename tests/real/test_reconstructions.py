@@ -47,7 +47,7 @@ def cell(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Tomogram:
 def beads(cell: Tomogram) -> npt.NDArray[np.float64]:
     """Voxel indices (z, y, x) of the gold, found on the images alone."""
     blobs = ("--detector", "blobs", "--diameter", 100, "--label", "gold")
-    assert command("locate", cell.path, *blobs, *THREADS) == 0
+    assert command("locate", cell.place.path, *blobs, *THREADS) == 0
     table = cell.label("gold").structures.dataset().load()
     return np.stack([table[axis].values for axis in "zyx"], axis=1) / cell.grid.voxel_size
 

@@ -17,7 +17,9 @@ from tomodist.planning.plan import Resources
 from tomodist.runtime.runner import Session
 from tomodist.sources.boxes import import_boxes
 from tomodist.sources.placement import PointOptions
-from tomodist.steps.ingest import describe_series, ingest_series
+from tomodist.steps.ingest import describe_series
+from tomodist.tasks.base import run
+from tomodist.tasks.ingest import IngestTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +83,7 @@ def test_sizes_are_those_of_the_turned_ellipse(name: str) -> None:
 def ingested(folder: Path, **options: Any) -> Tomogram:
     stack = write_series(folder)
     series = describe_series(stack, tilt_angles=stack.with_suffix(".tlt"), thickness=16, **options)
-    return ingest_series(Session(Resources(1, 1, 2**30)), folder / "s.zarr", series)
+    return run(Session(Resources(1, 1, 2**30)), IngestTask(folder / "s.zarr", series))
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,7 @@ def lost_level(folder: Path) -> Path:
             r"voxels of 20 x 10 x 10 Å \(z, y, x\); only cubes",
         ),
         (
-            lambda folder: Tomogram.create(folder / "t.zarr").path,
+            lambda folder: Tomogram.create(folder / "t.zarr").place.path,
             "is a tomogram store; .* such as t.zarr/labels/gold",
         ),
     ],

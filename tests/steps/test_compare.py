@@ -33,6 +33,7 @@ from tomodist.sources.truth import MaskVolume, open_truth
 from tomodist.steps.compare import (
     Objects,
     VolumePair,
+    VolumeScores,
     compare_boxes,
     compare_points,
     compare_volumes,
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
 
 SHAPE = (70, 131, 129)
 THREADS = Session(Resources(1, 2, 4096 * MiB))
+
+
+def compared(
+    session: Session, pair: VolumePair, brick: tuple[int, ...] | None = None
+) -> VolumeScores:
+    """The scores of two volumes, by bricks."""
+    plan = plan_comparison(pair, session.resources, brick)
+    return session.run(compare_volumes(pair, plan))
 
 
 def opened(path: Path) -> MaskVolume:
@@ -102,14 +111,14 @@ def test_any_bricks_give_the_scores_of_the_whole(
         expected = EdgeScores((1, 2), tuple(agreements))
         assert 0.1 < expected.agreements[0].f1 < expected.agreements[1].f1 < 1
     asked = replace(pair, kind=kind, within=pair.within if region else None)
-    assert compare_volumes(THREADS, asked, brick=brick) == expected
+    assert compared(THREADS, asked, brick) == expected
 
 
 def test_the_scores_are_those_of_slow_code(
     masks: tuple[BoolArray, BoolArray, BoolArray], pair: VolumePair
 ) -> None:
     found, truth, _ = masks
-    scores = compare_volumes(THREADS, replace(pair, within=None, reach=40), brick=(64, 64, 64))
+    scores = compared(THREADS, replace(pair, within=None, reach=40), (64, 64, 64))
     assert isinstance(scores, MaskScores)
     assert scores.voxels.iou == (found & truth).sum() / (found | truth).sum()
     a, b = slow_surface(found), slow_surface(truth)
@@ -122,8 +131,8 @@ def test_the_scores_are_those_of_slow_code(
 
 def test_worker_processes_give_the_same_scores(pair: VolumePair) -> None:
     with open_session("local", n_workers=2, memory_limit=1024 * MiB) as session:
-        found = compare_volumes(session, pair, brick=(64, 64, 64))
-    assert found == compare_volumes(THREADS, pair)
+        found = compared(session, pair, (64, 64, 64))
+    assert found == compared(THREADS, pair)
 
 
 def test_little_memory_gives_small_bricks_or_a_refusal(pair: VolumePair) -> None:
@@ -156,9 +165,9 @@ def peak():
 found, truth = (replace(volume, shape=(64,) * 3) for volume in (pair.found, pair.truth))
 small = replace(pair, found=found, truth=truth)
 session = Session(Resources(1, 1, 8192 * MiB))
-compare_volumes(session, small)  # loads what is needed
+compared(session, small)  # loads what is needed
 before = peak()
-scores = compare_volumes(session, pair, brick=(256, 256, 256))
+scores = compared(session, pair, (256, 256, 256))
 plan = plan_comparison(pair, session.resources, (256, 256, 256))
 print(json.dumps([peak() - before, plan.task_memory, scores == pair.nothing]))
 """

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 import matplotlib.image
 import numpy as np
 import pytest
-from tomodist.steps.adopt import adopt_maps
 
+from tests.ablations.shells import draw_shells, tilt_angles
 from tests.cli.materials import THREADS, tomodist
+from tests.stores import adopt_maps, run_step
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import PlanError
 from tomodist.experiments.lifted import PLAIN, detect_all, edge_votes, ray_length_threshold
-from tomodist.experiments.shells import Specimen, draw_shells, make_specimen, tilt_angles
-from tomodist.planning.plan import MiB, Resources
+from tomodist.experiments.shells import Specimen, make_specimen
+from tomodist.planning.plan import Cut, MiB, Resources
+from tomodist.planning.tiles import Tile, plan_of_tiles
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session
-from tomodist.steps.backproject import backproject_maps
+from tomodist.steps.backproject import Backproject
 from tomodist.steps.lazy import as_dask
-from tomodist.steps.ray_lengths import choose_edge_threshold, plan_tiles
+from tomodist.steps.ray_lengths import compare_ray_lengths, plan_ray_lengths
 from tomodist.store.tomogram import Tomogram
 from tomodist.store.volumes import create_stack
 
@@ -50,9 +52,7 @@ def store(specimen: Specimen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_any_tiles_choose_as_in_memory(
-    specimen: Specimen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_tiles_choose_as_in_memory(specimen: Specimen, tmp_path: Path) -> None:
     maps = detect_all(specimen, DogEdges(sigma=2.0))
     expected = ray_length_threshold(edge_votes(specimen, maps, PLAIN), maps, specimen, PLAIN)
     geometry, grid = specimen.geometry, specimen.grid
@@ -60,19 +60,25 @@ def test_any_tiles_choose_as_in_memory(
     adopt_maps(tomogram, "shell", as_dask(maps, maps.shape, "maps"), geometry, grid)
     with open_session("threads", n_workers=2) as session:
         edges = RefinedEdges(geometry, grid, rounds=0)
-        backproject_maps(session, tomogram, "shell", edges, {}, brick=(64, 64, 64))
+        labels = (tomogram.label("shell"),)
+        run_step(session, Backproject(labels, edges, cut=Cut((64, 64, 64))))
     scores = tomogram.label("shell").scores.volume
     stored = tomogram.label("shell").maps.array("maps")
     session = Session(Resources(1, 2, 4096 * MiB))
-    assert choose_edge_threshold(session, scores, stored, geometry, grid, own=1) == expected
-    monkeypatch.setattr("tomodist.steps.ray_lengths.plan_tiles", lambda *_: (64, 5))
-    assert choose_edge_threshold(session, scores, stored, geometry, grid, own=1) == expected
+    whole = plan_ray_lengths(geometry, session.resources)
+    tiles = Tile(64, 5)
+    stack = (whole.shape[0], *geometry.image_shape)
+    small = plan_of_tiles("edges", stack, tiles, {}, session.resources)
+    assert small.n_bricks > whole.n_bricks
+    for plan in (whole, small):
+        work = compare_ray_lengths(scores, stored, geometry, grid, 1, plan)
+        assert session.run(work) == expected
     assert 5 < expected.best < 15
 
 
 def test_a_tile_that_cannot_fit_is_refused(specimen: Specimen) -> None:
-    with pytest.raises(PlanError, match=r"a tile of 64 rows of one tilt needs .*--memory"):
-        plan_tiles(specimen.geometry, 13, Resources(1, 1, 20 * MiB))
+    with pytest.raises(PlanError, match=r"tile of .* \(1, 64, .*needs .*`memory`"):
+        plan_ray_lengths(specimen.geometry, Resources(1, 1, 20 * MiB))
 
 
 def test_edges_choose_their_threshold_and_keep_it(

@@ -15,6 +15,7 @@ import zarr
 from ome_zarr_models.v05 import Image, ImageLabel
 
 from tomodist.errors import ExistsError, InputError, StoreError
+from tomodist.formats.zarr import Group
 from tomodist.store.ome import image_label, level_scale, level_shapes, multiscales
 from tomodist.store.tomogram import Tomogram, Unit, check_label
 from tomodist.store.volumes import create_levels
@@ -197,7 +198,7 @@ def test_tuples_of_a_fingerprint_are_lists_when_read_again(tomogram: Tomogram) -
 def stage_elsewhere(path: Path, how: str, answer: Any) -> None:
     """In another process: stage the unit, and say what came of it."""
     try:
-        with Tomogram(path).label("gold").scores.stage(PRINT) as staging:
+        with Tomogram.open(path).label("gold").scores.stage(PRINT) as staging:
             if how == "killed":
                 staging.create("scores", (8,), np.uint8, dims=["x"], brick=(8,))
                 os._exit(9)
@@ -307,16 +308,16 @@ def test_xarray_opens_a_volume_with_its_coordinates(tomogram: Tomogram) -> None:
 
 
 def test_levels_that_exist_keep_their_bricks(tmp_path: Path) -> None:
-    first = create_levels(tmp_path, "scores", GRID, np.uint8, (64, 128, 64))
+    first = create_levels(Group(str(tmp_path)), "scores", GRID, np.uint8, (64, 128, 64))
     first[0].write((0, 0, 0), np.ones((40, 128, 64), np.uint8))
-    again = create_levels(tmp_path, "scores", GRID, np.uint8, (64, 64, 64))
+    again = create_levels(Group(str(tmp_path)), "scores", GRID, np.uint8, (64, 64, 64))
     assert [level.brick for level in again] == [level.brick for level in first]
     assert (0, 0, 0) not in again[0].missing()
     assert not list(tmp_path.glob("*.draft"))
 
 
 def test_small_levels_have_bricks_no_larger_than_they_need(tmp_path: Path) -> None:
-    levels = create_levels(tmp_path, "scores", GRID, np.uint8, (256, 256, 512))
+    levels = create_levels(Group(str(tmp_path)), "scores", GRID, np.uint8, (256, 256, 512))
     assert [level.brick for level in levels] == [(64, 192, 128), (64, 128, 64), (64, 64, 64)]
 
 

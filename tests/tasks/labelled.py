@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.cli.materials import tomodist, write_stack
+from tomodist.planning.plan import Cut
 from tomodist.sources.classes import import_classes
 from tomodist.store.tomogram import Tomogram, Unit
-from tomodist.tasks.classes import ClassesTask, class_segmentation
+from tomodist.tasks.base import run
+from tomodist.tasks.classes import ClassesTask
+from tomodist.tasks.segment import segmentation
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
@@ -63,14 +66,17 @@ def classes_task(
     tomogram: Tomogram,
     labels: npt.NDArray[Any] | None = None,
     names: tuple[str, ...] = NAMES,
+    brick: tuple[int, ...] | None = None,
     **options: Any,
 ) -> ClassesTask:
     """The task for label maps in a file beside the store."""
     path = tomogram.place.path.with_name("labels.npy")
     np.save(path, label_maps() if labels is None else labels)
-    return class_segmentation(
-        tomogram, "cell", import_classes(tomogram, path, names, "cell"), **options
+    maps = import_classes(tomogram, path, names, "cell")
+    common = segmentation(
+        tomogram.label("cell"), maps, cut=Cut(brick), may_be_empty=True, **options
     )
+    return ClassesTask(common, maps.classes)
 
 
 def everything(tomogram: Tomogram, label: str) -> dict[str, npt.NDArray[Any]]:
@@ -99,13 +105,13 @@ class Deadly:
     """A progress that kills this process after some tasks of a step."""
 
     def __init__(self, step: str, n: int) -> None:
-        self.step, self.n, self.watching = step, n, False
+        self.step, self.n = step, n
 
-    def start(self, step: str, total: int) -> None:  # noqa: ARG002
-        self.watching = step.startswith(self.step)
+    def start(self, step: str, total: int) -> bool:  # noqa: ARG002
+        return step.startswith(self.step)
 
-    def advance(self) -> None:
-        if self.watching:
+    def advance(self, bar: bool) -> None:  # noqa: FBT001 -- whether it watches this step
+        if bar:
             self.n -= 1
             if self.n == 0:
                 import os
@@ -119,6 +125,4 @@ class Deadly:
 
 def run_and_die(session: Session, tomogram: Tomogram, **options: Any) -> None:
     """Run in this process; to be called in another one."""
-    from tomodist.tasks.classes import run_classes
-
-    run_classes(session, tomogram, classes_task(tomogram, **options))
+    run(session, classes_task(tomogram, **options))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pytest
 import zarr
 from ome_zarr_models.v05 import ImageLabel
-from tomodist.tasks.run import run_task
 
 from tests.cli.materials import tree
+from tests.stores import run_step
 from tests.tasks.labelled import (
     ANGLES,
     NAMES,
@@ -31,17 +31,19 @@ from tomodist.algorithms.lift.backproject import Votes
 from tomodist.algorithms.lift.balanced import BalancedVotes
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.errors import ExistsError, InputError, PlanError, StoreError
-from tomodist.planning.plan import MiB, Resources
+from tomodist.formats.zarr import Group
+from tomodist.planning.plan import Cut, MiB, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session, Silent
 from tomodist.sources.stack import import_maps
-from tomodist.steps.backproject import _write_classes, backproject_maps, plan_scores
+from tomodist.steps.backproject import Backproject, _write_classes
+from tomodist.steps.lifting import plan_scores
 from tomodist.store.boxes import box_rows
 from tomodist.store.maps import stored_maps
 from tomodist.store.tomogram import Unit
 from tomodist.store.volumes import create_stack, create_volume
-from tomodist.tasks.classes import run_classes
-from tomodist.tasks.lifting import segmentation
+from tomodist.tasks.base import run
+from tomodist.tasks.segment import segmentation
 from tomodist.values.boxes import boxes_of
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 from tomodist.values.maps import NOT_MEASURED
@@ -63,7 +65,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Arrays]:
         for value, name in enumerate(NAMES, start=1):
             np.save(folder / f"{name}.npy", labels == value)
             maps = import_maps(tomogram, folder / f"{name}.npy")
-            run_task(session, tomogram, segmentation(tomogram, name, maps, brick=(192, 192, 192)))
+            run(session, segmentation(tomogram.label(name), maps, cut=Cut((192, 192, 192))))
             made[name] = everything(tomogram, name)
             assert made[name]["labels0"].any()
     return made
@@ -74,7 +76,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Tomogram:
     """A store with everything in it; not to be changed."""
     tomogram = series(tmp_path_factory.mktemp("together"))
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
     return tomogram
 
 
@@ -92,9 +94,10 @@ def test_every_class_is_what_a_run_of_its_own_gives(
 ) -> None:
     tomogram = series(tmp_path)
     with open_session(cluster, n_workers=workers, memory_limit=1024 * MiB) as session:
-        thresholds = run_classes(session, tomogram, classes_task(tomogram, brick=brick))
+        result = run(session, classes_task(tomogram, brick=brick))
     for name in NAMES:
         assert_same(everything(tomogram, name), alone[name])
+        thresholds = {one.label.name: one.threshold for one in result.classes.values()}
         assert thresholds[name] == tomogram.label(name).curves.attributes["best"]
 
 
@@ -110,7 +113,7 @@ def test_a_class_is_seen_as_binary_maps(together: Tomogram) -> None:
         some = stored_maps(together.label(name).maps, [1, 5])
         np.testing.assert_array_equal(some.read(), expected[[1, 5]])
         np.testing.assert_array_equal(together.label(name).maps.dataset()["maps"], expected)
-        assert not (together.path / "maps" / name / "maps").exists()  # stored once
+        assert not (together.place.path / "maps" / name / "maps").exists()  # stored once
         for found, mask in zip(box_rows(together.label(name).maps), expected, strict=True):
             boxes = boxes_of(mask)
             np.testing.assert_array_equal(found, np.column_stack([boxes.center, boxes.size]))
@@ -140,8 +143,8 @@ def test_the_semantic_volume_is_what_the_labels_say(together: Tomogram) -> None:
 def test_the_largest_share_decides_where_classes_overlap(tmp_path: Path) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
-        plain = classes_task(tomogram, votes="plain", threshold=2, own_thresholds=False)
-        run_classes(session, tomogram, plain)
+        plain = classes_task(tomogram, votes="plain", threshold=2, per_structure=False)
+        run(session, plain)
     found = tomogram.label("cell").labels.volume.read()
     np.testing.assert_array_equal(found, semantic(tomogram))
     inside = np.stack([tomogram.label(n).labels.volume.read() > 0 for n in NAMES])
@@ -164,22 +167,22 @@ def test_the_decision_is_the_same_for_any_bricks(
          together.label(n).scores.volume)
         for value, n in enumerate(NAMES, start=1)
     )  # fmt: skip
-    decided = create_volume(tmp_path / "decided", together.grid, brick, np.uint8)
+    decided = create_volume(Group(str(tmp_path)), "decided", together.grid, brick, np.uint8)
     for index in decided.bricks():
         _decide_brick(sources, decided, index)
     np.testing.assert_array_equal(decided.read(), semantic(together))
 
 
 def test_the_semantic_volume_is_an_ome_zarr_label_with_names(together: Tomogram) -> None:
-    group = zarr.open_group(str(together.path / "labels/cell"), mode="r")
+    group = zarr.open_group(str(together.place.path / "labels/cell"), mode="r")
     label = ImageLabel.from_zarr(group).ome_attributes.image_label
     assert label is not None
     assert label.properties is not None
     said = [(one.label_value, dict(one)["class"]) for one in label.properties]
     assert said == list(enumerate(NAMES, start=1))
     assert label.source is not None
-    source = together.path / "labels/cell" / str(label.source.image)
-    assert source.resolve() == together.path / "scores/granule"
+    source = together.place.path / "labels/cell" / str(label.source.image)
+    assert source.resolve() == together.place.path / "scores/granule"
 
 
 def test_tilts_left_out_are_left_out_of_every_class(tmp_path: Path) -> None:
@@ -187,17 +190,19 @@ def test_tilts_left_out_are_left_out_of_every_class(tmp_path: Path) -> None:
     tomogram, other = series(tmp_path / "a"), series(tmp_path / "b")
     task = classes_task(tomogram, exclude=exclude)
     np.save(tmp_path / "gold.npy", label_maps() == 3)
-    gold = segmentation(other, "gold", import_maps(other, tmp_path / "gold.npy"), exclude=exclude)
+    gold = segmentation(
+        other.label("gold"), import_maps(other, tmp_path / "gold.npy"), exclude=exclude
+    )
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, task)
-        run_task(session, other, gold)
+        run(session, task)
+        run(session, gold)
     assert_same(everything(tomogram, "gold"), everything(other, "gold"))
     for name in NAMES:
         assert tomogram.label(name).scores.attributes["excluded"] == [1, 6, 12]
 
 
 def test_disagreeing_tilts_must_be_named(together: Tomogram) -> None:
-    with pytest.raises(InputError, match=r"auto would leave out other tilts of every class.*0,7"):
+    with pytest.raises(InputError, match=r"auto.*would leave out other tilts of every class.*0,7"):
         classes_task(together, exclude="auto")
 
 
@@ -221,10 +226,10 @@ def test_small_parts_of_a_class_are_dropped(tmp_path: Path) -> None:
 
 
 def test_a_second_run_does_nothing(together: Tomogram) -> None:
-    before = tree(together.path)
+    before = tree(together.place.path)
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, together, classes_task(together))
-    assert tree(together.path) == before
+        run(session, classes_task(together))
+    assert tree(together.place.path) == before
 
 
 @pytest.mark.parametrize(
@@ -254,7 +259,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, together: Tomogram, step: str, n: 
     assert killed.returncode == -signal.SIGKILL
     before = {k: v for k, v in tree(tomogram.place.path, "/local/").items() if "/c/" in k}
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
     after = tree(tomogram.place.path).values()
     assert set(before.values()) <= set(after), "what was finished was made again"
     for name in NAMES:
@@ -270,9 +275,7 @@ def test_scores_appear_together_or_not_at_all(tmp_path: Path) -> None:
 
     tomogram = series(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_classes(
-            Session(Resources(1, 2, 1024 * MiB), progress=Stops()), tomogram, classes_task(tomogram)
-        )
+        run(Session(Resources(1, 2, 1024 * MiB), progress=Stops()), classes_task(tomogram))
     assert tomogram.names("scores") == []
     assert tomogram.names("maps") == ["cell", "gold", "granule", "membrane"]
 
@@ -280,13 +283,13 @@ def test_scores_appear_together_or_not_at_all(tmp_path: Path) -> None:
 def test_only_the_class_that_lacks_is_made_again(tmp_path: Path, together: Tomogram) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
         before = {
             k: v for k, v in tree(tomogram.place.path / "scores").items() if "membrane" not in k
         }
         tomogram.label("membrane").scores.remove()
         tomogram.label("gold").maps.remove()
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
     after = tree(tomogram.place.path / "scores")
     assert {k: v for k, v in after.items() if "membrane" not in k and "/" in k} == {
         k: v for k, v in before.items() if "/" in k
@@ -301,27 +304,29 @@ def test_bricks_of_an_earlier_run_are_kept_or_begun_anew_but_never_mixed(tmp_pat
     votes = Votes(tomogram.geometry, tomogram.grid)
 
     class Stops(Silent):
-        def advance(self) -> None:
+        def advance(self, bar: Any) -> None:  # noqa: ARG002
             raise KeyboardInterrupt
 
+    def lift(session: Session, names: list[str], rounds: int, brick: Any = None) -> None:
+        labels = tuple(tomogram.label(name) for name in names)
+        excluded = tuple(range(rounds))  # something that makes the scores different
+        step = Backproject(labels, votes, excluded, "given", Cut(brick))
+        run_step(session, step, overwrite=True)
+
     with open_session("threads", n_workers=1) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
         with pytest.raises(KeyboardInterrupt):
-            backproject_maps(
-                Session(session.resources, progress=Stops()), tomogram, "gold", votes, {"k": 1},
-                brick=(64, 64, 64), overwrite=True,
-            )  # fmt: skip
+            lift(Session(session.resources, progress=Stops()), ["gold"], 1, (64, 64, 64))
         names = ["granule", "gold"]
-        backproject_maps(
-            session, tomogram, names, votes, {"k": 1}, brick=(64, 128, 128), overwrite=True
-        )
+        lift(session, names, 1, (64, 128, 128))
         bricks = {tomogram.label(n).scores.volume.brick for n in names}
         assert bricks == {(64, 128, 128)}
-        scores = {n: tomogram.label(n).scores.volume.read() for n in names}
+        together = {n: tomogram.label(n).scores.volume.read() for n in names}
         for name in names:
-            backproject_maps(session, tomogram, name, votes, {"k": 2}, overwrite=True)
+            lift(session, [name], 0)
+            lift(session, [name], 1)
             again = tomogram.label(name).scores.volume.read()
-            np.testing.assert_array_equal(scores[name], again)
+            np.testing.assert_array_equal(together[name], again)
 
 
 # --------------------------------------------------------------------- what cannot be
@@ -339,9 +344,9 @@ def test_a_class_that_marks_nothing_has_no_structures_and_the_others_go_on(
     tomogram, labels = series(tmp_path), label_maps()
     names = ("granule", "membrane", "gold", "ribosome")
     with open_session("threads", n_workers=2, progress=Told()) as session:
-        run_classes(session, tomogram, classes_task(tomogram, labels, names))
+        run(session, classes_task(tomogram, labels, names))
         before = tree(tomogram.place.path)
-        run_classes(session, tomogram, classes_task(tomogram, labels, names))
+        run(session, classes_task(tomogram, labels, names))
     assert tree(tomogram.place.path) == before
     assert "ribosome marks no pixel: it has no structures" in Told.said
     assert tomogram.label("ribosome").structures.dataset().sizes["structure"] == 0
@@ -355,41 +360,46 @@ def test_maps_that_are_no_class_of_these_are_not_replaced(tmp_path: Path) -> Non
     tomogram = series(tmp_path)
     np.save(tmp_path / "gold.npy", label_maps() == 3)
     with open_session("threads", n_workers=2) as session:
-        gold = segmentation(tomogram, "gold", import_maps(tomogram, tmp_path / "gold.npy"))
-        run_task(session, tomogram, gold)
+        gold = segmentation(tomogram.label("gold"), import_maps(tomogram, tmp_path / "gold.npy"))
+        run(session, gold)
         before = tree(tomogram.place.path)
-        with pytest.raises(ExistsError, match=r"maps/gold exists and is not class 3 of cell.*--cl"):
-            run_classes(session, tomogram, classes_task(tomogram))
+        with pytest.raises(
+            ExistsError, match=r"maps/gold exists and is not class 3 of cell.*`classes`"
+        ):
+            run(session, classes_task(tomogram))
         assert tree(tomogram.place.path) == before
-        run_classes(session, tomogram, classes_task(tomogram), overwrite=True)
+        run(session, classes_task(tomogram), overwrite=True)
         assert tomogram.label("gold").maps.attributes["class_of"] == "cell"
 
 
 def test_other_label_maps_make_their_classes_outdated(tmp_path: Path) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
         other = classes_task(tomogram, np.where(label_maps() == 3, 1, label_maps()), ("a", "b"))
         with pytest.raises(ExistsError, match=r"maps/cell exists and was made differently"):
-            run_classes(session, tomogram, other)
-        run_classes(session, tomogram, other, overwrite=True)
+            run(session, other)
+        run(session, other, overwrite=True)
     assert tomogram.label("gold").labels.outdated() == tomogram.label("cell").maps
     assert tomogram.label("cell").labels.outdated() is None
     assert tomogram.label("a").structures.dataset().sizes["structure"] >= 2
-    with pytest.raises(StoreError, match="maps/gold is class 3 of maps/cell, which is another now"):
+    with pytest.raises(
+        StoreError, match="maps/gold is out of date: its source maps/cell was changed"
+    ):
         stored_maps(tomogram.label("gold").maps)
 
 
 def test_only_classes_of_the_same_maps_are_lifted_together(tmp_path: Path) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
-        run_classes(session, tomogram, classes_task(tomogram))
+        run(session, classes_task(tomogram))
         np.save(tmp_path / "other.npy", label_maps() == 3)
-        other = segmentation(tomogram, "other", import_maps(tomogram, tmp_path / "other.npy"))
-        run_task(session, tomogram, other)
+        other = segmentation(tomogram.label("other"), import_maps(tomogram, tmp_path / "other.npy"))
+        run(session, other)
         votes = Votes(tomogram.geometry, tomogram.grid)
+        labels = (tomogram.label("gold"), tomogram.label("other"))
         with pytest.raises(InputError, match="only classes of the same label maps"):
-            backproject_maps(session, tomogram, ["gold", "other"], votes, {}, overwrite=True)
+            run_step(session, Backproject(labels, votes), overwrite=True)
 
 
 # --------------------------------------------------------------------- what it costs
@@ -399,10 +409,10 @@ def test_groups_of_tilts_are_refused() -> None:
     geometry = TiltGeometry(ANGLES.tolist(), SHAPE[1:], 10.0)
     votes = Votes(geometry, VolumeGrid(SHAPE, 10.0))
     machine = Resources(64, 1, 1024 * MiB)
-    with pytest.raises(InputError, match=r"--tilts-per-task is 5, but 3 classes.*all 13 tilts"):
-        plan_scores(votes, 1, machine, n_classes=3, tilts_per_task=5)
+    with pytest.raises(InputError, match=r"`tilts_per_task` is 5, but 3 classes.*all 13 tilts"):
+        plan_scores(votes, 1, machine, n_classes=3, cut=Cut(tilts_per_task=5))
     assert plan_scores(votes, 1, machine, n_classes=3).n_groups == 1
-    with pytest.raises(PlanError, match="--memory"):
+    with pytest.raises(PlanError, match="`memory`"):
         plan_scores(votes, 1, Resources(1, 1, 360 * MiB), n_classes=3)
 
 
@@ -410,7 +420,7 @@ def test_the_plan_holds_one_class_at_a_time_and_writes_all() -> None:
     geometry = TiltGeometry(np.linspace(-60, 60, 41).tolist(), (512, 512), 10.0)
     votes = BalancedVotes(geometry, VolumeGrid((128, 512, 512), 10.0))
     machine, brick = Resources(2, 1, 2048 * MiB), (128, 512, 512)
-    plans = [plan_scores(votes, 1, machine, n_classes=n, brick=brick) for n in (1, 2, 4)]
+    plans = [plan_scores(votes, 1, machine, n_classes=n, cut=Cut(brick)) for n in (1, 2, 4)]
     assert plans[1].terms == plans[2].terms
     more = plans[1].task_memory - plans[0].task_memory
     assert 0 < more == 41 * 512 * 512  # the windows, as they are stored
@@ -424,13 +434,14 @@ def test_a_task_holds_no_more_than_planned(tmp_path: Path, kind: type[Lifting]) 
     shape, n_tilts = (128, 256, 256), 41
     geometry = TiltGeometry(np.linspace(-60, 60, n_tilts).tolist(), shape[1:], 10.0)
     lifting = kind(geometry, VolumeGrid(shape, 10.0))  # type: ignore[call-arg]
-    stack = create_stack(tmp_path / "maps", geometry, np.uint8)
+    group = Group(str(tmp_path))
+    stack = create_stack(group, "maps", geometry, np.uint8)
     labels = np.random.default_rng(0).integers(0, 5, (n_tilts, *shape[1:])).astype(np.uint8)
     for tilt in range(n_tilts):
         stack.write((tilt, 0, 0), labels[tilt][None])
-    plan = plan_scores(lifting, 1, Resources(1, 1, 4096 * MiB), n_classes=3, brick=shape)
+    plan = plan_scores(lifting, 1, Resources(1, 1, 4096 * MiB), n_classes=3, cut=Cut(shape))
     volumes = [
-        (value, create_volume(tmp_path / str(value), lifting.grid, shape, lifting.dtype))
+        (value, create_volume(group, str(value), lifting.grid, shape, lifting.dtype))
         for value in (1, 2, 4)
     ]
     _write_classes(stack, volumes[:1], (0, 0, 0), lifting)  # compiles

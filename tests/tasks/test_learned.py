@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.test_execution import wait_for
+from tests.stores import run_step
 from tomodist.errors import PlanError, StoreError
 from tomodist.learned.detectors.segmentation import LearnedSegmentation
 from tomodist.learned.model.card import ModelCard, write_model
@@ -22,8 +23,8 @@ from tomodist.planning.plan import BASE_MEMORY, Resources
 from tomodist.runtime.cluster import open_session, resources_of
 from tomodist.runtime.runner import Session, Silent
 from tomodist.sources.base import DetectorMaps
-from tomodist.steps.detect import detect_maps
-from tomodist.steps.detect_volume import VolumeDetection, detect_volume, plan_volume
+from tomodist.steps.detect import DetectMaps
+from tomodist.steps.detect_volume import DetectVolume, VolumeDetection, plan_volume
 from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.store.volumes import create_levels, create_stack
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
@@ -61,9 +62,8 @@ def series(path: Path, n_tilts: int, side: int, grid: VolumeGrid | None = None) 
 
 def detect(session: Session, tomogram: Tomogram, model: Model) -> bool:
     """Maps and probabilities of the label ``a``."""
-    return detect_maps(
-        session, tomogram, "a", DetectorMaps(LearnedSegmentation(model), keep="uint8")
-    )
+    source = DetectorMaps(LearnedSegmentation(model), keep="uint8")
+    return run_step(session, DetectMaps(tomogram.label("a"), source))
 
 
 def content(tomogram: Tomogram, unit: str = "maps/a") -> list[np.ndarray]:
@@ -78,7 +78,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
         detect(session, reference, model)
     with open_session("local", n_workers=2, memory_limit=1500 * MiB) as session:
         victim = next(iter(session.client.run(os.getpid).values()))
-        shards = killed.path / ".staging" / "maps--a" / "maps" / "c"
+        shards = killed.place.path / ".staging" / "maps--a" / "maps" / "c"
 
         def kill() -> None:
             wait_for(lambda: len(list(shards.glob("*/*/*"))) >= 4)
@@ -99,7 +99,7 @@ class Stops(Silent):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def advance(self) -> None:
+    def advance(self, bar: Any) -> None:  # noqa: ARG002
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
@@ -182,8 +182,8 @@ def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
         tomogram = reconstructed(tmp_path / f"{k}.zarr")
         detection = VolumeDetection(model, "wbp", {"a": "a", "b": "other"}, side=64, overlap=16)
         with open_session(cluster, n_workers=workers, memory_limit=2000 * MiB) as session:
-            assert detect_volume(session, tomogram, detection, brick=brick)
-            assert not detect_volume(session, tomogram, detection, brick=brick)
+            assert run_step(session, DetectVolume(tomogram, detection, brick))
+            assert not run_step(session, DetectVolume(tomogram, detection, brick))
         units = [tomogram.label(u).scores.volume.read() for u in ("a", "other")]
         found.append(units)
     assert 1 < len(np.unique(found[0][0])) <= 255
@@ -201,11 +201,11 @@ def test_an_interrupted_run_goes_on_with_other_bricks_and_classes(tmp_path: Path
     def run(store: Tomogram, labels: dict[str, str], brick: int, progress: Silent) -> None:
         detection = VolumeDetection(model, "wbp", labels, side=64, overlap=16)
         session = Session(resources, None, progress)
-        detect_volume(session, store, detection, brick=(64, 64, brick))
+        run_step(session, DetectVolume(store, detection, (64, 64, brick)))
 
     run(whole, {"a": "a", "b": "b"}, 64, Silent())
     with pytest.raises(KeyboardInterrupt):
-        run(tomogram, {"a": "a"}, 64, Stops(24))  # levels are summed first
+        run(tomogram, {"a": "a"}, 64, Stops(24))  # statistics are summed first
     run(tomogram, {"a": "a", "b": "b"}, 128, Silent())
     for label in "ab":
         one, two = (s.label(label).scores.volume.read() for s in (whole, tomogram))
@@ -221,7 +221,7 @@ def test_a_reconstruction_of_another_series_is_refused(tmp_path: Path) -> None:
     detection = VolumeDetection(model, "wbp", {"a": "a"})
     session = Session(resources_of("threads", 1, 2000 * MiB))
     with pytest.raises(StoreError, match="was made from tilt_series, which is another now"):
-        detect_volume(session, tomogram, detection)
+        run_step(session, DetectVolume(tomogram, detection))
 
 
 def test_blended_windows_agree_with_the_whole_volume_inside(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_plan_of_a_volume_tells_what_a_task_holds(tmp_path: Path) -> None:
     tomogram = reconstructed(tmp_path / "TS.zarr")
     plan = plan_volume(detection, GRID, Resources(1, 1, 4000 * MiB))
     with open_session("local", n_workers=1, memory_limit=4000 * MiB) as session:
-        detect_volume(session, tomogram, detection)
+        run_step(session, DetectVolume(tomogram, detection))
         measured = max(session.client.run(_peak).values())
     assert 0.3 * plan.worker_memory < measured < plan.worker_memory
     with pytest.raises(PlanError, match="detect in 3D: brick"):

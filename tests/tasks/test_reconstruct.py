@@ -18,12 +18,13 @@ from tomodist.algorithms.lift.backproject import WeightedMean, lift_brick
 from tomodist.algorithms.reconstruct.sirt import Sirt
 from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection
 from tomodist.errors import ExistsError, InputError, PlanError, StoreError
-from tomodist.planning.plan import MiB, Resources
+from tomodist.planning.plan import Cut, MiB, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session, Silent
 from tomodist.store.tomogram import Tomogram
 from tomodist.store.volumes import create_stack
-from tomodist.tasks.reconstruct import Reconstruction, method_of, reconstruct
+from tomodist.tasks.base import run
+from tomodist.tasks.reconstruct import ReconstructionTask, method_of
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def made(
     **options: Any,
 ) -> Volume:
     """A reconstruction, run and read."""
-    wanted = Reconstruction(name, method_of(tomogram, method, **options), **(cut or {}))
-    reconstruct(session, tomogram, wanted, overwrite=overwrite)
+    unit = tomogram.reconstruction(name)
+    task = ReconstructionTask(unit, method_of(tomogram, method, options), Cut(**(cut or {})))
+    run(session, task, overwrite=overwrite)
     return stored(tomogram, name)
 
 
@@ -93,12 +95,12 @@ def test_wbp_is_the_filter_and_then_the_mean(series: Tomogram) -> None:
 
 def test_the_result_is_an_ome_zarr_pyramid_without_leftovers(series: Tomogram) -> None:
     made(series, "sirt", "pyramid", iterations=2)
-    group = zarr.open_group(str(series.path / "reconstructions" / "pyramid"), mode="r")
+    group = zarr.open_group(str(series.place.path / "reconstructions" / "pyramid"), mode="r")
     image = Image.from_zarr(group)
     assert image.ome_attributes.multiscales[0].datasets[0].path == "scale0/reconstruction"
     full, half = stored(series, "pyramid"), stored(series, "pyramid", 1)
     np.testing.assert_allclose(half[3, 4, 5], full[6:8, 8:10, 10:12].mean(), rtol=1e-5)
-    found = sorted(p.name for p in (series.path / "reconstructions" / "pyramid").iterdir())
+    found = sorted(p.name for p in (series.place.path / "reconstructions" / "pyramid").iterdir())
     assert found == ["scale0", "scale1", "zarr.json"]
     data = series.reconstruction("pyramid").dataset()["reconstruction"]
     np.testing.assert_array_equal(data.values, full)
@@ -240,7 +242,7 @@ class Interrupting(Silent):
         self.after, self.n = after, 0
         self.said: list[str] = []
 
-    def advance(self) -> None:
+    def advance(self, bar: Any) -> None:  # noqa: ARG002
         self.n += 1
         if self.n == self.after:
             raise KeyboardInterrupt
@@ -278,11 +280,13 @@ def test_an_interrupted_sirt_goes_on_within_its_iteration(
 
 def test_a_finished_reconstruction_is_not_made_again(series: Tomogram) -> None:
     made(series, name="once")
-    shard = next((series.path / "reconstructions/once/scale0/reconstruction/c").rglob("*/*/*"))
+    shard = next(
+        (series.place.path / "reconstructions/once/scale0/reconstruction/c").rglob("*/*/*")
+    )
     time = shard.stat().st_mtime_ns
     made(series, name="once", overwrite=False)
     assert shard.stat().st_mtime_ns == time
-    with pytest.raises(ExistsError, match=r"cutoff was 0.35, now 0.2.*--overwrite.*--name"):
+    with pytest.raises(ExistsError, match=r"cutoff was 0.35, now 0.2.*`overwrite`.*`name`"):
         made(series, name="once", overwrite=False, cutoff=0.2)
     made(series, name="once", cutoff=0.2)
     assert series.reconstruction("once").attributes["cutoff"] == 0.2
@@ -294,9 +298,9 @@ def test_a_finished_reconstruction_is_not_made_again(series: Tomogram) -> None:
 @pytest.mark.parametrize("method", ["wbp", "sirt"])
 def test_too_little_memory_is_said_before_anything_is_made(series: Tomogram, method: str) -> None:
     session = Session(Resources(1, 2, 480 * MiB))
-    with pytest.raises(PlanError, match="--memory"):
+    with pytest.raises(PlanError, match="`memory`"):
         made(series, method, "none", session)
-    assert not (series.path / ".staging" / "reconstructions--none").exists()
+    assert not (series.place.path / ".staging" / "reconstructions--none").exists()
 
 
 def test_what_makes_no_sense_is_refused(series: Tomogram, tmp_path: Path) -> None:
@@ -307,9 +311,9 @@ def test_what_makes_no_sense_is_refused(series: Tomogram, tmp_path: Path) -> Non
         ("sirt", {"non_negative": True}, "give --background none"),
     ):
         with pytest.raises(InputError, match=words):
-            method_of(series, method, **options)
+            method_of(series, method, options)
     with pytest.raises(InputError, match="letters"):
-        Reconstruction("a/b", method_of(series, "wbp"))
+        series.reconstruction("a/b")
     with pytest.raises(StoreError, match=r"no tilt series; run `tomodist ingest`"):
         method_of(Tomogram.create(tmp_path / "empty.zarr"), "wbp")
 

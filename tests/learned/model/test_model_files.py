@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tomodist.errors import ExistsError, InputError
-from tomodist.learned.model.card import ModelCard, read_card, sha256_of, write_model
+from tomodist.formats.files import sha256_of
+from tomodist.learned.model.card import ModelCard, read_card, write_model
 from tomodist.learned.model.file_card import EXAMPLE
 from tomodist.learned.model.onnx_metadata import read_metadata
 from tomodist.learned.model.onnx_network import OnnxNetwork

@@ -60,7 +60,7 @@ class CtrlC(Silent):
     def __init__(self, at: int) -> None:
         self.left = at
 
-    def advance(self) -> None:
+    def advance(self, bar: Any) -> None:  # noqa: ARG002
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)

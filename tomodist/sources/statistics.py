@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from tomodist.learned.detectors.normalise import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy.typing as npt
 
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.values.windows import Index
@@ -25,11 +27,21 @@ def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
     total, squares, n = 0.0, 0.0, 0
     depth = volume.chunk[0]
     for first in range(z, end, depth):
-        values = volume.read((first, min(first + depth, end)), y, x)
-        known = values[np.isfinite(values)].astype(np.float64)
-        total, squares = total + float(known.sum()), squares + float(known @ known)
-        n += known.size
+        part = sums_of(volume.read((first, min(first + depth, end)), y, x))
+        total, squares, n = total + part[0], squares + part[1], n + part[2]
     return total, squares, n
+
+
+def sums_of(values: npt.NDArray[np.floating[Any]]) -> Sums:
+    """Sum, sum of squares and number of the known values.
+
+    Examples
+    --------
+    >>> sums_of(np.array([1.0, 2.0, np.nan]))
+    (3.0, 5.0, 2)
+    """
+    known = values[np.isfinite(values)].astype(np.float64)
+    return float(known.sum()), float(known @ known), known.size
 
 
 def combined(parts: Iterable[Sums]) -> Statistics:

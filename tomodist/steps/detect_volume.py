@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodist.algorithms.lift.balanced import LEVELS
 from tomodist.errors import InputError
 from tomodist.learned.detectors.normalise import SAME_SIZE
 from tomodist.learned.detectors.segmentation import TORCH_MEMORY
 from tomodist.learned.detectors.tiles import Blending
-from tomodist.learned.detectors.volume import OVERLAP, SIDE, blended_probabilities
+from tomodist.learned.detectors.volume import (
+    MAX_SCORE,
+    OVERLAP,
+    SIDE,
+    as_scores,
+    blended_probabilities,
+)
 from tomodist.learned.networks.spec import bytes_per_pixel
 from tomodist.planning.costs import TaskCosts
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
@@ -173,8 +178,8 @@ class DetectVolume:
         volume = self._source.volume
         statistics = yield from statistics_of(volume)
         record = {
-            "levels": LEVELS,
-            "score_scale": 1 / LEVELS,
+            "levels": MAX_SCORE,
+            "score_scale": 1 / MAX_SCORE,
             "reconstruction": detection.reconstruction,
             **detection.parameters(),
         }
@@ -238,5 +243,4 @@ def _detect_brick(
     probabilities = blended_probabilities(network, read, blending, part, card.activation)
     for name, target in targets.items():
         of_class = probabilities[card.classes.index(name)]
-        np.multiply(of_class, LEVELS, out=of_class)
-        target.write(brick, np.rint(of_class, out=of_class).astype(np.uint8))
+        target.write(brick, as_scores(of_class))

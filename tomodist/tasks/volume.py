@@ -5,12 +5,11 @@ reconstruction --network--> scores --find structures--> labels, structures
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tomodist.algorithms.lift.balanced import LEVELS
 from tomodist.errors import InputError
+from tomodist.learned.detectors.volume import score_above
 from tomodist.steps.detect_volume import DetectVolume
 from tomodist.steps.structures import FindStructures, Selection
 from tomodist.tasks.results import LabelResult, LabelsResult
@@ -106,4 +105,4 @@ class _ProbabilityThreshold:
     value: float
 
     def __call__(self) -> float:
-        return math.floor(self.value * LEVELS)
+        return score_above(self.value)

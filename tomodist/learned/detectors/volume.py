@@ -6,6 +6,7 @@ from whatever brick is asked for.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SIDE, OVERLAP = 128, 32
 """Voxels: of a window, and of what neighbours share. Fixed, so that results are too."""
+
+MAX_SCORE = 254
+"""Probabilities are stored as scores, 0 to this."""
 
 
 def blended_probabilities(
@@ -77,3 +81,31 @@ def blended_probabilities(
         total[outer] += weighted[inner]
     assert total is not None
     return total
+
+
+def as_scores(probabilities: FloatArray) -> npt.NDArray[np.uint8]:
+    """Scores that stand for probabilities; the probabilities are used up.
+
+    Parameters
+    ----------
+    probabilities : ndarray, float32
+        0 to 1.
+
+    Returns
+    -------
+    ndarray, uint8
+        0 to 254, rounded.
+    """
+    np.multiply(probabilities, MAX_SCORE, out=probabilities)
+    return np.rint(probabilities, out=probabilities).astype(np.uint8)
+
+
+def score_above(probability: float) -> int:
+    """The score above which a voxel is structure, from the probability.
+
+    Examples
+    --------
+    >>> score_above(0.5)
+    127
+    """
+    return math.floor(probability * MAX_SCORE)

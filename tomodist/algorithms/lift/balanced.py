@@ -8,8 +8,8 @@ part the tilt range into sectors and score
 
 in whole steps of 1/254, so any cut of the work gives the same volume. Shares are of the tilts that
 *see* a voxel, so nothing changes towards the borders of the field. Measured against plain votes
-(docs/lifting.md): better at every rate of detector errors with 41 tilts, much better where fields
-cover the volume in part, equal without errors, and about equal with 13 tilts.
+(docs/reports/lifting.md): better at every rate of detector errors with 41 tilts, much better where
+fields cover the volume in part, equal without errors, and about equal with 13 tilts.
 """
 
 from __future__ import annotations

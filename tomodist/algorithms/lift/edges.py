@@ -3,10 +3,10 @@
 The paper fixes neither the reach w, the support k, the rounds m nor whether B_t itself must hold;
 all are parameters here. `tomodist.kernels.edges` says how a round is computed.
 
-Defaults are measured on hollow spheres of many kinds (docs/edges.md; ten seeds, F1 within two
-voxels of what the tilts can show, T chosen by `tomodist.algorithms.threshold.ray_lengths`). A round
-makes the edges more precise at a fixed T, as the paper says. But it loses edges too, and the more
-the noisier the images are: refinement by w, k, m = 2, 5, 2 gains 0.02 on images without noise
+Defaults are measured on hollow spheres of many kinds (docs/reports/edges.md; ten seeds, F1 within
+two voxels of what the tilts can show, T chosen by `tomodist.algorithms.threshold.ray_lengths`). A
+round makes the edges more precise at a fixed T, as the paper says. But it loses edges too, and the
+more the noisier the images are: refinement by w, k, m = 2, 5, 2 gains 0.02 on images without noise
 (0.840 -> 0.857) and loses 0.41 at a signal-to-noise ratio of 0.1 (0.831 -> 0.417). So there is none
 by default; of the rules with w = 2 and one round that keep a tilt's own marks, k = 3 loses least.
 """

@@ -6,7 +6,7 @@ threshold T may be cut down further. Thresholds from T up are judged by the IoU,
 its reprojection with those marks that lie within its reprojection at T (marks beyond it are no
 business of this component). It takes the lowest threshold that is not surely worse than the best:
 not by more than two standard errors of the difference over the tilts. Taking the best itself cuts
-large objects down by chance where maps have holes; measured in docs/lifting.md.
+large objects down by chance where maps have holes; measured in docs/reports/lifting.md.
 """
 
 from __future__ import annotations

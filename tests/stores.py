@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Tomogram
     from tomodist.values.boxes import Boxes
     from tomodist.values.geometry import TiltGeometry, VolumeGrid

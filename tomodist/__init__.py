@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tomodist.learned.detectors.segmentation import LearnedSegmentation
     from tomodist.learned.model.opened import Model
     from tomodist.runtime.cluster import open_session
-    from tomodist.steps.lazy import backproject, choose_threshold, detect_edges, project
+    from tomodist.runtime.lazy import backproject, choose_threshold, detect_edges, project
     from tomodist.store.tomogram import Tomogram
     from tomodist.tasks.training import TrainingTask
     from tomodist.values.boxes import Boxes
@@ -55,16 +55,16 @@ _HOME = {
     "Tomogram": "tomodist.store.tomogram",
     "TrainingTask": "tomodist.tasks.training",
     "VolumeGrid": "tomodist.values.geometry",
-    "backproject": "tomodist.steps.lazy",
-    "choose_threshold": "tomodist.steps.lazy",
+    "backproject": "tomodist.runtime.lazy",
+    "choose_threshold": "tomodist.runtime.lazy",
     "detect": "tomodist.api",
-    "detect_edges": "tomodist.steps.lazy",
+    "detect_edges": "tomodist.runtime.lazy",
     "edges": "tomodist.api",
     "evaluate": "tomodist.api",
     "locate": "tomodist.api",
     "open_session": "tomodist.runtime.cluster",
     "open_tilt_series": "tomodist.api",
-    "project": "tomodist.steps.lazy",
+    "project": "tomodist.runtime.lazy",
     "reconstruct": "tomodist.api",
     "segment": "tomodist.api",
     "train": "tomodist.api",

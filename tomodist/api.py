@@ -28,12 +28,12 @@ from tomodist.detect.classical import DogEdges
 from tomodist.errors import InputError
 from tomodist.planning.plan import Cut
 from tomodist.runtime.cluster import open_session
+from tomodist.runtime.lazy import as_dask, backproject, choose_threshold
 from tomodist.sources.base import DetectorMaps
 from tomodist.sources.boxes import ImportedBoxes, import_boxes
 from tomodist.sources.placement import PointOptions
 from tomodist.sources.stack import import_maps
 from tomodist.steps.ingest import describe_series, lazy_images
-from tomodist.steps.lazy import as_dask, backproject, choose_threshold
 from tomodist.steps.structures import Selection, stable_threshold, structure_table
 from tomodist.store.structures import track_columns
 from tomodist.store.tables import dataset_of

@@ -32,7 +32,7 @@ from tomodist.runtime.cluster import open_session
 from tomodist.sources.classes import import_classes
 from tomodist.sources.stack import import_maps
 from tomodist.steps.backproject import Backproject
-from tomodist.steps.lifting import plan_scores
+from tomodist.steps.parts.lifting import plan_scores
 from tomodist.store.tomogram import Kind, Label, Tomogram
 from tomodist.tasks.base import run
 from tomodist.tasks.classes import ClassesTask

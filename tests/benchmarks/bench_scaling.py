@@ -35,7 +35,7 @@ from tomodist.planning.costs import SCHEDULED
 from tomodist.planning.plan import Cut, MiB, Plan, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Batch, Session, task_of
-from tomodist.steps.lifting import plan_scores
+from tomodist.steps.parts.lifting import plan_scores
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:

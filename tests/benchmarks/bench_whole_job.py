@@ -28,7 +28,7 @@ from tomodist.formats.zarr import Group
 from tomodist.planning.plan import Cut, MiB
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Batch, Work, task_of
-from tomodist.steps.lifting import fill_scores, plan_scores
+from tomodist.steps.parts.lifting import fill_scores, plan_scores
 from tomodist.store.volumes import create_stack, create_volume
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 

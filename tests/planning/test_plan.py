@@ -29,7 +29,7 @@ from tomodist.planning.plan import (
     rounded,
 )
 from tomodist.runtime.runner import task_of, tree_of
-from tomodist.steps.lifting import plan_scores
+from tomodist.steps.parts.lifting import plan_scores
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 GiB = 1024 * MiB
@@ -219,9 +219,9 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
     for word in [
         "votes: brick (256, 512, 512) with 60 tilts per task",
         "(output 64.0 MiB, maps 58.6 KiB)",
-        "--memory",
-        "--brick",
-        "--tilts-per-task",
+        "`memory`",
+        "`brick`",
+        "`tilts_per_task`",
         *words,
     ]:
         assert word in message

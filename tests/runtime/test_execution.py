@@ -22,7 +22,7 @@ from tomodist.planning.plan import Cut, MiB, Resources
 from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Batch, Session, Silent, task_of, tree_of
 from tomodist.steps.backproject import Backproject
-from tomodist.steps.lifting import plan_scores
+from tomodist.steps.parts.lifting import plan_scores
 from tomodist.steps.structures import FindStructures
 from tomodist.steps.threshold import compare_at_all_thresholds, plan_threshold
 from tomodist.store.tomogram import Tomogram, Unit

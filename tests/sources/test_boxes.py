@@ -128,9 +128,9 @@ def test_raw_boxes_are_binned_with_the_images(thinned: Tomogram, tmp_path: Path)
     path = csv_of(tmp_path, "section,y,x,height,width", "1,9.5,20.5,4,8")
     assert tilts_of(thinned, path, frame="raw") == {0: [(4.5, 10.0, 2.0, 4.0)]}
     points = csv_of(tmp_path, "section,y,x", "1,9.5,20.5")
-    wanted = PointOptions(diameter=60)  # Å: 6 raw pixels of 10 Å
-    assert tilts_of(thinned, points, frame="raw", options=wanted) == {0: [(4.5, 10.0, 3.0, 3.0)]}
-    assert tilts_of(thinned, points, options=wanted) == {0: [(9.5, 20.5, 3.0, 3.0)]}
+    options = PointOptions(diameter=60)  # Å: 6 raw pixels of 10 Å
+    assert tilts_of(thinned, points, frame="raw", options=options) == {0: [(4.5, 10.0, 3.0, 3.0)]}
+    assert tilts_of(thinned, points, options=options) == {0: [(9.5, 20.5, 3.0, 3.0)]}
 
 
 def test_tilts_and_angles_count_what_is_stored(thinned: Tomogram, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_boxes_beyond_what_the_stored_images_show_are_dropped(tmp_path: Path) ->
     series = describe_series(
         stack, tilt_angles=stack.with_suffix(".tlt"), alignment=stack.with_suffix(".xf")
     )
-    tomogram = ingest_series(Session(Resources(1, 1, 2**30)), tmp_path / "s.zarr", series)
+    tomogram = run(Session(Resources(1, 1, 2**30)), IngestTask(tmp_path / "s.zarr", series))
     path = csv_of(tmp_path, "section,y,x,height,width", "2,9,10,4,5", f"2,9,{WIDTH - 9},4,5")
     assert tilts_of(tomogram, path, frame="raw") == {2: [(9.0, 40.0, 4.0, 5.0)]}
 
@@ -235,13 +235,13 @@ BAD: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     "nothing": ([], {}, ["holds no box (CSV)", "give another file"]),
     "score of none": (
         ["1,1,1,2,2"],
-        {"wanted": PointOptions(min_score=2)},
+        {"options": PointOptions(min_score=2)},
         ["no box reaches --min-score 2", "the highest is 1"],
     ),
     "size of none": (["1,1,1,2,2"], {"min_size": 500.0}, ["no box is left", "--min-size is 500"]),
     "diameter of boxes": (
         ["1,1,1,2,2"],
-        {"wanted": PointOptions(diameter=60)},
+        {"options": PointOptions(diameter=60)},
         ["has boxes with sizes (CSV)", "leave --diameter out"],
     ),
     "too many": (

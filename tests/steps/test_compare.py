@@ -148,7 +148,7 @@ def test_little_memory_gives_small_bricks_or_a_refusal(pair: VolumePair) -> None
     assert small.task_memory <= small.resources.task_budget < ample.task_memory
     assert np.prod(small.brick) < np.prod(ample.brick)
     assert ample.seconds < small.seconds  # less of what is read is halo
-    with pytest.raises(PlanError, match=r"evaluate mask: brick .*--memory"):
+    with pytest.raises(PlanError, match=r"evaluate mask: brick .*`memory`"):
         plan_comparison(large, Resources(2, 1, 400 * MiB))
     with pytest.raises(InputError, match="multiples of 64"):
         plan_comparison(large, Resources(2, 1, 4096 * MiB), (100, 64, 64))

@@ -19,9 +19,9 @@ from tomodist.experiments.shells import Specimen, make_specimen
 from tomodist.planning.plan import Cut, MiB, Resources
 from tomodist.planning.tiles import Tile, plan_of_tiles
 from tomodist.runtime.cluster import open_session
+from tomodist.runtime.lazy import as_dask
 from tomodist.runtime.runner import Session
 from tomodist.steps.backproject import Backproject
-from tomodist.steps.lazy import as_dask
 from tomodist.steps.ray_lengths import compare_ray_lengths, plan_ray_lengths
 from tomodist.store.tomogram import Tomogram
 from tomodist.store.volumes import create_stack

@@ -66,10 +66,10 @@ def test_create_opens_what_is_there(tomogram: Tomogram) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such tomogram store; make one with `tomodist ingest`"),
+        (None, "no such tomogram store; create one with `tomodist ingest`"),
         ({}, "exists but is not a tomogram store"),
         ({"other": 1}, "exists but is not a tomogram store"),
-        ({"tomodist": {"format": 99}}, "is of store format 99; this version of tomodist reads 1"),
+        ({"tomodist": {"format": 99}}, "has store format 99; this version of tomodist reads 1"),
     ],
     ids=["missing", "no attributes", "another zarr group", "newer format"],
 )
@@ -102,9 +102,9 @@ def test_geometry_and_grid_survive(tomogram: Tomogram) -> None:
 def test_what_is_not_there_is_answered_with_what_is(tomogram: Tomogram) -> None:
     make_array(tomogram, "maps/gold", PRINT)
     make_array(tomogram, "maps/actin", PRINT)
-    with pytest.raises(StoreError, match=r"no maps labelled 'silver' \(there: actin, gold\)"):
+    with pytest.raises(StoreError, match=r"no maps labelled 'silver' \(available: actin, gold\)"):
         tomogram.label("silver").maps.array("maps")
-    with pytest.raises(StoreError, match=r"no scores labelled 'gold' \(there: none\)"):
+    with pytest.raises(StoreError, match=r"no scores labelled 'gold' \(available: none\)"):
         tomogram.label("gold").scores.dataset()
     with pytest.raises(StoreError, match="has no tilt_series"):
         _ = tomogram.geometry
@@ -183,7 +183,7 @@ def test_what_was_made_differently_is_replaced_only_on_request(tomogram: Tomogra
     other = {**PRINT, "sigma": 3, "angles": (1, 2)}
     with pytest.raises(ExistsError, match="sigma was 2, now 3; angles was null, now") as error:
         tomogram.label("gold").maps.is_current(other, overwrite=False)
-    assert "--overwrite" in str(error.value)
+    assert "`overwrite`" in str(error.value)
     assert not tomogram.label("gold").maps.is_current(other, overwrite=True)
     assert tomogram.label("gold").maps.exists()
 

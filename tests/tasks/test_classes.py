@@ -37,7 +37,7 @@ from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session, Silent
 from tomodist.sources.stack import import_maps
 from tomodist.steps.backproject import Backproject, _write_classes
-from tomodist.steps.lifting import plan_scores
+from tomodist.steps.parts.lifting import plan_scores
 from tomodist.store.boxes import box_rows
 from tomodist.store.maps import stored_maps
 from tomodist.store.tomogram import Unit

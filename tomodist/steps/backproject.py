@@ -28,10 +28,10 @@ from tomodist.planning.plan import (
     Resources,
 )
 from tomodist.runtime.runner import Session, Task, Work, task_of
-from tomodist.steps.base import NewVolume, make_volumes
-from tomodist.steps.filling import fill_all
-from tomodist.steps.lifting import fill_scores, plan_scores
-from tomodist.steps.pyramid import plan_levels
+from tomodist.steps.parts.base import NewVolume, make_volumes
+from tomodist.steps.parts.filling import fill_all
+from tomodist.steps.parts.lifting import fill_scores, plan_scores
+from tomodist.steps.parts.pyramid import plan_levels
 from tomodist.store.maps import OneClass, stored_maps
 from tomodist.store.volumes import image_reader
 from tomodist.values.fingerprints import digest

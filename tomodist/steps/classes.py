@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tomodist.errors import ExistsError
 from tomodist.planning.tiles import plan_of_images
 from tomodist.runtime.runner import task_of
-from tomodist.steps.filling import fill_all
+from tomodist.steps.parts.filling import fill_all
 from tomodist.store.boxes import BOXES, create_boxes, write_boxes
 from tomodist.store.maps import MAPS
 from tomodist.values.boxes import Boxes, boxes_of

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tomodist.errors import InputError
 from tomodist.planning.tiles import plan_of_images
 from tomodist.runtime.runner import task_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 from tomodist.store.boxes import BOXES, create_boxes, write_boxes
 from tomodist.store.maps import MAPS
 from tomodist.store.volumes import create_stack

@@ -31,10 +31,10 @@ from tomodist.learned.networks.spec import bytes_per_pixel
 from tomodist.planning.costs import TaskCosts
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
 from tomodist.runtime.runner import task_of
-from tomodist.steps.base import NewVolume, make_volumes
-from tomodist.steps.filling import fill_all
-from tomodist.steps.pyramid import plan_levels
-from tomodist.steps.statistics import statistics_of
+from tomodist.steps.parts.base import NewVolume, make_volumes
+from tomodist.steps.parts.filling import fill_all
+from tomodist.steps.parts.pyramid import plan_levels
+from tomodist.steps.parts.statistics import statistics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

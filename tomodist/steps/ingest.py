@@ -20,7 +20,7 @@ from tomodist.formats.imod.alignment import alignment_geometry, read_tilt_angles
 from tomodist.formats.mrc.read import MrcStack, open_mrc
 from tomodist.planning.tiles import plan_of_images
 from tomodist.runtime.runner import task_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 from tomodist.store.place import LocalFolder
 from tomodist.store.tomogram import Tomogram
 from tomodist.store.volumes import create_stack

@@ -14,7 +14,7 @@ from tomodist.errors import InputError, StoreError
 from tomodist.planning.costs import TaskCosts, labelling
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
 from tomodist.runtime.runner import Batch, task_of
-from tomodist.steps.base import make_table
+from tomodist.steps.parts.base import make_table
 from tomodist.store.structures import place_columns
 from tomodist.values.windows import brick_windows
 

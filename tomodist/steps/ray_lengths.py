@@ -26,8 +26,8 @@ from tomodist.algorithms.threshold.ray_lengths import (
 from tomodist.planning.plan import rounded
 from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles, tiles_of
 from tomodist.runtime.runner import Batch, task_of
-from tomodist.steps.base import make_table
-from tomodist.steps.score_record import ScoreRecord, curve_fingerprint
+from tomodist.steps.parts.base import make_table
+from tomodist.steps.parts.score_record import ScoreRecord, curve_fingerprint
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:

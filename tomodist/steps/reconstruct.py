@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tomodist.algorithms.reconstruct.sirt import Sirt
 from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection
 from tomodist.planning.plan import Cut
-from tomodist.steps.base import NewVolume, make_volumes
-from tomodist.steps.filter import filter_images, plan_filter
-from tomodist.steps.lifting import fill_scores, plan_scores
-from tomodist.steps.pyramid import plan_levels
-from tomodist.steps.sirt import iterate, plan_projection
+from tomodist.steps.parts.base import NewVolume, make_volumes
+from tomodist.steps.parts.filter import filter_images, plan_filter
+from tomodist.steps.parts.lifting import fill_scores, plan_scores
+from tomodist.steps.parts.pyramid import plan_levels
+from tomodist.steps.parts.sirt import iterate, plan_projection
 from tomodist.store.volumes import create_tiles
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import numpy as np
 from tomodist.planning.costs import TaskCosts, reading, writing
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step
 from tomodist.runtime.runner import task_of
-from tomodist.steps.base import NewVolume, make_volumes
-from tomodist.steps.filling import fill
-from tomodist.steps.pyramid import plan_levels
+from tomodist.steps.parts.base import NewVolume, make_volumes
+from tomodist.steps.parts.filling import fill
+from tomodist.steps.parts.pyramid import plan_levels
 from tomodist.store.ome import image_label
 
 if TYPE_CHECKING:

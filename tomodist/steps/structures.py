@@ -29,10 +29,10 @@ from tomodist.algorithms.threshold.per_structure import component_at, structure_
 from tomodist.planning.costs import TaskCosts, labelling
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, format_bytes, plan_step
 from tomodist.runtime.runner import Batch, Session, Task, Work, task_of
-from tomodist.steps.base import NewVolume, make_table, make_volumes
-from tomodist.steps.filling import fill
-from tomodist.steps.pyramid import plan_levels
-from tomodist.steps.score_record import ScoreRecord
+from tomodist.steps.parts.base import NewVolume, make_table, make_volumes
+from tomodist.steps.parts.filling import fill
+from tomodist.steps.parts.pyramid import plan_levels
+from tomodist.steps.parts.score_record import ScoreRecord
 from tomodist.store.boxes import box_rows
 from tomodist.store.ome import image_label
 from tomodist.store.structures import support_columns, voted_columns

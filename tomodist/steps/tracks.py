@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tomodist.algorithms.objects.tracks import link_boxes
-from tomodist.steps.base import make_table
+from tomodist.steps.parts.base import make_table
 from tomodist.store.boxes import box_rows
 from tomodist.store.structures import track_columns
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session, Work
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

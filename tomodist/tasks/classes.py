@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Label
     from tomodist.tasks.lifting import LiftingTask
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session
     from tomodist.sources.annotations import ProjectedMask
     from tomodist.sources.base import MapSource
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Label
 
 

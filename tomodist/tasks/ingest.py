@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
     from tomodist.steps.ingest import Series
+    from tomodist.steps.parts.base import Step
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from tomodist.errors import ExistsError, InputError
 from tomodist.planning.plan import Cut
 from tomodist.steps.backproject import Backproject
 from tomodist.steps.detect import DetectMaps
+from tomodist.steps.parts.score_record import ScoreRecord
 from tomodist.steps.ray_lengths import ChooseEdgeThreshold, stored_edge_threshold
-from tomodist.steps.score_record import ScoreRecord
 from tomodist.steps.structures import FindStructures, Selection
 from tomodist.steps.threshold import ChooseThreshold, stored_threshold
 from tomodist.store.curves import tilt_agreement
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session, Work
     from tomodist.sources.base import MapSource
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Label
 
 Exclude = tuple[int, ...] | Literal["auto"]

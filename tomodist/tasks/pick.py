@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
     from tomodist.steps.maxima import PickMaxima
+    from tomodist.steps.parts.base import Step
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tomodist.learned.model.card import ModelCard, Task
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Tomogram, Unit
 
 VERSION = 1  # of training; raise it when the same task would give other weights

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.runtime.runner import Session
-    from tomodist.steps.base import Step
     from tomodist.steps.detect_volume import VolumeDetection
+    from tomodist.steps.parts.base import Step
     from tomodist.store.tomogram import Tomogram
 
 

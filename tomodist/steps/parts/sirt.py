@@ -24,7 +24,7 @@ from tomodist.algorithms.lift.project import READ
 from tomodist.planning.plan import INNER, Plan, Resources, rounded
 from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles
 from tomodist.runtime.runner import Batch, task_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 from tomodist.store.volumes import create_tiles, create_volume, image_reader
 from tomodist.values.projection import row_offset
 from tomodist.values.windows import brick_windows

@@ -12,7 +12,7 @@ from tomodist.algorithms.reconstruct.ramp import padded_length
 from tomodist.planning.plan import Plan, Resources, rounded
 from tomodist.planning.tiles import Tile, fitting_tile, plan_of_tiles
 from tomodist.runtime.runner import Task, Work, task_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 
 if TYPE_CHECKING:
     from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection

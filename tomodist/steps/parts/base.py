@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tomodist.steps.pyramid import fill_levels
+from tomodist.steps.parts.pyramid import fill_levels
 from tomodist.store.ome import multiscales
 from tomodist.store.tables import write_table
 from tomodist.store.volumes import create_levels
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session, Work
-    from tomodist.steps.pyramid import Reduce
+    from tomodist.steps.parts.pyramid import Reduce
     from tomodist.store.place import Staging
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Unit

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tomodist.planning.plan import Plan, Resources, check_fit, rounded
 from tomodist.runtime.runner import task_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,7 +33,7 @@ from tomodist.planning.plan import (
     rounded,
 )
 from tomodist.runtime.runner import Task, Work, task_of, tree_of
-from tomodist.steps.filling import fill
+from tomodist.steps.parts.filling import fill
 from tomodist.store.volumes import image_reader
 from tomodist.values.projection import half_widths, row_offset
 

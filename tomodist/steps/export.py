@@ -80,7 +80,7 @@ def export_result(
         raise InputError(f"a reconstruction cannot be written as {file_format}; use mrc or zarr")
     _check_current(tomogram, label, volume, is_volume=file_format in ("mrc", "zarr"))
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{path}: folder {path.parent} not found; create it first")
     if file_format == "zarr":
         _export_zarr(tomogram, label, path, volume, overwrite=overwrite)
         return path
@@ -88,9 +88,9 @@ def export_result(
         picks = Picks(tomogram.name, label, user, pick_session)
         return _export_picks(progress, tomogram, label, path, picks, overwrite=overwrite)
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of the file to write")
+        raise InputError(f"{path} is a folder; use the name of the file to write")
     if path.exists() and not overwrite:
-        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+        raise ExistsError(f"{path} exists; use `overwrite` to replace it")
     if file_format == "mrc":
         _export_volume(progress, tomogram, label, path, volume, overwrite=overwrite)
         return path
@@ -118,14 +118,14 @@ def _export_picks(
     path = root / picks.place
     if path.exists() and not overwrite:
         raise ExistsError(
-            f"{path} exists; use --overwrite to replace it, or another --user or --session"
+            f"{path} exists; use `overwrite` to replace it, or another `user` or `session`"
         )
     table = tomogram.label(label).structures.dataset().load()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{path.parent} cannot be made: {error.strerror or error}; give another --output"
+            f"{path.parent} cannot be created: {error.strerror or error}; use another `output`"
         ) from error
     with whole_file(path) as draft:
         draft.write_text(picks_json(picks, table, tomogram.grid.voxel_size))
@@ -197,12 +197,14 @@ def _export_zarr(
 ) -> None:
     """Copy a volume's group, which is OME-Zarr as it is, under a temporary name first."""
     if volume not in ("scores", "reconstruction"):
-        raise InputError(f"--volume {volume} is not written as zarr; use mrc, or --volume scores")
+        raise InputError(
+            f"`volume` {volume!r} cannot be written as zarr; use mrc, or the volume scores"
+        )
     unit = _unit_of(tomogram, label, volume)
     _ = unit.attributes  # says what is there, if it is not
     _check_replaceable(path)
     if path.exists() and not overwrite:
-        raise ExistsError(f"{path} exists; use --overwrite to replace it")
+        raise ExistsError(f"{path} exists; use `overwrite` to replace it")
     draft, old = (path.with_name(f".{path.name}.{word}") for word in ("draft", "replaced"))
     for leftover in (draft, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -220,14 +222,14 @@ def _check_replaceable(path: Path) -> None:
     """Refuse a folder that is not an exported volume: a store, a place in one, or anything else."""
     _check_outside_stores(path)
     if path.exists() and "ome" not in Group(str(path)).attributes:
-        raise InputError(f"{path} exists and is no exported volume; give another --output")
+        raise InputError(f"{path} exists and is not an exported volume; use another `output`")
 
 
 def _check_outside_stores(path: Path) -> None:
     for folder in (path.absolute(), *path.absolute().parents):
         if is_store(folder):
             where = "is" if folder == path.absolute() else "lies in"
-            raise InputError(f"{path} {where} a tomogram store; give another --output")
+            raise InputError(f"{path} {where} a tomogram store; use another `output`")
 
 
 def _stored_as(

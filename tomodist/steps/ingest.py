@@ -126,9 +126,9 @@ def describe_series(
     transforms = _transforms(stack, alignment, tilt_axis_angle)
     pitch = _per_section(x_tilt, n, stack, "x_tilt")
     if binning < 1 or binning > min(stack.shape[1:]) // 8:
-        raise InputError(f"--bin is {binning}; it must be 1 to {min(stack.shape[1:]) // 8}")
+        raise InputError(f"`binning` is {binning}; it must be 1 to {min(stack.shape[1:]) // 8}")
     if thickness is not None and thickness < 1:
-        raise InputError(f"--thickness is {thickness} voxels; it must be 1 or more")
+        raise InputError(f"`thickness` is {thickness} voxels; it must be 1 or more")
     size = _pixel_size(stack, pixel_size) * binning
     sections = _kept(n, exclude)
     frame = aligned_shape(stack.shape[1:], transforms, binning)
@@ -247,7 +247,7 @@ def _stored_image(series: Series, tilt: int) -> npt.NDArray[np.float32]:
     if not np.isfinite(image).any():
         raise InputError(
             f"{series.stack.path}: section {section} holds no finite pixel; "
-            f"leave it out with --exclude {section}"
+            f"exclude it (`exclude` {section})"
         )
     transform = np.asarray(series.transforms[tilt])
     return resample(image, transform, series.geometry.image_shape, series.binning)
@@ -266,9 +266,7 @@ def _write_coordinates(group: Group, series: Series) -> None:
 def _angles(stack: MrcStack, given: str | Path | Sequence[float] | None) -> Sequence[float]:
     if given is None:
         if stack.tilt_angles is None:
-            raise InputError(
-                f"{stack.path}: its header holds no tilt angles; give them with --tilt-angles"
-            )
+            raise InputError(f"{stack.path}: its header has no tilt angles; set `tilt_angles`")
         return stack.tilt_angles
     if isinstance(given, str | Path):
         angles: Sequence[float] = read_tilt_angles(given)
@@ -296,15 +294,15 @@ def _transforms(
     if alignment is not None:
         if tilt_axis_angle is not None:
             raise InputError(
-                f"--tilt-axis-angle {tilt_axis_angle} and --alignment {alignment} both give the "
-                "axis; leave one out"
+                f"`tilt_axis_angle` {tilt_axis_angle} and `alignment` {alignment} both give the "
+                "axis; remove one of them"
             )
         transforms = read_xf(alignment)
         _check_count(len(transforms), stack, str(alignment), "transforms")
         return transforms
     angle = np.deg2rad(tilt_axis_angle or 0.0)
     if not np.isfinite(angle):
-        raise InputError(f"--tilt-axis-angle is {tilt_axis_angle}; it must be a finite angle")
+        raise InputError(f"`tilt_axis_angle` is {tilt_axis_angle}; it must be a finite angle")
     c, s = np.cos(angle), np.sin(angle)
     return np.tile(np.array([[c, s, 0.0], [-s, c, 0.0]]), (n, 1, 1))
 
@@ -328,20 +326,20 @@ def _check_count(found: int, stack: MrcStack, path: str, what: str) -> None:
 
 def _pixel_size(stack: MrcStack, given: float | None) -> float:
     if given is not None and not (np.isfinite(given) and given > 0):
-        raise InputError(f"--pixel-size is {given} Å; it must be a positive number")
+        raise InputError(f"`pixel_size` is {given} Å; it must be a positive number")
     size = given or stack.pixel_size
     if not size:
-        raise InputError(
-            f"{stack.path}: its header gives no pixel size; give it with --pixel-size (Å)"
-        )
+        raise InputError(f"{stack.path}: its header has no pixel size; set `pixel_size` (Å)")
     return size
 
 
 def _kept(n: int, exclude: Sequence[int]) -> tuple[int, ...]:
     for section in exclude:
         if not 0 <= section < n:
-            raise InputError(f"--exclude {section}: the stack has sections 0 to {n - 1}")
+            raise InputError(
+                f"`exclude` names section {section}, but the stack has sections 0 to {n - 1}"
+            )
     kept = tuple(k for k in range(n) if k not in set(exclude))
     if not kept:
-        raise InputError(f"--exclude leaves none of the {n} tilts; name fewer sections")
+        raise InputError(f"`exclude` leaves none of the {n} tilts; exclude fewer")
     return kept

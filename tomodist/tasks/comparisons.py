@@ -87,11 +87,11 @@ class Rules:
     def __post_init__(self) -> None:
         if not 1 <= self.max_distance <= _FARTHEST:
             raise InputError(
-                f"--max-distance is {self.max_distance} voxels; it must be 1 to {_FARTHEST}"
+                f"`max_distance` is {self.max_distance} voxels; it must be 1 to {_FARTHEST}"
             )
-        for name, value in (("distance", self.distance), ("pixel-size", self.pixel_size)):
+        for name, value in (("distance", self.distance), ("pixel_size", self.pixel_size)):
             if value is not None and not 0 < value < math.inf:
-                raise InputError(f"--{name} is {value} Å; it must be a positive number")
+                raise InputError(f"`{name}` is {value} Å; it must be a positive number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +151,14 @@ def prepare(result: Path, pairs: Sequence[Pair], rules: Rules) -> list[Compariso
     if rules.within is not None:
         opened = open_truth(rules.within, pixel_size=rules.pixel_size)
         if isinstance(opened, Table):
-            raise InputError(f"--within {rules.within} is a table; give a volume")
+            raise InputError(f"`within` {rules.within} is a table; use a volume")
         within = opened
     tomogram = _store_of(result, pairs)
     comparisons = [_prepared(result, tomogram, pair, rules, within) for pair in pairs]
     if rules.distance is not None and all(c.kind != "points" for c in comparisons):
         raise InputError(
-            "--distance is of points, but nothing is compared as points; leave it out, or give "
-            "--kind points"
+            "`distance` applies only to points, but nothing is compared as points; remove it, or use "
+            "the `kind` points"
         )
     truths = [c.sides.truth for c in comparisons if isinstance(c.sides, VolumePair)]
     for volume in dict.fromkeys([*truths, *([] if within is None else [within])]):
@@ -176,7 +176,7 @@ def _store_of(result: Path, pairs: Sequence[Pair]) -> Tomogram | None:
     if is_store(result):
         there = ", ".join(Tomogram.open(result).names("labels")) or "none yet"
         raise InputError(
-            f"{result} is a tomogram store; say which of its results (--label; there: {there})"
+            f"{result} is a tomogram store; say which of its results (`label`; available: {there})"
         )
     return None
 
@@ -191,8 +191,8 @@ def _prepared(
     if isinstance(truth, MaskVolume):
         if kind not in ("mask", "edges"):
             raise InputError(
-                f"{truth.path} is a volume, but --kind {kind} compares tables; give STAR or CSV, "
-                "or --kind mask"
+                f"{truth.path} is a volume, but the `kind` {kind} compares tables; use STAR or "
+                "CSV, or the kind mask"
             )
         found = _found_volume(result, tomogram, pair, rules)
         for volume in (truth, *([] if within is None else [within])):
@@ -204,8 +204,8 @@ def _prepared(
         return Comparison(label, kind, found.path, truth.path, pair.value, size, sides)
     if kind not in ("boxes", "points"):
         raise InputError(
-            f"{truth.path} is a table, but --kind {kind} compares volumes; give MRC or Zarr, or "
-            "--kind points"
+            f"{truth.path} is a table, but the `kind` {kind} compares volumes; use MRC or Zarr, "
+            "or the kind points"
         )
     return _of_tables(
         label, kind, _found_table(result, tomogram, pair, rules), truth, rules, tomogram, within
@@ -243,7 +243,7 @@ def _found_volume(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Ru
 def _found_table(result: Path, tomogram: Tomogram | None, pair: Pair, rules: Rules) -> Table:
     if tomogram is not None and pair.label is not None:
         if pair.found_value is not None:
-            raise InputError("--found-value picks a class of a volume; leave it out for a table")
+            raise InputError("`found_value` selects a class of a volume; remove it for a table")
         tomogram.label(pair.label).structures.check_current()
         return stored_table(tomogram.label(pair.label))
     found = open_truth(result, value=pair.found_value, pixel_size=rules.pixel_size)
@@ -268,10 +268,10 @@ def _of_tables(
         raise InputError(f"{truth.path} has no structures: there is nothing to compare with")
     for table in (found, truth):
         if kind == "boxes" and table.sizes is None:
-            raise InputError(f"{table.path} has no sizes of boxes; compare with --kind points")
+            raise InputError(f"{table.path} has no sizes of boxes; use the `kind` points")
     if kind == "points" and rules.distance is None:
         raise InputError(
-            "points need --distance: how far (Å) from the true one a point may be, such as the "
+            "points need `distance`: how far (Å) from the true one a point may be, such as the "
             "radius of the objects"
         )
     grid = _grid_of(tomogram, within)
@@ -297,7 +297,7 @@ def _grid_of(tomogram: Tomogram | None, within: MaskVolume | None) -> VolumeGrid
     if within is None:
         return None
     if within.voxel_size is None:
-        raise InputError(f"{within.path} says no voxel size; give it (--pixel-size)")
+        raise InputError(f"{within.path} says no voxel size; set `pixel_size`")
     return VolumeGrid(within.shape, within.voxel_size)
 
 

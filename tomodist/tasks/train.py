@@ -180,8 +180,8 @@ def finished_model(
     if not overwrite:
         changes = "; ".join(differences(before, fingerprint))
         raise ExistsError(
-            f"{task.output} exists and was trained differently ({changes}); use --overwrite to "
-            "replace it, or another --output"
+            f"{task.output} exists and was trained differently ({changes}); use `overwrite` "
+            "to replace it, or another `output`"
         )
     return None
 
@@ -195,7 +195,7 @@ def _check_marked(task: TrainingTask, judged: Sequence[Loader], pool: Pool) -> N
         if not any(len(places) for example in examples for places in example.places):
             raise InputError(
                 f"nothing of {', '.join(task.labels)} is left in what is {what} at pixels of "
-                f"{task.size:g} Å; use a smaller --pixel-size, more annotations, or --validation"
+                f"{task.size:g} Å; use a smaller `pixel_size`, more annotations, or `validation`"
             )
 
 
@@ -218,11 +218,11 @@ def _check_network(task: TrainingTask, module: Any) -> None:  # noqa: ANN401 -- 
     side, multiple = task.schedule.side, getattr(module, "multiple", 1)
     if side % multiple:
         raise InputError(
-            f"--side is {side}, but patches of this network need a multiple of {multiple}; give "
-            f"{multiple * max(1, round(side / multiple))}, or fewer levels (--option widths=...)"
+            f"`side` is {side}, but patches of this network need a multiple of {multiple}; give "
+            f"{multiple * max(1, round(side / multiple))}, or fewer levels (`option` widths=...)"
         )
     if task.task == "segment" and module.output_stride != 1:
-        raise InputError("output_stride is of networks for boxes; leave the --option out")
+        raise InputError("output_stride applies only to networks for boxes; remove the `option`")
 
 
 def _job(task: TrainingTask, module: Any) -> Job:  # noqa: ANN401 -- see `build`

@@ -86,11 +86,11 @@ class TrainingTask:
 
     def __post_init__(self) -> None:
         if not self.stores or not self.labels:
-            raise InputError("training needs one or more stores, and one or more --label")
+            raise InputError("training needs one or more stores, and one or more of `label`")
         if len(self.classes) != len(self.labels):
             raise InputError(f"{len(self.classes)} classes for {len(self.labels)} labels")
         if self.dims == 3 and self.task == "boxes":
-            raise InputError("boxes are learnt on tilts; leave --3d out")
+            raise InputError("boxes are learnt on tilts, not in 3D; remove `solid`")
         for what, names in (("--label", self.labels), ("class", self.classes)):
             twice = [name for name in names if names.count(name) > 1]
             if twice:
@@ -99,17 +99,19 @@ class TrainingTask:
             check_label(name)
         if self.pixel_size is not None and not 0 < self.pixel_size < math.inf:
             raise InputError(
-                f"--pixel-size is {self.pixel_size}; it must be a positive number of Å"
+                f"`pixel_size` is {self.pixel_size}; it must be a positive number of Å"
             )
         if self.dims == 3 and self.pixel_size is not None:
-            raise InputError("--pixel-size is of images; volumes are not resampled: leave it out")
+            raise InputError(
+                "`pixel_size` applies only to images; volumes are not resampled: remove it"
+            )
         for store in (*self.stores, *self.held_out) if self.dims == 2 else ():
             geometry = store.geometry
             sides = scaled_shape(geometry.image_shape, geometry.pixel_size, self.size)
             if min(sides) < _SMALLEST or max(sides) > _WIDEST:
                 raise InputError(
-                    f"at --pixel-size {self.size:g} Å the images of {store} have {sides[0]} x "
-                    f"{sides[1]} pixels; give a size at which they have {_SMALLEST} to {_WIDEST}"
+                    f"at a `pixel_size` of {self.size:g} Å the images of {store} have {sides[0]} x "
+                    f"{sides[1]} pixels; use a size at which they have {_SMALLEST} to {_WIDEST}"
                 )
         paths = [store.place.identity for store in (*self.stores, *self.held_out)]
         again = [path for path in paths if paths.count(path) > 1]

@@ -157,8 +157,8 @@ def prepare(result: Path, pairs: Sequence[Pair], rules: Rules) -> list[Compariso
     comparisons = [_prepared(result, tomogram, pair, rules, within) for pair in pairs]
     if rules.distance is not None and all(c.kind != "points" for c in comparisons):
         raise InputError(
-            "`distance` applies only to points, but nothing is compared as points; remove it, or use "
-            "the `kind` points"
+            "`distance` applies only to points, but nothing is compared as points; remove it, or "
+            "use the `kind` points"
         )
     truths = [c.sides.truth for c in comparisons if isinstance(c.sides, VolumePair)]
     for volume in dict.fromkeys([*truths, *([] if within is None else [within])]):

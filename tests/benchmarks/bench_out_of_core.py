@@ -154,7 +154,7 @@ def _steps(
     def threshold() -> None:
         scores = tomogram.array("scores/beads", "scale0/scores")
         maps = tomogram.array("maps/beads", "maps")
-        of_votes = (votes.geometry, votes.grid, votes.levels or 1)
+        of_votes = (votes.geometry, votes.grid, votes.max_score or 1)
         found["T"] = choose_threshold_of(session, scores, maps, *of_votes).best
 
     return {

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.detect.denoise import METHODS, Denoised, Method, denoise, noise_of
 from tomodist.errors import InputError
 
-Image = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import Image
+
 CHANGING = tuple(method for method in METHODS if method != "none")
 NOISE = 0.7
 

@@ -7,7 +7,6 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.cli.materials import ANGLES, HEIGHT, N_TILTS, WIDTH, bead_images, write_series
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.store.tomogram import Tomogram
-
-FloatArray = npt.NDArray[np.float64]
+    from tomodist.values.arrays import FloatArray
 
 
 def transform(angle: float, shift: tuple[float, float], magnification: float = 1) -> FloatArray:

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    FloatArray = npt.NDArray[np.float64]
-    Image = npt.NDArray[np.float32]
-    Mask = npt.NDArray[np.bool_]
+    from tomodist.values.arrays import BoolArray, FloatArray, Image
+
     Labels = npt.NDArray[np.uint8]
 
 _INSIDE = 1e-6  # px; rounding of a 90 degree rotation must not cost the border
@@ -270,7 +269,7 @@ def _row_blocks(shape: tuple[int, int], binning: int) -> Iterator[slice]:
 
 def _inside(
     matrix: FloatArray, offset: FloatArray, shape: tuple[int, int], raw_shape: tuple[int, ...]
-) -> Mask:
+) -> BoolArray:
     """Which aligned pixels have their source between the first and last raw pixel centres."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     inside = np.ones(shape, np.bool_)
@@ -284,12 +283,12 @@ def _nearest(
     values: Labels, matrix: FloatArray, offset: FloatArray, shape: tuple[int, int]
 ) -> Labels:
     """The value of the raw pixel nearest to each aligned pixel."""
-    found = np.empty(shape, np.uint8)
-    ndimage.affine_transform(values, matrix, offset, shape, output=found, order=0, mode="nearest")
-    return found
+    nearest = np.empty(shape, np.uint8)
+    ndimage.affine_transform(values, matrix, offset, shape, output=nearest, order=0, mode="nearest")
+    return nearest
 
 
-def _mean(image: Image, measured: Mask) -> np.float32:
+def _mean(image: Image, measured: BoolArray) -> np.float32:
     return np.float32(image[measured].mean(dtype=np.float64)) if measured.any() else np.float32(0)
 
 

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from tomodist.values.arrays import Image, Map
     from tomodist.values.boxes import Boxes
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
 
 
 @runtime_checkable

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import MapDetector
     from tomodist.detect.classical import Blobs
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import Image, Map
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,9 @@ class BeadsMasked:
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
         """Detect in one image; the map is 2 (not measured) where blobs are hidden."""
-        found = self.blobs(image, pixel_size)
+        beads = self.blobs(image, pixel_size)
         radius = self.margin * self.blobs.diameter_px(pixel_size) / 2
-        return self.detector(without_disks(image, found.center, radius), pixel_size)
+        return self.detector(without_disks(image, beads.center, radius), pixel_size)
 
     def parameters(self) -> dict[str, Any]:
         """Those of the detector, and of what is hidden."""

@@ -25,8 +25,8 @@ from tomodist.values.maps import as_map
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import Image, Map
+
 
 _LOG_RATIO = 1.6  # a difference of Gaussians of this ratio is closest to the Laplacian of one
 _WIDEST = 1000  # pixels; a Gaussian wider than that takes minutes
@@ -186,9 +186,9 @@ class Blobs:
         if size / 2 < _LEAST_HALF:
             return np.ones(len(peaks), bool)
         half = np.nan_to_num(_at_scale(image, size / 2, dark=self.dark))
-        place = tuple(peaks.T)
-        found: npt.NDArray[np.bool_] = maximum_filter(half, 3)[place] <= _RISE * response[place]
-        return found
+        pixels = tuple(peaks.T)
+        kept: npt.NDArray[np.bool_] = maximum_filter(half, 3)[pixels] <= _RISE * response[pixels]
+        return kept
 
     def parameters(self) -> dict[str, Any]:
         """Name and settings as plain values."""
@@ -225,8 +225,8 @@ class GlobalThreshold:
     dark: bool = True
 
     def __post_init__(self) -> None:
-        given = self.threshold
-        known = given == "otsu" if isinstance(given, str) else math.isfinite(given)
+        threshold = self.threshold
+        known = threshold == "otsu" if isinstance(threshold, str) else math.isfinite(threshold)
         _check(self, "threshold", known, "a number or 'otsu'")
         _check(self, "sigma", 0 <= self.sigma <= _WIDEST, f"0 or more, at most {_WIDEST} pixels")
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.values.arrays import Image
     from tomodist.values.boxes import Boxes
 
-    Image = npt.NDArray[np.float32]
 
 Method = Literal["none", "gaussian", "tv", "nlm", "bilateral", "wavelet"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -132,14 +132,14 @@ def denoise(image: Image, method: Method) -> Image:
 
 def _restored(image: Image, method: Method) -> npt.NDArray[Any]:
     """Of an image without gaps whose noise is 1."""
-    found: npt.NDArray[Any]
+    restored: npt.NDArray[Any]
     if method == "tv":
-        found = restoration.denoise_tv_chambolle(image, weight=_TV)
+        restored = restoration.denoise_tv_chambolle(image, weight=_TV)
     elif method == "nlm":
-        found = restoration.denoise_nl_means(image, h=_NLM, sigma=1.0, **_PATCH)
+        restored = restoration.denoise_nl_means(image, h=_NLM, sigma=1.0, **_PATCH)
     else:
-        found = restoration.denoise_wavelet(image, sigma=1.0, wavelet="sym4", mode="soft")
-    return found
+        restored = restoration.denoise_wavelet(image, sigma=1.0, wavelet="sym4", mode="soft")
+    return restored
 
 
 def _least_risk(image: Image, noise: float, measured: npt.NDArray[np.bool_]) -> Image:
@@ -222,10 +222,10 @@ class Denoised:
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- Map or Boxes
         """What the detector finds in the denoised image: a map, or boxes."""
-        found: npt.NDArray[np.uint8] | Boxes = self.detector(
+        detected: npt.NDArray[np.uint8] | Boxes = self.detector(
             denoise(image, self.method), pixel_size
         )
-        return found
+        return detected
 
     def parameters(self) -> dict[str, Any]:
         """Those of the detector; those of the noise only where it is removed."""

@@ -99,11 +99,11 @@ class Report:
         self, algorithm: str, measure: str, variant: str, condition: str
     ) -> dict[int, float]:
         """The value of every seed."""
-        wanted = (algorithm, variant, condition, measure)
+        key = (algorithm, variant, condition, measure)
         return {
             row.seed: row.value
             for row in self.rows
-            if (row.algorithm, row.variant, row.condition, row.measure) == wanted
+            if (row.algorithm, row.variant, row.condition, row.measure) == key
         }
 
     def table(self, algorithm: str, measure: str) -> tuple[list[str], list[list[str]]]:

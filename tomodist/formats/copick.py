@@ -55,7 +55,7 @@ class Picks:
 
     Examples
     --------
-    >>> str(Picks("TS_01", "gold_10nm").place)
+    >>> str(Picks("TS_01", "gold_10nm").path)
     'ExperimentRuns/TS_01/Picks/tomodist_0_gold-10nm.json'
     """
 
@@ -74,7 +74,7 @@ class Picks:
                 )
 
     @property
-    def place(self) -> Path:
+    def path(self) -> Path:
         """Path of the file below the root."""
         file = f"{self.user}_{self.session}_{self.name}.json"
         return Path("ExperimentRuns", self.run, "Picks", file)

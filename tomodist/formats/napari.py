@@ -65,8 +65,8 @@ def _points(path: Path, problems: Problems) -> list[Row]:
             section, y, x = _position(record)
             size = length(record["diameter"], "diameter") if "diameter" in record else math.nan
             score, name = name_and_score(record)
-            place = whole(section, "axis-0")
-            rows.append(Row(where, "section", place, y, x, size, size, score, name))
+            index = whole(section, "axis-0")
+            rows.append(Row(where, "section", index, y, x, size, size, score, name))
     return rows
 
 

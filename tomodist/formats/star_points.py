@@ -77,15 +77,15 @@ def _table(path: Path) -> pd.DataFrame:
         raise InputError(
             f"{path} has {_Z}: its positions lie in a tomogram; give 2D coordinates on the tilts"
         )
-    found = tables[0]  # a block of one row may be a mapping
-    return pd.DataFrame([found]) if isinstance(found, dict) else pd.DataFrame(found)
+    points = tables[0]  # a block of one row may be a mapping
+    return pd.DataFrame([points]) if isinstance(points, dict) else pd.DataFrame(points)
 
 
 def _section(record: dict[Any, Any]) -> int:
     name = str(record.get("rlnMicrographName", ""))
-    found = _IMAGE.match(name)
-    if found:
-        return int(found[1]) - 1
+    match = _IMAGE.match(name)
+    if match:
+        return int(match[1]) - 1
     if "rlnMicrographFrameNumber" in record:
         return whole(record["rlnMicrographFrameNumber"], "rlnMicrographFrameNumber") - 1
     raise BadRow(f"rlnMicrographName {name!r} names no image of a stack, such as 000012@stack.mrc")

@@ -26,7 +26,7 @@ from tomodist.values.windows import Index, Window, brick_indices, brick_window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-AnyArray = npt.NDArray[Any]
+    from tomodist.values.arrays import AnyArray
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-Int64Array = npt.NDArray[np.int64]
+from tomodist.values.arrays import IntArray
 
 
 @njit(nogil=True, cache=True)
 def count_values(
-    largest: npt.NDArray[Any], values: npt.NDArray[np.uint8], counts: Int64Array
+    largest: npt.NDArray[Any], values: npt.NDArray[np.uint8], counts: IntArray
 ) -> None:
     """Count the pixels of every pair of map value and vote.
 

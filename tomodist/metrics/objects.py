@@ -15,7 +15,7 @@ from tomodist.metrics.counts import Agreement
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,12 @@ def _touching(ca: FloatArray, sa: FloatArray, cb: FloatArray, sb: FloatArray) ->
     """
     reach_a, reach_b = sa.max(axis=1, initial=0) / 2, sb.max(axis=1, initial=0) / 2
     octave = np.ceil(np.log2(reach_b))
-    found: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    pairs: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for size in np.unique(octave):
         rows = np.flatnonzero(octave == size)
         i, j = near_pairs(ca, cb[rows], reach_a + 2.0**size, norm=np.inf)
-        found.append((i, rows[j]))
-    first, second = zip(*found, strict=True)
+        pairs.append((i, rows[j]))
+    first, second = zip(*pairs, strict=True)
     return np.concatenate(first), np.concatenate(second)
 
 

@@ -59,7 +59,7 @@ def tolerant_curve(
     [0.3333333333333333, 1.0, 1.0]
     """
     true = np.asarray(truth, np.bool_)
-    wanted = true if recalled is None else true & np.asarray(recalled, np.bool_)
+    to_recall = true if recalled is None else true & np.asarray(recalled, np.bool_)
     if votes.shape != true.shape:
         raise InputError(f"votes have shape {votes.shape}, but the truth has {true.shape}")
     if votes.dtype.kind != "u":
@@ -67,16 +67,16 @@ def tolerant_curve(
     n = int(votes.max()) if n_thresholds is None else n_thresholds
     near = squared_distances(true, max(tolerance_voxels, 1)) <= tolerance_voxels**2
     largest = _largest_near(votes, tolerance_voxels)
-    counts = [_above(values, n) for values in (votes[near], votes, largest[wanted])]
-    n_true = int(np.count_nonzero(wanted))
+    counts = [_above(values, n) for values in (votes[near], votes, largest[to_recall])]
+    n_true = int(np.count_nonzero(to_recall))
     return [Agreement(int(a), int(b), int(c), n_true) for a, b, c in zip(*counts, strict=True)]
 
 
 def _above(values: npt.NDArray[Any], n: int) -> npt.NDArray[np.int64]:
     """How many values exceed 0, 1, ... n - 1."""
     counts = np.bincount(values.ravel(), minlength=n + 1)
-    found: npt.NDArray[np.int64] = counts[::-1].cumsum()[::-1][1 : n + 1]
-    return found
+    above: npt.NDArray[np.int64] = counts[::-1].cumsum()[::-1][1 : n + 1]
+    return above
 
 
 def _largest_near(votes: npt.NDArray[Any], radius: float) -> npt.NDArray[Any]:
@@ -86,6 +86,6 @@ def _largest_near(votes: npt.NDArray[Any], radius: float) -> npt.NDArray[Any]:
     largest = votes.copy()
     for steps in np.ndindex((2 * reach + 1,) * votes.ndim):
         if sum((s - reach) ** 2 for s in steps) <= radius**2:
-            place = tuple(slice(s, s + n) for s, n in zip(steps, votes.shape, strict=True))
-            np.maximum(largest, padded[place], out=largest)
+            window = tuple(slice(s, s + n) for s, n in zip(steps, votes.shape, strict=True))
+            np.maximum(largest, padded[window], out=largest)
     return largest

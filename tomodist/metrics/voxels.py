@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomodist.errors import InputError
-from tomodist.metrics.counts import Agreement, BoolArray, Confusion, same_masks
+from tomodist.metrics.counts import Agreement, Confusion, same_masks
 from tomodist.metrics.distances import squared_distances
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from tomodist.values.arrays import BoolArray
 
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> float:

@@ -22,7 +22,8 @@ from tomodist.simulate.projection import project_scene
 if TYPE_CHECKING:
     from tomodist.simulate.ctf import Ctf
     from tomodist.simulate.scene import Scene
-    from tomodist.values.geometry import FloatArray, TiltGeometry
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import TiltGeometry
 
 _NOISE, _JITTER = 0, 1  # purposes of random streams
 _MOST_TILTS = 10_000

@@ -18,7 +18,7 @@ import scipy.fft
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ import numpy.typing as npt
 from tomodist.errors import InputError
 from tomodist.simulate.lattice import slabs
 from tomodist.simulate.scene import Ellipsoid, Scene, bounding_boxes
-from tomodist.values.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tomodist.values.arrays import FloatArray, IntArray
 
 _ANGSTROM = VolumeGrid((1, 1, 1), voxel_size=1.0)  # index = position in Å
 
@@ -76,7 +78,7 @@ def project_scene(
     steps = (np.arange(supersample) + 0.5) / supersample - 0.5
     for shift in np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2):
         for ellipsoid in scene.ellipsoids:
-            _add_chords(image, ellipsoid, matrix, shift)
+            _add_ray_lengths(image, ellipsoid, matrix, shift)
     return (image / supersample**2).astype(np.float32)
 
 
@@ -146,8 +148,8 @@ def boxes(scene: Scene, name: str, geometry: TiltGeometry, tilt: int) -> ShadowB
     """
     matrix = _matrix(geometry, tilt)
     groups = scene.solids_by_structure(name)
-    found = [_box([_shadow(e, matrix) for e in parts]) for parts in groups.values()]
-    centers, sizes = np.reshape(found, (len(found), 2, 2)).transpose(1, 0, 2)
+    shadows = [_box([_shadow(e, matrix) for e in parts]) for parts in groups.values()]
+    centers, sizes = np.reshape(shadows, (len(shadows), 2, 2)).transpose(1, 0, 2)
     return ShadowBoxes(centers, sizes, np.fromiter(groups, dtype=np.int64))
 
 
@@ -173,10 +175,10 @@ def _box(shadows: Sequence[_Shadow]) -> tuple[FloatArray, FloatArray]:
     return bounding_boxes([s.center for s in shadows], half)
 
 
-def _add_chords(
+def _add_ray_lengths(
     image: FloatArray, ellipsoid: Ellipsoid, matrix: FloatArray, shift: FloatArray
 ) -> None:
-    """Add density · chord of every ray; rays start `shift` pixels from the pixel centres."""
+    """Add density · length of every ray; rays start `shift` pixels from the pixel centres."""
     ray = np.cross(matrix[0, :3], matrix[1, :3])
     ray /= np.linalg.norm(ray)
     longest = 2 / np.sqrt(ray @ np.linalg.inv(ellipsoid.covariance) @ ray)

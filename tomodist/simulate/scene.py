@@ -22,7 +22,8 @@ from tomodist.simulate.lattice import slabs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.values.geometry import FloatArray, VolumeGrid
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import VolumeGrid
 
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
@@ -232,10 +233,10 @@ class Scene:
 
     def of(self, name: str) -> tuple[Ellipsoid, ...]:
         """Ellipsoids of a label; `InputError` if there are none."""
-        found = tuple(e for e in self.ellipsoids if e.label == name)
-        if not found:
+        parts = tuple(e for e in self.ellipsoids if e.label == name)
+        if not parts:
             raise InputError(f"the scene has no label {name!r}; it has {list(self.names)}")
-        return found
+        return parts
 
     def solids_by_structure(self, name: str) -> dict[int, list[Ellipsoid]]:
         """Ellipsoids of a label that are not holes: they alone decide boxes and shadows."""

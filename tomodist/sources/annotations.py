@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.errors import InputError
-from tomodist.sources.base import Found, Needs, formed
+from tomodist.sources.base import Detection, Needs, formed
 from tomodist.sources.truth import MaskVolume, check_grid, open_truth
 from tomodist.store.boxes import boxes_of_maps
 from tomodist.store.maps import stored_maps
@@ -64,9 +64,9 @@ class Sparse:
 class _NotAnnotated:
     """The map of a tilt that nobody looked at."""
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Detection:
         """Nothing is known."""
-        return Found(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
+        return Detection(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class _StoredTilt:
     boxes: Boxes
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:  # noqa: ARG002
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Detection:  # noqa: ARG002
         """As it is stored."""
-        return Found(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
+        return Detection(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
 
 
 def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
@@ -171,7 +171,7 @@ class _ProjectedTilt:
     mask: ProjectedMask
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+    def detect(self, image: npt.NDArray[np.float32], _: float) -> Detection:
         """Where a voxel of the mask has the pixel in its footprint."""
         grid, volume = self.mask.grid, self.mask.volume
 
@@ -180,8 +180,10 @@ class _ProjectedTilt:
 
         windows = brick_windows(grid.shape, READ)
         rows = (0, image.shape[0])
-        found = project_tile("binary", self.mask.geometry, grid, read, windows, [self.tilt], rows)
-        return formed(found[0] > 0, "mask", 0.0)
+        projected = project_tile(
+            "binary", self.mask.geometry, grid, read, windows, [self.tilt], rows
+        )
+        return formed(projected[0] > 0, "mask", 0.0)
 
 
 def projected_mask(

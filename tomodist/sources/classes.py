@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tomodist.algorithms.resample import resample_labels
 from tomodist.errors import InputError
-from tomodist.sources.base import Found, Needs
+from tomodist.sources.base import Detection, Needs
 from tomodist.sources.sections import FrameName, Sections, fitting_sections
 from tomodist.store.tomogram import Tomogram, check_label
 from tomodist.values.boxes import Boxes, boxes_of, fill
@@ -32,7 +32,7 @@ class ImportedClasses:
 
     Parameters
     ----------
-    found : Sections
+    sections : Sections
         The stack, and which of its sections belongs to which tilt.
     classes : dict of int to str
         Names by value.
@@ -42,7 +42,7 @@ class ImportedClasses:
         2D parts of a class of which a side is shorter are dropped, in Å.
     """
 
-    found: Sections
+    sections: Sections
     classes: Classes
     content: Mapping[str, Any]
     min_size: float = 0.0
@@ -54,8 +54,8 @@ class ImportedClasses:
             "classes": {str(value): name for value, name in self.classes.items()},
             "min_size": self.min_size,
             "imported": dict(self.content),
-            "frame": "raw" if self.found.transforms else "aligned",
-            "sections": self.found.numbers,
+            "frame": "raw" if self.sections.transforms else "aligned",
+            "sections": self.sections.numbers,
         }
 
     def needs(self) -> Needs:
@@ -64,34 +64,34 @@ class ImportedClasses:
 
     def of_tilt(self, tilt: int) -> _ClassesOfTilt:
         """One section, and how it is resampled."""
-        transforms = self.found.transforms
+        transforms = self.sections.transforms
         transform = transforms[tilt] if transforms else None
         largest = max(self.classes)
-        return _ClassesOfTilt(self.found, tilt, transform, largest, self.min_size)
+        return _ClassesOfTilt(self.sections, tilt, transform, largest, self.min_size)
 
 
 @dataclass(frozen=True)
 class _ClassesOfTilt:
     """One tilt of `ImportedClasses`."""
 
-    found: Sections
+    sections: Sections
     tilt: int
     transform: Any
     largest: int
     min_size: float
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
         """Label map of this tilt; boxes are of the classes, which have units of their own."""
-        values = np.asarray(self.found.stack.read(self.found.numbers[self.tilt]))
+        values = np.asarray(self.sections.stack.read(self.sections.numbers[self.tilt]))
         if values.size and values.max() > self.largest:  # it has changed since it was looked at
             raise InputError(f"the map of tilt {self.tilt} holds {values.max()}; it was replaced")
         labels = np.array(values, np.uint8)
         if self.transform is not None:
-            way = (np.asarray(self.transform), image.shape, self.found.binning)
+            way = (np.asarray(self.transform), image.shape, self.sections.binning)
             labels = resample_labels(labels, *way, unmeasured=NOT_MEASURED)
         if self.min_size:
             _drop_small(labels, self.min_size / pixel_size)
-        return Found(labels, Boxes.empty())
+        return Detection(labels, Boxes.empty())
 
 
 def _drop_small(labels: LabelMap, min_size_px: float) -> None:
@@ -141,10 +141,10 @@ def import_classes(
         If names or values cannot be those of classes; names the section.
     """
     named = {} if names == "auto" else _named(names, label)
-    found = fitting_sections(tomogram, path, frame)
+    sections = fitting_sections(tomogram, path, frame)
     seen: set[int] = set()
-    for section in sorted(set(found.numbers)):
-        values = _values_of(np.asarray(found.stack.read(section)), path, section)
+    for section in sorted(set(sections.numbers)):
+        values = _values_of(np.asarray(sections.stack.read(section)), path, section)
         beyond = [v for v in values if named and v > len(named)]
         if beyond:
             raise InputError(
@@ -156,7 +156,7 @@ def import_classes(
         if not seen:
             raise InputError(f"{path} holds nothing but 0: there are no classes; give other maps")
         named = {value: check_label(f"{label}-{value}") for value in sorted(seen)}
-    return ImportedClasses(found, named, found.stack.fingerprint(), min_size)
+    return ImportedClasses(sections, named, sections.stack.fingerprint(), min_size)
 
 
 def _named(names: Sequence[str], label: str) -> Classes:

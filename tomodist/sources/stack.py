@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tomodist.algorithms.resample import resample, resample_labels
-from tomodist.sources.base import Found, Needs, formed
+from tomodist.sources.base import Detection, Needs, formed
 from tomodist.sources.sections import FrameName, fitting_sections
 from tomodist.values.maps import UNMEASURED
 
@@ -57,8 +57,8 @@ class ImportedMaps:
         """What determines the maps."""
         frame = "raw" if self.transforms else "aligned"
         stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
-        given = {"value": self.value, "ignored": self.ignored}
-        only = {name: number for name, number in given.items() if number is not None}
+        values = {"value": self.value, "ignored": self.ignored}
+        only = {name: number for name, number in values.items() if number is not None}
         return {"form": self.form, "min_size": self.min_size, **only, **stack}
 
     def needs(self) -> Needs:
@@ -77,19 +77,19 @@ class _ImportedMap:
     maps: ImportedMaps
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
         """Map and boxes of this tilt."""
         maps = self.maps
         values = np.asarray(maps.stack.read(maps.sections[self.tilt]))
         ignored = np.zeros(values.shape, np.bool_)
         if maps.ignored is not None:
             ignored = values == maps.ignored
-        there = (values != 0) & (values == values) if maps.value is None else values == maps.value
-        mask = self._aligned(there & ~ignored, image.shape) > 0.5
-        found = formed(mask, maps.form, maps.min_size / pixel_size)
+        marked = (values != 0) & (values == values) if maps.value is None else values == maps.value
+        mask = self._aligned(marked & ~ignored, image.shape) > 0.5
+        detection = formed(mask, maps.form, maps.min_size / pixel_size)
         if ignored.any():
-            found.map[self._nearest(ignored, image.shape)] = UNMEASURED
-        return found
+            detection.map[self._nearest(ignored, image.shape)] = UNMEASURED
+        return detection
 
     def _nearest(
         self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import BoolArray
 
-BoolArray = npt.NDArray[np.bool_]
 SAME_SIZE = 1e-3  # voxel sizes that differ by less, relatively, are the same
 _ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "picometer": 0.01}
 _AT_A_TIME = 4  # see worker_environment of tomodist.runtime.cluster

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tomodist.sources.truth import BoolArray, MaskVolume
+    from tomodist.sources.truth import MaskVolume
+    from tomodist.values.arrays import BoolArray
 
 TOLERANCES = (1, 2)  # voxels, of edges
 IOUS = (0.25, 0.5)  # of boxes

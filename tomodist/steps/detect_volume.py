@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodist.algorithms.lift.balanced import LEVELS
+from tomodist.algorithms.lift.balanced import MAX_SCORE
 from tomodist.errors import InputError
 from tomodist.learned.detectors.normalise import SAME_SIZE
 from tomodist.learned.detectors.segmentation import TORCH_MEMORY
@@ -173,8 +173,8 @@ class DetectVolume:
         volume = self._source.volume
         statistics = yield from statistics_of(volume)
         record = {
-            "levels": LEVELS,
-            "score_scale": 1 / LEVELS,
+            "levels": MAX_SCORE,
+            "score_scale": 1 / MAX_SCORE,
             "reconstruction": detection.reconstruction,
             **detection.parameters(),
         }
@@ -238,5 +238,5 @@ def _detect_brick(
     probabilities = blended_probabilities(network, read, blending, part, card.activation)
     for name, target in targets.items():
         of_class = probabilities[card.classes.index(name)]
-        np.multiply(of_class, LEVELS, out=of_class)
+        np.multiply(of_class, MAX_SCORE, out=of_class)
         target.write(brick, np.rint(of_class, out=of_class).astype(np.uint8))

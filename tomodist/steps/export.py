@@ -115,7 +115,7 @@ def _export_picks(
     overwrite: bool,
 ) -> Path:
     _check_outside_stores(root)
-    path = root / picks.place
+    path = root / picks.path
     if path.exists() and not overwrite:
         raise ExistsError(
             f"{path} exists; use --overwrite to replace it, or another --user or --session"

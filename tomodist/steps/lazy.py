@@ -270,8 +270,8 @@ def _lift(maps: Arrays, lifting: Lifting, brick: Sequence[int]) -> xr.DataArray:
     )
     coordinates = {axis: grid.axis(axis) for axis in AXES}
     attributes = {"voxel_size": grid.voxel_size, "center": list(grid.center)}
-    if lifting.levels:
-        attributes["levels"] = lifting.levels
+    if lifting.max_score:
+        attributes["levels"] = lifting.max_score
     return xr.DataArray(volume, dims=AXES, coords=coordinates, name="scores", attrs=attributes)
 
 

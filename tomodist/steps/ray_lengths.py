@@ -17,7 +17,6 @@ from tomodist.algorithms.lift.backproject import votes_dtype
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.algorithms.threshold.ray_lengths import (
     N_BINS,
-    CountArray,
     RayLengthCurve,
     count_ray_lengths,
     sampled_tilts,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session, Work
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import IntArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 1
@@ -210,8 +210,8 @@ def compare_ray_lengths(
             return curve
 
 
-def _adding_to(counts: Mapping[int, CountArray]) -> Any:  # noqa: ANN401 -- see `Batch.each`
-    def add(counted: tuple[int, CountArray]) -> None:
+def _adding_to(counts: Mapping[int, IntArray]) -> Any:  # noqa: ANN401 -- see `Batch.each`
+    def add(counted: tuple[int, IntArray]) -> None:
         level, part = counted
         counts[level][...] += part
 
@@ -226,7 +226,7 @@ def _count_tile(
     tilts: Sequence[int],
     rows: Range,
     level: int,
-) -> tuple[int, CountArray]:
+) -> tuple[int, IntArray]:
     def above(*window: Range) -> npt.NDArray[Any]:
         return scores.read(*window) > level
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tomodist.algorithms.lift.balanced import LEVELS
+from tomodist.algorithms.lift.balanced import MAX_SCORE
 from tomodist.errors import InputError
 from tomodist.steps.detect_volume import DetectVolume
 from tomodist.steps.structures import FindStructures, Selection
@@ -106,4 +106,4 @@ class _ProbabilityThreshold:
     value: float
 
     def __call__(self) -> float:
-        return math.floor(self.value * LEVELS)
+        return math.floor(self.value * MAX_SCORE)

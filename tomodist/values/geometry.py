@@ -18,15 +18,16 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import GeometryError
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import FloatArray
+
 PerTilt = float | Sequence[float]
 
 AXES = ("z", "y", "x")
@@ -105,10 +106,10 @@ class TiltGeometry:
             image_center = [(n - 1) / 2 for n in shape]
         if len(image_center) != 2:
             raise GeometryError(f"image_center must be (row, column); found {image_center}")
-        given = (tilt_axis_angle, x_tilt, shift_y, shift_x, magnification)
+        values = (tilt_axis_angle, x_tilt, shift_y, shift_x, magnification)
         per_tilt = {
             name: _broadcast(value, len(angles), name)
-            for name, value in zip(_PER_TILT, given, strict=True)
+            for name, value in zip(_PER_TILT, values, strict=True)
         }
         if min(per_tilt["magnification"]) <= 0:
             raise GeometryError(f"magnification must be positive; found {magnification}")

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import Map
 
 
 STRUCTURE = 1
@@ -27,12 +26,12 @@ UNMEASURED = 2
 """Value of a map where the image was not measured."""
 
 
-def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
+def as_map(structure: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
     """Map of a detection.
 
     Parameters
     ----------
-    found : ndarray, shape (height, width), bool
+    structure : ndarray, shape (height, width), bool
         Where a structure is.
     measured : ndarray, shape (height, width), bool
         Where the image was measured.
@@ -46,7 +45,7 @@ def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map
     >>> as_map(np.array([True, False, True]), np.array([True, True, False]))
     array([1, 0, 2], dtype=uint8)
     """
-    return np.where(measured, found * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)
+    return np.where(measured, structure * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)
 
 
 NOT_MEASURED = 255
@@ -76,9 +75,9 @@ def class_map(labels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8
     >>> class_map(np.array([0, 1, 2, 255], np.uint8), 2)
     array([0, 0, 1, 2], dtype=uint8)
     """
-    found: npt.NDArray[np.uint8] = (labels == value).view(np.uint8)
-    found |= (labels == NOT_MEASURED).view(np.uint8) << 1
-    return found
+    binary: npt.NDArray[np.uint8] = (labels == value).view(np.uint8)
+    binary |= (labels == NOT_MEASURED).view(np.uint8) << 1
+    return binary
 
 
 def numbered(classes: Mapping[str, str]) -> dict[int, str]:

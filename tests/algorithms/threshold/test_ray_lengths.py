@@ -16,7 +16,14 @@ from tomodist.experiments.lifted import (
 )
 from tomodist.experiments.shells import make_specimen
 from tomodist.values.geometry import TiltGeometry
-from tomodist.algorithms.threshold.ray_lengths import N_BINS, choose_by_ray_lengths, ray_length_curve, count_ray_lengths, first_thresholds, sampled_tilts
+from tomodist.algorithms.threshold.ray_lengths import (
+    N_BINS,
+    choose_by_ray_lengths,
+    ray_length_curve,
+    count_ray_lengths,
+    first_thresholds,
+    sampled_tilts,
+)
 
 _F1 = "F1 within 2, shown part"
 

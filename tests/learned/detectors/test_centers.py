@@ -23,19 +23,18 @@ from tomodist.learned.training.heatmaps import targets_of
 from tomodist.learned.training.patches import Patch
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 STRIDE = 4
 
 
-def outputs_of(image: FloatArray, *boxes: Boxes) -> FloatArray:
+def outputs_of(image: Float32Array, *boxes: Boxes) -> Float32Array:
     """What a perfect network says of boxes per class."""
     known = np.zeros((len(boxes), *image.shape), np.uint8)
     targets = targets_of(Patch(image, known, boxes), STRIDE)
     heat = np.clip(targets.heat, 1e-4, 1 - 1e-4)
-    return np.concatenate([np.log(heat / (1 - heat)), targets.place])
+    return np.concatenate([np.log(heat / (1 - heat)), targets.regression])
 
 
 class Seeing:
@@ -43,7 +42,7 @@ class Seeing:
 
     multiple, radius, output_stride = 16, 64, STRIDE
 
-    def __call__(self, batch: FloatArray) -> FloatArray:
+    def __call__(self, batch: Float32Array) -> Float32Array:
         return np.stack([outputs_of(x[0], boxes_of(x[0] > 0.5)) for x in batch])
 
 
@@ -73,7 +72,7 @@ def detector(**options: Any) -> LearnedBoxes:
     return LearnedBoxes(made, **options)
 
 
-def squares() -> tuple[FloatArray, Boxes]:
+def squares() -> tuple[Float32Array, Boxes]:
     """A bright image that is wider than high: boxes of odd, even, high and broad form."""
     true = Boxes(
         [[20.0, 30.0], [60.5, 40.5], [31.5, 100.0], [90.0, 150.5]],

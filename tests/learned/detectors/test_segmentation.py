@@ -21,6 +21,8 @@ from tomodist.learned.networks.spec import Architecture
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tomodist.values.arrays import Image
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
@@ -29,7 +31,6 @@ from tomodist.learned.model.torch_network import TorchNetwork  # noqa: E402
 from tomodist.learned.networks.build import seeded  # noqa: E402
 from tomodist.learned.networks.device import use_threads  # noqa: E402
 
-Image = npt.NDArray[np.float32]
 PIXEL = 20.0
 LEVEL = -3.1  # half of what the disk is in a normalised image
 DISK = (40.0, 52.0, 7.0)  # row, column, radius in pixels of PIXEL Å

@@ -21,6 +21,7 @@ from tomodist.kernels.backproject import coverage_rows, linear_any, linear_rows
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.votes import votes_any, votes_rows
 from tomodist.planning.costs import LINEAR_ANY, LINEAR_ROWS, VOTES_ANY, VOTES_ROWS, RowCost
+from tomodist.values.arrays import AnyArray
 from tomodist.values.projection import half_widths
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-AnyArray = npt.NDArray[Any]
 Contribution = tuple[AnyArray, ...]
 
 
@@ -48,7 +48,7 @@ class Lifting(Protocol):
         """Type of the scores."""
 
     @property
-    def levels(self) -> int | None:
+    def max_score(self) -> int | None:
         """The highest score, of whole-number scores."""
 
     @property
@@ -112,7 +112,7 @@ class Votes:
         return votes_dtype(self.geometry.n_tilts)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts."""
         return self.geometry.n_tilts
 
@@ -228,7 +228,7 @@ class WeightedMean:
         return np.dtype(np.float32)
 
     @property
-    def levels(self) -> None:
+    def max_score(self) -> None:
         """Scores are no whole numbers."""
 
     @property

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tomodist.algorithms.lift.windows import Range, ReadImage
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-LEVELS = 254
+MAX_SCORE = 254
 _FEWEST = 3  # tilts of a sector
 
 
@@ -65,8 +65,8 @@ class BalancedVotes:
     coverage: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.sectors <= LEVELS:
-            raise InputError(f"--sectors is {self.sectors}; it must be 1 to {LEVELS}")
+        if not 1 <= self.sectors <= MAX_SCORE:
+            raise InputError(f"--sectors is {self.sectors}; it must be 1 to {MAX_SCORE}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -74,14 +74,14 @@ class BalancedVotes:
         return np.dtype(np.uint8)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts of every sector."""
-        return LEVELS
+        return MAX_SCORE
 
     @property
     def scale(self) -> float:
         """Shares of 1."""
-        return 1 / LEVELS
+        return 1 / MAX_SCORE
 
     @property
     def binary(self) -> bool:
@@ -167,7 +167,7 @@ class BalancedVotes:
             else:
                 n = [float(len(p)) for p in self.parts]
                 seen = np.array(n, np.float32)[:, None, None]
-            layer[...] = np.rint(np.float32(LEVELS) * _balanced(votes, seen))
+            layer[...] = np.rint(np.float32(MAX_SCORE) * _balanced(votes, seen))
         return swapped(scores)
 
 

@@ -88,7 +88,7 @@ class RefinedEdges:
         return votes_dtype(self.geometry.n_tilts)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts."""
         return self.geometry.n_tilts
 

@@ -19,7 +19,8 @@ from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.values.projection import half_widths, row_offset, visible_window
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, IntArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 ProjectionKind = Literal["binary", "max", "sum"]
 Window = tuple[Range, ...]

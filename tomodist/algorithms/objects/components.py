@@ -22,9 +22,9 @@ from scipy.sparse.csgraph import connected_components
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-AnyArray = npt.NDArray[Any]
+    from tomodist.values.arrays import AnyArray, FloatArray
+
 LabelArray = npt.NDArray[np.uint32]
-FloatArray = npt.NDArray[np.float64]
 Index = tuple[int, ...]
 
 

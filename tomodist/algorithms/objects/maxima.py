@@ -16,7 +16,7 @@ from scipy.ndimage import find_objects, gaussian_filter, label, maximum_filter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 _SMOOTHING = 0.25  # sigma over distance: what is nearer than half of that is one hill
 _TRUNCATE = 3.0  # sigmas
@@ -70,12 +70,12 @@ def brick_maxima(
 def _one_per_top(tops: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
     """The voxel of each flat top that is nearest to its middle: shape (n, 3)."""
     labels, n = label(tops, np.ones((3, 3, 3)))
-    found = np.empty((n, 3), np.intp)
-    for k, place in enumerate(find_objects(labels)):
-        voxels = np.argwhere(labels[place] == k + 1)
+    middles = np.empty((n, 3), np.intp)
+    for k, window in enumerate(find_objects(labels)):
+        voxels = np.argwhere(labels[window] == k + 1)
         nearest = np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))
-        found[k] = voxels[nearest] + [s.start for s in place]
-    return found
+        middles[k] = voxels[nearest] + [s.start for s in window]
+    return middles
 
 
 def _between(values: npt.NDArray[np.float32], index: npt.NDArray[np.intp]) -> FloatArray:

@@ -29,9 +29,8 @@ import numpy.typing as npt
 import scipy.fft
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray, Image
 
-Image = npt.NDArray[np.float32]
 Response = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 _EDGE = 32  # a 32nd of a row at either end says what lies beyond it
 
@@ -195,13 +194,13 @@ def fill_unmeasured(rows: Image) -> Image:
     for row, known in zip(filled, measured, strict=True):
         if known.all():
             continue
-        (place,) = np.nonzero(known)
-        if not place.size:
+        (columns,) = np.nonzero(known)
+        if not columns.size:
             row[:] = otherwise
             continue
-        few = max(1, place.size // _EDGE)
-        first, last = row[place[:few]].mean(), row[place[-few:]].mean()
-        row[~known] = np.interp(np.nonzero(~known)[0], place, row[place], first, last)
+        few = max(1, columns.size // _EDGE)
+        first, last = row[columns[:few]].mean(), row[columns[-few:]].mean()
+        row[~known] = np.interp(np.nonzero(~known)[0], columns, row[columns], first, last)
     return filled
 
 

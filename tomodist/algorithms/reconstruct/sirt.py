@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.backproject import WeightedMean
 from tomodist.algorithms.lift.project import project_tile
@@ -43,9 +42,9 @@ if TYPE_CHECKING:
 
     from tomodist.algorithms.lift.project import ReadVolume, Window
     from tomodist.algorithms.lift.windows import Range
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, Image
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-Image = npt.NDArray[np.float32]
 Background = Literal["mean", "none"]
 MOST = 1000  # iterations
 _LARGEST_VOXEL = 1.5  # pixels

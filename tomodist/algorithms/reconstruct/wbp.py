@@ -25,8 +25,8 @@ from tomodist.algorithms.reconstruct.views import Views, angular_density, views_
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.algorithms.reconstruct.ramp import Image
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, Image
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 FilterKind = Literal["ramp", "exact"]
 
@@ -121,7 +121,9 @@ class WeightedBackprojection:
         n = padded_length(along)
         known = np.arange(3 * n // 4) / n  # to sqrt(1/2), the corner of an image's transform
         factors = self._factors(tilt, known, n)
-        return filter_image(image, lambda wanted: np.interp(wanted, known, factors), direction)
+        return filter_image(
+            image, lambda frequency: np.interp(frequency, known, factors), direction
+        )
 
     def _factors(self, tilt: int, frequency: FloatArray, n: int) -> FloatArray:
         passed: FloatArray = low_pass(frequency, self.cutoff, self.falloff)

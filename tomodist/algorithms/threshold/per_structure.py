@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.algorithms.lift.windows import ReadImage
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 FEWEST = 8  # voxels: of fewer, thresholds are chance
 _SURE = 2.0  # standard errors
@@ -62,7 +63,7 @@ def structure_threshold(
     geometry: TiltGeometry,
     grid: VolumeGrid,
     read: ReadImage,
-    levels: int,
+    max_score: int,
 ) -> int:
     """The best threshold of one component.
 
@@ -78,7 +79,7 @@ def structure_threshold(
         Of maps and volume.
     read : callable
         Reads maps; see `tomodist.algorithms.lift.windows`.
-    levels : int
+    max_score : int
         The highest possible score.
 
     Returns
@@ -89,13 +90,13 @@ def structure_threshold(
     if np.count_nonzero(scores) < FEWEST:
         return threshold
     matrices = geometry.matrices(grid)
-    largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, levels)
-    counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
+    largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, max_score)
+    counts = np.zeros((geometry.n_tilts, 2, max_score + 1), np.int64)
     for t, window in enumerate(bounds):
-        part, place = read_inside(read, t, window, geometry.image_shape)
-        seen = largest[t][place]
+        part, inside = read_inside(read, t, window, geometry.image_shape)
+        seen = largest[t][inside]
         shadow = np.where(seen > threshold, part, UNMEASURED)
-        counts[t] = count_agreement(seen[None], shadow[None], levels)[0]
+        counts[t] = count_agreement(seen[None], shadow[None], max_score)[0]
     if not counts[:, 1].any():
         return threshold
     return threshold + _lowest_as_good(curve_of(counts).iou[:, threshold : int(scores.max())])

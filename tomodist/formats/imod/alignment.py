@@ -24,9 +24,8 @@ from tomodist.formats.text import read_lines
 if TYPE_CHECKING:
     import os
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import FloatArray
 
-    FloatArray = npt.NDArray[np.float64]
 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _MDOC = re.compile(r"\[(ZValue|FrameSet|MontSection|T) *=|\w+ = ")

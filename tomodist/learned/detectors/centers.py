@@ -32,7 +32,7 @@ from tomodist.learned.detectors.faster_rcnn import boxes_of_rows
 from tomodist.learned.detectors.normalise import prepared, scaled_shape
 from tomodist.learned.detectors.segmentation import detection_memory
 from tomodist.learned.model.network import TILE, dense_output, sigmoid
-from tomodist.learned.networks.spec import FASTER_RCNN, N_PLACE
+from tomodist.learned.networks.spec import FASTER_RCNN, N_REGRESSION
 from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from tomodist.learned.model.network import Network
     from tomodist.learned.model.opened import Model
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 STRIDE = 4
 """Pixels of a cell, by default: objects whose middles are nearer are one."""
@@ -114,7 +114,7 @@ class LearnedBoxes:
         """The model's."""
         return (Path(self.model.path),)
 
-    def __call__(self, image: FloatArray, pixel_size: float) -> Boxes:
+    def __call__(self, image: Float32Array, pixel_size: float) -> Boxes:
         """Detect in one image; see `tomodist.detect.base.BoxDetector`."""
         card = self.model.card
         shape = scaled_shape(image.shape, pixel_size, card.pixel_size)
@@ -138,7 +138,7 @@ class LearnedBoxes:
         }
 
 
-def decode(outputs: FloatArray, stride: int, threshold: float, class_index: int) -> Boxes:
+def decode(outputs: Float32Array, stride: int, threshold: float, class_index: int) -> Boxes:
     """Boxes of one class that the outputs of a network say.
 
     Parameters
@@ -169,13 +169,13 @@ def decode(outputs: FloatArray, stride: int, threshold: float, class_index: int)
     first = np.unique(parts.ravel(), return_index=True)[1][-n:] if n else np.zeros(0, np.int64)
     first = first[np.argsort(-heat.ravel()[first], kind="stable")]
     cell = np.stack(np.unravel_index(first, heat.shape), axis=1)
-    offsets = outputs[-N_PLACE:].reshape(N_PLACE, -1)[:, first].T.astype(np.float64)
+    offsets = outputs[-N_REGRESSION:].reshape(N_REGRESSION, -1)[:, first].T.astype(np.float64)
     center = (cell + 0.5 + offsets[:, :2]) * stride - 0.5
     size = np.minimum(np.exp(np.minimum(offsets[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
     return Boxes(center, size, heat.ravel()[first])
 
 
-def rescaled_boxes(boxes: Boxes, shape: Sequence[int], wanted: Sequence[int]) -> Boxes:
+def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int]) -> Boxes:
     """Boxes of an image of one shape in pixels of another over the same field.
 
     The outer edges of both are the same, -1/2 and n - 1/2, so along an axis of factor f an index i
@@ -186,7 +186,7 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], wanted: Sequence[int]) ->
     >>> rescaled_boxes(Boxes([[0, 2]], [[1, 2]], [1]), (5, 5), (10, 15))
     Boxes(center=array([[0.5, 7. ]]), size=array([[2., 6.]]), score=array([1.]))
     """
-    factor = np.asarray(wanted, np.float64) / np.asarray(shape, np.float64)
+    factor = np.asarray(new_shape, np.float64) / np.asarray(shape, np.float64)
     return Boxes((boxes.center + 0.5) * factor - 0.5, boxes.size * factor, boxes.score)
 
 
@@ -199,7 +199,7 @@ def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
 
 
 def found_boxes(
-    network: Network, image: FloatArray, threshold: float, n_classes: int
+    network: Network, image: Float32Array, threshold: float, n_classes: int
 ) -> list[Boxes]:
     """Boxes of every class in a normalised image."""
     outputs = dense_output(network, image)

@@ -72,10 +72,10 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
         raise InputError(f"{folder} is a file already; a model folder can be exported")
     module = module_of(folder, card).cpu()
     draft = path.with_name(f".{path.stem}.draft.onnx")
-    told = _card_of_file(card, module)
+    written = _card_of_file(card, module)
     try:
-        _export(module, card, told, draft)
-        _check_outputs(module, OnnxNetwork(draft, told), card.dims, path)
+        _export(module, card, written, draft)
+        _check_outputs(module, OnnxNetwork(draft, written), card.dims, path)
         draft.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -96,7 +96,7 @@ def _card_of_file(card: ModelCard, module: Any) -> ModelCard:  # noqa: ANN401 --
     )
 
 
-def _export(module: Any, card: ModelCard, told: ModelCard, path: Path) -> None:  # noqa: ANN401
+def _export(module: Any, card: ModelCard, written: ModelCard, path: Path) -> None:  # noqa: ANN401
     import torch
 
     side = 4 * module.multiple
@@ -122,7 +122,7 @@ def _export(module: Any, card: ModelCard, told: ModelCard, path: Path) -> None: 
             f"the network {card.architecture} cannot be exported to ONNX: {first_line(error)}"
         ) from error
     assert program is not None
-    document = {"tomodist_model": FORMAT, **asdict(told)}
+    document = {"tomodist_model": FORMAT, **asdict(written)}
     program.model.metadata_props[METADATA] = json.dumps(document)
     program.save(path, external_data=False)
 
@@ -136,12 +136,12 @@ def _check_outputs(module: Any, network: OnnxNetwork, dims: int, path: Path) -> 
         shape = (n, 1, *(k * module.multiple for k in sides))
         image = random.standard_normal(shape, dtype=np.float32)
         with torch.inference_mode():
-            wanted = module(torch.from_numpy(image)).numpy()
-        difference = float(np.abs(network(image) - wanted).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+            expected = module(torch.from_numpy(image)).numpy()
+        difference = float(np.abs(network(image) - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise InputError(
                 f"{path}: its outputs differ by {difference:.1e} from those of the network, of "
-                f"{np.abs(wanted).max():.1e} at most; it is not kept: use the model folder"
+                f"{np.abs(expected).max():.1e} at most; it is not kept: use the model folder"
             )
 
 

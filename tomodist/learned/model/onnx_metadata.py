@@ -62,7 +62,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     return texts
 
 
-def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
+def _fields(file: BinaryIO, numbers: set[int]) -> Iterator[tuple[int, bytes]]:
     """Numbers and bytes of the wanted fields of a message."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -75,7 +75,7 @@ def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
         length = _varint(file) if kind == 2 else _FIXED.get(kind, -1)
         if length < 0 or file.tell() + length > end:
             raise ValueError(f"field {number} at byte {file.tell()} makes no sense")
-        if kind == 2 and number in wanted and length <= _LARGEST:
+        if kind == 2 and number in numbers and length <= _LARGEST:
             yield number, file.read(length)
         else:
             file.seek(length, os.SEEK_CUR)

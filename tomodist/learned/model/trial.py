@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 _PROBE = 64  # pixels: side, at least, of the image on which a network is tried
 
 
 def stride_of(
-    network: Callable[[FloatArray], FloatArray], path: Path, dims: int, multiple: int
+    network: Callable[[Float32Array], Float32Array], path: Path, dims: int, multiple: int
 ) -> int:
     """Sides of an image divided by those of its output, the same along every axis.
 

@@ -11,7 +11,7 @@ from torch import nn
 from tomodist.errors import InputError
 from tomodist.learned.networks.dense import DenseUNet
 from tomodist.learned.networks.residual import ResidualUNet
-from tomodist.learned.networks.spec import FASTER_RCNN, MONAI, N_PLACE, Architecture
+from tomodist.learned.networks.spec import FASTER_RCNN, MONAI, N_REGRESSION, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,8 @@ class MonaiNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; the first output where there are several (deep supervision)."""
-        found = self.network(x)
-        logits: Tensor = found[0] if isinstance(found, list | tuple) else found
+        outputs = self.network(x)
+        logits: Tensor = outputs[0] if isinstance(outputs, list | tuple) else outputs
         return logits
 
 
@@ -82,7 +82,7 @@ def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  
     """The network for boxes; its outputs are counted as those of one that says centres are."""
     from tomodist.learned.networks.faster_rcnn import FasterRCNN
 
-    n_classes = architecture.n_outputs - N_PLACE
+    n_classes = architecture.n_outputs - N_REGRESSION
     if architecture.dims != 2 or n_classes < 1:
         raise InputError(f"network {architecture.name} makes boxes in images, nothing else")
     return FasterRCNN(n_classes, **architecture.all_options, download=download)
@@ -99,9 +99,9 @@ def _monai(name: str, dims: int, n_outputs: int, options: dict[str, Any]) -> Mon
     kind = getattr(nets, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise InputError(f"MONAI has no network {name!r}; see monai.networks.nets")
-    given = {"spatial_dims": dims, "in_channels": 1, "out_channels": n_outputs}
+    shared = {"spatial_dims": dims, "in_channels": 1, "out_channels": n_outputs}
     try:
-        return MonaiNetwork(kind(**given, **{**_MONAI_OPTIONS.get(name, {}), **options}))
+        return MonaiNetwork(kind(**shared, **{**_MONAI_OPTIONS.get(name, {}), **options}))
     except (TypeError, ValueError) as error:
         raise InputError(f"monai.networks.nets.{name} cannot be made: {error}") from error
 
@@ -126,15 +126,15 @@ def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], 
     InputError
         If weights are missing, too many, or of other shapes; names the first, and the `origin`.
     """
-    given = architecture.name == FASTER_RCNN  # its first weights are not fetched in vain
-    network = _faster_rcnn(architecture, download=False) if given else build(architecture)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
-    if wanted != found:
-        name = min(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
+    is_faster_rcnn = architecture.name == FASTER_RCNN  # its first weights are not fetched in vain
+    network = _faster_rcnn(architecture, download=False) if is_faster_rcnn else build(architecture)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    stored = {name: value.shape for name, value in weights.items()}
+    if expected != stored:
+        name = min(k for k in {**expected, **stored} if expected.get(k) != stored.get(k))
         raise InputError(
             f"{origin}: the weights do not fit the network {architecture.name}: {name} has shape "
-            f"{found.get(name, 'none')}, but {wanted.get(name, 'none')} is expected"
+            f"{stored.get(name, 'none')}, but {expected.get(name, 'none')} is expected"
         )
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     return network.eval()

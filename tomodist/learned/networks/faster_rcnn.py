@@ -153,7 +153,7 @@ class FasterRCNN(nn.Module):
             pictures = list(images.float().expand(-1, self.n_channels, -1, -1))
             if targets is not None:
                 return self.detector(pictures, targets)
-            return torch.stack([_rows(found) for found in self.detector(pictures)])
+            return torch.stack([_rows(boxes) for boxes in self.detector(pictures)])
 
     def _set_size(self, shorter: int, longer: int) -> None:
         self.detector.transform.min_size = (self.min_size or shorter,)
@@ -209,9 +209,9 @@ def _resnet(library: Torchvision, name: str, *, pretrained: bool, download: bool
     )
 
 
-def _rows(found: dict[str, Tensor]) -> Tensor:
+def _rows(detected: dict[str, Tensor]) -> Tensor:
     """Boxes of one image as rows; torchvision counts from the outer edge of the first pixel."""
-    low, high = found["boxes"][:, [1, 0]], found["boxes"][:, [3, 2]]
-    numbers = torch.stack([found["scores"], found["labels"] - 1.0], dim=1)
+    low, high = detected["boxes"][:, [1, 0]], detected["boxes"][:, [3, 2]]
+    numbers = torch.stack([detected["scores"], detected["labels"] - 1.0], dim=1)
     rows = torch.cat([(low + high) / 2 - 0.5, high - low, numbers], dim=1)
     return nn.functional.pad(rows, (0, 0, 0, N_ROWS - len(rows)))

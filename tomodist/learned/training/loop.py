@@ -26,7 +26,7 @@ from tomodist.learned.networks.device import autocast, device, memory_format, us
 from tomodist.runtime.runner import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -257,9 +257,9 @@ class _Run:
         if self.rank == 0:
             score = self.job.score(TorchNetwork(self.module), self.validation)
         if self.n_ranks > 1:
-            told = [score]
-            torch.distributed.broadcast_object_list(told, 0)
-            score = told[0]
+            scores = [score]
+            torch.distributed.broadcast_object_list(scores, 0)
+            score = scores[0]
         state.history.append({"step": state.step, "loss": loss, "score": score.value})
         if state.best is None or score.value > state.best["value"]:
             state.best = {
@@ -273,9 +273,9 @@ class _Run:
         """Whether it is true of any process: all of them must leave at the same step."""
         if self.n_ranks == 1:
             return flag
-        told = torch.tensor([int(flag)], device=device())
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return bool(told.item())
+        flags = torch.tensor([int(flag)], device=device())
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        return bool(flags.item())
 
 
 def _dims(module: Any) -> int:  # noqa: ANN401

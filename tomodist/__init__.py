@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tomodist.algorithms.threshold.curve import ThresholdCurve
-    from tomodist.api import locate, open_tilt_series
+    from tomodist.api import (
+        detect,
+        edges,
+        evaluate,
+        locate,
+        open_tilt_series,
+        reconstruct,
+        segment,
+        train,
+    )
     from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
     from tomodist.errors import TomodistError
     from tomodist.learned.detectors.centers import LearnedBoxes
@@ -28,8 +37,6 @@ if TYPE_CHECKING:
     from tomodist.runtime.cluster import open_session
     from tomodist.steps.lazy import backproject, choose_threshold, detect_edges, project
     from tomodist.store.tomogram import Tomogram
-    from tomodist.tasks.evaluate import evaluate
-    from tomodist.tasks.train import run_training
     from tomodist.tasks.training import TrainingTask
     from tomodist.values.boxes import Boxes
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
@@ -50,13 +57,17 @@ _HOME = {
     "VolumeGrid": "tomodist.values.geometry",
     "backproject": "tomodist.steps.lazy",
     "choose_threshold": "tomodist.steps.lazy",
+    "detect": "tomodist.api",
     "detect_edges": "tomodist.steps.lazy",
-    "evaluate": "tomodist.tasks.evaluate",
+    "edges": "tomodist.api",
+    "evaluate": "tomodist.api",
     "locate": "tomodist.api",
     "open_session": "tomodist.runtime.cluster",
     "open_tilt_series": "tomodist.api",
     "project": "tomodist.steps.lazy",
-    "run_training": "tomodist.tasks.train",
+    "reconstruct": "tomodist.api",
+    "segment": "tomodist.api",
+    "train": "tomodist.api",
 }
 
 __version__ = "0.1.0"
@@ -77,13 +88,17 @@ __all__ = [
     "VolumeGrid",
     "backproject",
     "choose_threshold",
+    "detect",
     "detect_edges",
+    "edges",
     "evaluate",
     "locate",
     "open_session",
     "open_tilt_series",
     "project",
-    "run_training",
+    "reconstruct",
+    "segment",
+    "train",
 ]
 
 

@@ -550,7 +550,7 @@ def as_source(label: Label, source: Any, form: Form, min_size: float) -> MapSour
 
 
 def _linked(
-    maps: Any,
+    maps: Any,  # noqa: ANN401 -- see `locate`
     geometry: TiltGeometry,
     grid: VolumeGrid,
     rule: LinkRule,

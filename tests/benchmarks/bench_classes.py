@@ -122,7 +122,7 @@ def lift(session: Session, tomogram: Tomogram, tasks: list[Task], names: list[st
 
 def forget(tomogram: Tomogram, kind: str) -> None:
     """Remove what is made again."""
-    for label in tomogram.labels(kind):
+    for label in tomogram.names(kind):
         tomogram.remove(f"{kind}/{label}")
 
 

@@ -142,7 +142,7 @@ def run(
         updates = grid.n_voxels * n_tilts
         report["gups"] = round(updates / report["backproject"]["seconds"] / 1e9, 2)
         if not only_scores:
-            report["structures"] = tomogram.dataset("structures/beads").sizes["structure"]
+            report["structures"] = tomogram.label("beads").structures.dataset().sizes["structure"]
     return report
 
 
@@ -152,8 +152,8 @@ def _steps(
     found: dict[str, float] = {}
 
     def threshold() -> None:
-        scores = tomogram.array("scores/beads", "scale0/scores")
-        maps = tomogram.array("maps/beads", "maps")
+        scores = tomogram.label("beads").scores.volume
+        maps = tomogram.label("beads").maps.array("maps")
         of_votes = (votes.geometry, votes.grid, votes.max_score or 1)
         found["T"] = choose_threshold_of(session, scores, maps, *of_votes).best
 

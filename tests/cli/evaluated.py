@@ -29,7 +29,7 @@ class Story(NamedTuple):
         return self.folder / f"TS_01_{label}_truth.{suffix}"
 
     def found(self, label: str) -> npt.NDArray[np.bool_]:
-        array = Tomogram.open(self.store).array(f"labels/{label}", "scale0/labels").read()
+        array = Tomogram.open(self.store).label(label).labels.volume.read()
         return np.asarray(array > 0)
 
 

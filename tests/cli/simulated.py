@@ -29,7 +29,7 @@ def locate(store: Path, diameter: float = GOLD_DIAMETER, *more: object) -> list[
 
 def found_centers(store: Path, label: str = "gold") -> Points:
     """z, y, x of the structures in Å from the centre of voxel 0."""
-    table = Tomogram.open(store).dataset(f"structures/{label}").load()
+    table = Tomogram.open(store).label(label).structures.dataset().load()
     return np.stack([table[axis].values for axis in AXES], axis=1)
 
 

@@ -171,7 +171,7 @@ def test_every_class_is_located_where_it_is(
     assert tomodist(*command) == 0
     for bead, label in enumerate(labels):
         assert nearest(found_centers(store, label), bead) < worst
-        table = Tomogram.open(store).dataset(f"structures/{label}").load()
+        table = Tomogram.open(store).label(label).structures.dataset().load()
         assert table["n_tilts"].values.tolist() == [N_TILTS]
         assert float(table["residual"].max()) < worst
 
@@ -188,7 +188,7 @@ def test_classes_that_overlap_stay_apart(store: Path, tmp_path: Path, method: st
     assert tomodist(*command) == 0
     for label, size in (("bead", 4), ("vesicle", 14)):
         assert nearest(found_centers(store, label), 0) < 0.05
-        table = Tomogram.open(store).dataset(f"structures/{label}").load()
+        table = Tomogram.open(store).label(label).structures.dataset().load()
         np.testing.assert_allclose(table["size_y"] / PIXEL, size, atol=0.01)
         np.testing.assert_allclose(table["size_x"] / PIXEL, size, atol=2)
 
@@ -230,12 +230,12 @@ def test_a_label_picks_one_class_and_a_rerun_does_nothing(
     command = ("locate", store, "--boxes", coco(tmp_path), *THREADS)
     assert tomodist(*command, "--label", "granule") == 0
     assert "granule: 9 boxes on 9 tilts" in capsys.readouterr().out
-    assert Tomogram.open(store).labels("structures") == ["granule"]
+    assert Tomogram.open(store).names("structures") == ["granule"]
     before = tree(store, skip="\n")
     assert tomodist(*command, "--label", "granule") == 0
     assert tree(store, skip="\n") == before
     assert tomodist(*command) == 0  # and the other one beside it
-    assert Tomogram.open(store).labels("structures") == sorted(NAMES)
+    assert Tomogram.open(store).names("structures") == sorted(NAMES)
     kept = {k: v for k, v in tree(store, skip="\n").items() if "granule" in k}
     assert kept == {k: v for k, v in before.items() if "granule" in k}
     assert tomodist(*command, "--flip-y", "--label", "granule") == 1
@@ -246,12 +246,12 @@ def test_a_label_picks_one_class_and_a_rerun_does_nothing(
 def test_segment_fills_the_ellipses_inside(store: Path, tmp_path: Path) -> None:
     command = ("segment", store, "--boxes", coco(tmp_path), "--label", "gold", *THREADS)
     assert tomodist(*command, "--overwrite") == 0
-    maps = Tomogram.open(store).array("maps/gold", "maps").read() == 1
+    maps = Tomogram.open(store).label("gold").maps.array("maps").read() == 1
     rows, columns = np.indices((HEIGHT, WIDTH))
     for s in (s for s in seen() if s.name == "gold"):
         expected = (rows - s.y) ** 2 + (columns - s.x) ** 2 <= (s.size / 2) ** 2
         np.testing.assert_array_equal(maps[s.section], expected)
-    labels = Tomogram.open(store).array("labels/gold", "scale0/labels").read()
+    labels = Tomogram.open(store).label("gold").labels.volume.read()
     assert np.linalg.norm(np.argwhere(labels).mean(axis=0) - BEADS[0]) < 0.6
 
 

@@ -19,7 +19,7 @@ from tests.cli.materials import THREADS, ingest, tomodist, tree, write_stack
 from tests.cli.simulated import VOXEL
 from tests.cli.test_frames import Frame, raw_series
 from tomodist.metrics import Confusion
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Story(NamedTuple):
         return self.folder / f"TS_01_{name}_truth.mrc"
 
     def array(self, unit: str) -> npt.NDArray[Any]:
-        return Tomogram.open(self.store).array(unit, "scale0/labels").read()
+        return Unit(Tomogram.open(self.store), unit).volume.read()
 
 
 def content(path: Path) -> npt.NDArray[Any]:
@@ -170,7 +170,7 @@ def test_without_names_classes_are_numbered(story: Story, tmp_path: Path, form: 
     command = segment(copy, "--classes", "auto", "--label", "part", maps=maps)
     assert tomodist(*command) == 0
     tomogram = Tomogram.open(copy.store)
-    assert tomogram.attributes("labels/part")["classes"] == {"2": "part-2", "3": "part-3"}
+    assert tomogram.label("part").labels.attributes["classes"] == {"2": "part-2", "3": "part-3"}
     for name, other in (("part-2", "granule"), ("part-3", "gold")):
         np.testing.assert_array_equal(copy.array(f"labels/{name}"), story.array(f"labels/{other}"))
 
@@ -191,9 +191,9 @@ def test_label_maps_of_raw_images_lie_where_binary_ones_do(tmp_path: Path) -> No
     binary = ("--maps", tmp_path / "raw_gold_maps.mrc", "--maps-frame", "raw", *THREADS)
     assert tomodist("segment", store, "--label", "gold", *binary, "--threshold", 0.2) == 0
     tomogram = Tomogram.open(store)
-    stored = tomogram.array("maps/cell", "maps").read()
+    stored = tomogram.label("cell").maps.array("maps").read()
     assert set(np.unique(stored)) == {0, 1, 2, 255}
-    there = tomogram.array("maps/gold", "maps").read()
+    there = tomogram.label("gold").maps.array("maps").read()
     agreement = Confusion.of(np.isin(stored, (1, 2)), there == 1)
     assert agreement.iou > 0.93
     np.testing.assert_array_equal(stored == 255, there == 2)

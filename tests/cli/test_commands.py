@@ -30,7 +30,7 @@ from tests.cli.simulated import (
 )
 from tomodist.cli import COMMANDS
 from tomodist.metrics import Confusion, tolerant_f1
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 
 THICKNESS = 56
 
@@ -47,7 +47,7 @@ class Story(NamedTuple):
 
     def array(self, unit: str) -> npt.NDArray[Any]:
         kind = unit.split("/", maxsplit=1)[0]
-        return self.tomogram.array(unit, f"scale0/{kind}").read()
+        return Unit(self.tomogram, unit).volume.read()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_csv_has_one_row_per_structure(story: Story) -> None:
     assert tomodist("export", story.store, "--label", "gold", "--format", "csv", "-o", path) == 0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == story.tomogram.dataset("structures/gold").sizes["structure"] >= 5
+    assert len(rows) == story.tomogram.label("gold").structures.dataset().sizes["structure"] >= 5
     np.testing.assert_allclose(true_centers(path), found_centers(story.store), atol=1e-3)
     assert max(float(row["residual_pixel"]) for row in rows) < 1
     assert [int(row["id"]) for row in rows] == list(range(1, len(rows) + 1))
@@ -189,7 +189,7 @@ def test_edges_lie_on_the_shell(tmp_path: Path) -> None:
     assert ingest(tmp_path / "sphere.mrc", store, 56) == 0
     options = ("--sigma", 1.5, "--min-voxels", 20)
     assert tomodist("edges", store, "--label", "shell", *options, *THREADS) == 0
-    found = Tomogram.open(store).array("labels/shell", "scale0/labels").read() > 0
+    found = Tomogram.open(store).label("shell").labels.volume.read() > 0
     with mrcfile.open(tmp_path / "sphere_sphere_truth.mrc") as file:
         agreement = tolerant_f1(found, file.data > 0, 2)
     assert agreement.precision > 0.7
@@ -267,7 +267,7 @@ def test_other_parameters_need_overwrite(
     store = Path(shutil.copytree(story.store, tmp_path / "copy.zarr"))
     before = tree(store)
     if option == "--threshold":
-        chosen = Tomogram.open(store).attributes("curves/gold")["best"]
+        chosen = Tomogram.open(store).label("gold").curves.attributes["best"]
         key = f"threshold was {chosen}, now 7.0"
     capsys.readouterr()
     assert tomodist(*locate(store, GOLD_DIAMETER, option, value)) == 1
@@ -331,6 +331,6 @@ def test_worker_processes_give_the_same_bytes(story: Story, tmp_path: Path) -> N
     assert "median residual" in done.stdout
     found = Tomogram.open(tmp_path / "TS_01.zarr")
     for kind in ("scores", "labels"):
-        array = found.array(f"{kind}/gold", f"scale0/{kind}").read()
+        array = Unit(found, f"{kind}/gold").volume.read()
         np.testing.assert_array_equal(array, story.array(f"{kind}/gold"))
     np.testing.assert_array_equal(found_centers(found.path), found_centers(story.store))

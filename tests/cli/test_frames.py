@@ -123,10 +123,7 @@ def test_masks_of_the_raw_images_give_nearly_the_same_labels(
     masks = ("--maps", aligned / "raw_gold_maps.mrc")
     assert tomodist("segment", store, "--label", "aligned", *masks, *THREADS) == 0
     tomogram = Tomogram.open(store)
-    labels = [
-        tomogram.array(f"labels/{label}", "scale0/labels").read() > 0
-        for label in ("raw", "aligned")
-    ]
+    labels = [tomogram.label(label).labels.volume.read() > 0 for label in ("raw", "aligned")]
     assert labels[0].sum() > 1000
     assert Confusion.of(labels[0], labels[1]).iou > 0.9
     with mrcfile.open(tmp_path / "raw_gold_truth.mrc") as file:

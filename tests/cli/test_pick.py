@@ -48,14 +48,14 @@ def test_workers_do_not_matter(store: Path) -> None:
     assert pick(store, "--distance", 50, "--name", "here") == 0
     there = ("--label", "bead", "--distance", 50, "--name", "there", "--workers", 2)
     assert tomodist("pick", store, *there) == 0
-    a, b = (Tomogram.open(store).dataset(f"structures/{n}").load() for n in ("here", "there"))
+    a, b = (Tomogram.open(store).label(n).structures.dataset().load() for n in ("here", "there"))
     for name in a.data_vars:
         np.testing.assert_array_equal(a[name], b[name])
 
 
 def test_a_large_distance_leaves_the_highest(store: Path) -> None:
     assert pick(store, "--distance", 300, "--name", "far") == 0
-    assert Tomogram.open(store).dataset("structures/far").sizes["structure"] == 1
+    assert Tomogram.open(store).label("far").structures.dataset().sizes["structure"] == 1
 
 
 def test_points_of_scores_that_have_changed_are_not_exported(

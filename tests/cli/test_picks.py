@@ -61,7 +61,7 @@ def test_picks_lie_where_the_beads_are(
     truth = np.array(BEADS) * PIXEL
     apart = np.linalg.norm(truth[:, None] - places[None], axis=2).min(axis=1)
     assert apart.max() < 0.3 * PIXEL
-    table = Tomogram.open(store).dataset("structures/gold").load()
+    table = Tomogram.open(store).label("gold").structures.dataset().load()
     assert [point["instance_id"] for point in points] == table["id"].values.tolist() == [1, 2]
     merit = "mean_score" if "mean_score" in table else "n_tilts"  # tracks have no votes
     assert [point["score"] for point in points] == table[merit].values.tolist()

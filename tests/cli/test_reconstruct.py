@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["wbp", "sirt"])
 def test_dark_beads_are_dark_where_they_are(store: Path, name: str) -> None:
     tomogram = Tomogram.open(store)
-    volume = tomogram.array(f"reconstructions/{name}", "scale0/reconstruction").read()
+    volume = tomogram.reconstruction(name).volume.read()
     for place in BEADS:
         window = tuple(slice(k - 1, k + 2) for k in place)
         dark = volume[window].mean()
@@ -85,7 +85,7 @@ def test_other_parameters_need_overwrite(store: Path, capsys: pytest.CaptureFixt
     assert "cutoff was 0.35, now 0.2" in said
     assert "another --name" in said
     assert tomodist(*command, "--radial", 0.2, 0.05, "--filter", "exact", "--overwrite") == 0
-    made = Tomogram.open(store).attributes("reconstructions/again")
+    made = Tomogram.open(store).reconstruction("again").attributes
     assert (made["cutoff"], made["falloff"], made["filter"]) == (0.2, 0.05, "exact")
 
 
@@ -101,7 +101,7 @@ def test_mrc_has_the_values_and_the_voxel_size(store: Path, tmp_path: Path) -> N
     path = tmp_path / "wbp.mrc"
     export = ("export", store, "--reconstruction", "wbp", "-o", path)
     assert tomodist(*export, "--format", "mrc") == 0
-    volume = Tomogram.open(store).array("reconstructions/wbp", "scale0/reconstruction").read()
+    volume = Tomogram.open(store).reconstruction("wbp").volume.read()
     with mrcfile.open(path) as file:
         np.testing.assert_array_equal(file.data, np.nan_to_num(volume))
         assert file.voxel_size.x == pytest.approx(PIXEL)
@@ -117,7 +117,7 @@ def test_zarr_is_a_valid_copy(store: Path, tmp_path: Path) -> None:
     group = zarr.open_group(str(path), mode="r")
     level = Image.from_zarr(group).ome_attributes.multiscales[0].datasets[0]
     assert level.coordinateTransformations[0].model_dump()["scale"] == [PIXEL] * 3
-    volume = Tomogram.open(store).array("reconstructions/wbp", "scale0/reconstruction").read()
+    volume = Tomogram.open(store).reconstruction("wbp").volume.read()
     copied = zarr.open_array(str(path / "scale0" / "reconstruction"), mode="r")
     np.testing.assert_array_equal(np.asarray(copied[...]), volume)
     assert tomodist(*export) == 1

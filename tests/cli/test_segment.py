@@ -16,7 +16,7 @@ from tests.cli.materials import THREADS, ingest, tomodist, tree, write_stack
 from tomodist.algorithms.lift.balanced import MAX_SCORE, BalancedVotes
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
 from tomodist.metrics import Confusion
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
     def array(self, unit: str) -> npt.NDArray[Any]:
         kind = unit.split("/", maxsplit=1)[0]
-        return self.tomogram.array(unit, f"scale0/{kind}").read()
+        return Unit(self.tomogram, unit).volume.read()
 
     def segment(self, label: str, *options: object, masks: str = "degraded.mrc") -> int:
         maps = ("--label", label, "--maps", self.folder / masks)
@@ -83,12 +83,12 @@ def test_the_default_equals_the_same_in_memory(place: Place) -> None:
     np.testing.assert_array_equal(place.array("scores/default"), scores)
     at = (maps, tomogram.geometry, tomogram.grid, MAX_SCORE)
     best = threshold_curve(scores, *at).best
-    assert tomogram.attributes("curves/default")["best"] == pytest.approx(best / MAX_SCORE)
+    assert tomogram.label("default").curves.attributes["best"] == pytest.approx(best / MAX_SCORE)
     assert place.segment("one", "--one-threshold") == 0
     np.testing.assert_array_equal(place.array("labels/one") > 0, scores > best)
     mask = cut_each(scores, best, *at)
     np.testing.assert_array_equal(place.array("labels/default") > 0, mask)
-    table = tomogram.dataset("structures/default").load()
+    table = tomogram.label("default").structures.dataset().load()
     assert (table["threshold"].values >= best / MAX_SCORE - 1e-9).all()
     assert table["n_voxels"].values.sum() == mask.sum()
 
@@ -111,11 +111,11 @@ def test_workers_and_bricks_do_not_matter(place: Place, votes: str, tmp_path: Pa
     assert tomodist("segment", store, *maps, *cut) == 0
     other = Tomogram.open(store)
     for kind in ("scores", "labels"):
-        found = other.array(f"{kind}/cut", f"scale0/{kind}").read()
+        found = Unit(other, f"{kind}/cut").volume.read()
         np.testing.assert_array_equal(found, place.array(f"{kind}/whole-{votes}"))
     ours, theirs = (
-        place.tomogram.dataset(f"structures/whole-{votes}").load(),
-        other.dataset("structures/cut").load(),
+        place.tomogram.label(f"whole-{votes}").structures.dataset().load(),
+        other.label("cut").structures.dataset().load(),
     )
     for name in ours.data_vars:
         np.testing.assert_array_equal(ours[name], theirs[name])
@@ -130,9 +130,9 @@ def test_left_out_tilts_are_as_if_they_were_never_taken(place: Place, tmp_path: 
     assert tomodist("segment", store, *maps, *THREADS) == 0
     fewer = Tomogram.open(store)
     for kind in ("scores", "labels"):
-        found = fewer.array(f"{kind}/fewer", f"scale0/{kind}").read()
+        found = Unit(fewer, f"{kind}/fewer").volume.read()
         np.testing.assert_array_equal(found, place.array(f"{kind}/without"))
-    assert place.tomogram.dataset("curves/without").sizes["tilt"] == 23
+    assert place.tomogram.label("without").curves.dataset().sizes["tilt"] == 23
 
 
 def test_bad_tilts_are_named_and_left_out(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +142,7 @@ def test_bad_tilts_are_named_and_left_out(place: Place, capsys: pytest.CaptureFi
     assert "tilts that disagree" in said
     assert "marks nothing" in said
     assert place.segment("auto", "--exclude-tilts", "auto", masks="spoiled.mrc") == 0
-    left_out = place.tomogram.attributes("scores/auto")["excluded"]
+    left_out = place.tomogram.label("auto").scores.attributes["excluded"]
     assert set(BAD) <= set(left_out)
     assert len(left_out) <= 4
     assert place.iou("auto") > place.iou("spoiled")
@@ -154,7 +154,7 @@ def test_bad_tilts_are_named_and_left_out(place: Place, capsys: pytest.CaptureFi
 def test_where_all_agree_nothing_is_left_out(place: Place) -> None:
     options = ("--votes", "plain", "--exclude-tilts", "auto")
     assert place.segment("clean", *options, masks="TS_01_mitochondrion_maps.mrc") == 0
-    assert place.tomogram.attributes("scores/clean")["excluded"] == []
+    assert place.tomogram.label("clean").scores.attributes["excluded"] == []
 
 
 def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr("tomodist.tasks.run.stored_consistency", stop)
         assert place.segment("broken", *options, masks="spoiled.mrc") == 130
-    assert place.tomogram.attributes("scores/broken")["excluded"] == []
+    assert place.tomogram.label("broken").scores.attributes["excluded"] == []
     assert place.segment("broken", *options, masks="spoiled.mrc") == 0
     assert place.segment("auto", *options, masks="spoiled.mrc") == 0
     np.testing.assert_array_equal(place.array("labels/broken"), place.array("labels/auto"))
@@ -186,7 +186,7 @@ def test_shares_tell_how_sure_a_voxel_is(place: Place) -> None:
 
 def test_stability_is_the_part_that_stays_at_a_higher_threshold(place: Place) -> None:
     assert place.segment("default") == 0
-    table = place.tomogram.dataset("structures/default").load()
+    table = place.tomogram.label("default").structures.dataset().load()
     labels, scores = place.array("labels/default"), place.array("scores/default")
     for k, number in enumerate(table["id"].values.tolist()):
         inside = scores[labels == number].astype(float)

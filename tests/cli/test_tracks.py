@@ -46,14 +46,14 @@ def test_gold_is_where_it_is_and_not_mirrored(folder: Path) -> None:
 
 def test_no_volume_is_made(folder: Path) -> None:
     tomogram = Tomogram.open(folder / "TS_01.zarr")
-    made = {kind: tomogram.labels(kind) for kind in ("maps", "scores", "labels", "structures")}
+    made = {kind: tomogram.names(kind) for kind in ("maps", "scores", "labels", "structures")}
     assert made == {"maps": ["gold"], "scores": [], "labels": [], "structures": ["gold"]}
 
 
 def test_the_table_tells_errors_support_and_boxes(folder: Path) -> None:
     tomogram = Tomogram.open(folder / "TS_01.zarr")
-    table = tomogram.dataset("structures/gold").load()
-    boxes = tomogram.array("maps/gold", "boxes").read()
+    table = tomogram.label("gold").structures.dataset().load()
+    boxes = tomogram.label("gold").maps.array("boxes").read()
     assert (table["n_tilts"].values >= 7).all()
     assert (table["residual"].values < 0.5).all()
     assert ((table["sigma_z"] > 0) & (table["sigma_z"] < 5)).all()
@@ -67,7 +67,7 @@ def test_the_table_tells_errors_support_and_boxes(folder: Path) -> None:
 def test_tilts_that_show_few_objects_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boxes = Tomogram.open(folder / "TS_01.zarr").array("maps/gold", "boxes").read()
+    boxes = Tomogram.open(folder / "TS_01.zarr").label("gold").maps.array("boxes").read()
     rows = ["tilt,y,x,diameter"]
     for t, here in enumerate(boxes):
         bad = t in (3, 17)
@@ -131,10 +131,10 @@ def test_changing_the_method_needs_overwrite_and_leaves_nothing_that_disagrees(
     assert tomodist(*votes) == 1
     assert "use --overwrite" in capsys.readouterr().err
     assert tomodist(*votes, "--overwrite") == 0
-    assert Tomogram.open(store).labels("labels") == ["gold"]
+    assert Tomogram.open(store).names("labels") == ["gold"]
     assert tomodist("locate", store, *BLOBS, "--overwrite") == 0
     left = Tomogram.open(store)
-    assert [left.labels(kind) for kind in ("scores", "labels", "curves")] == [[], [], []]
+    assert [left.names(kind) for kind in ("scores", "labels", "curves")] == [[], [], []]
     np.testing.assert_array_equal(found_centers(store), found_centers(folder / "TS_01.zarr"))
 
 

@@ -73,7 +73,7 @@ def test_a_model_finds_in_another_tomogram_what_it_learnt(
 ) -> None:
     assert tomodist("segment", unknown, "--model", model, *THREADS) == 0
     assert iou(unknown, LABEL, "granule_truth.mrc", tmp_path / "r.json") > 0.5
-    maps = Tomogram.open(unknown).dataset(f"maps/{LABEL}").load()
+    maps = Tomogram.open(unknown).label(LABEL).maps.dataset().load()
     truth = np.stack([open_mrc(beside(unknown, "granule_maps.mrc")).read(t) for t in range(21)])
     found = maps["maps"].values == 1
     assert (found & (truth > 0)).sum() / (found | (truth > 0)).sum() > 0.6
@@ -87,7 +87,7 @@ def test_a_model_says_what_it_is(model: Path, known: Path) -> None:
     assert (found["classes"], found["pixel_size"], found["task"]) == ([LABEL], 40.0, "segment")
     data = found["training"]["data"]
     assert [entry["role"] for entry in data] == ["training"]
-    assert data[0]["fingerprints"]["tilt_series"] == Tomogram.open(known).digest("tilt_series")
+    assert data[0]["fingerprints"]["tilt_series"] == Tomogram.open(known).series.digest
     assert found["training"]["examples"] + found["training"]["validation_examples"] == 21 - 2
     assert found["metrics"]["validation"]["iou"][LABEL] > 0.6
     assert (model / "training.png").stat().st_size > 5000
@@ -138,7 +138,7 @@ def test_sparse_annotations_are_learnt_from_alone(
 ) -> None:
     maps = ("--maps", beside(known, "granule_maps.mrc"), "--label", "sparse", *THREADS)
     assert tomodist("annotate", known, *maps, "--tilts", "2-6,9-16") == 0
-    stored = Tomogram.open(known).dataset("maps/sparse").load()
+    stored = Tomogram.open(known).label("sparse").maps.dataset().load()
     marked = [t for t in range(21) if (stored["maps"][t] < 2).any()]
     assert marked == [*range(2, 7), *range(9, 17)]
     assert np.isfinite(stored["boxes"].values[0]).sum() == 0
@@ -159,7 +159,7 @@ def test_unknown_pixels_of_a_mask_say_nothing(known: Path, tmp_path: Path) -> No
     np.save(tmp_path / "m.npy", masks)
     label = ("--label", "half", "--unknown", 255, *THREADS)
     assert tomodist("annotate", known, "--maps", tmp_path / "m.npy", *label) == 0
-    stored = Tomogram.open(known).dataset("maps/half").load()["maps"].values
+    stored = Tomogram.open(known).label("half").maps.dataset().load()["maps"].values
     assert (stored[:, :, 100:] == 2).all()
     np.testing.assert_array_equal(stored[:, :, :100], masks[:, :, :100])
 
@@ -168,13 +168,13 @@ def test_a_3d_annotation_is_projected_to_the_tilts(known: Path) -> None:
     volume = ("--volume", beside(known, "granule_truth.mrc"), "--label", "solid")
     assert tomodist("annotate", known, *volume, *THREADS) == 0
     stored = Tomogram.open(known)
-    projected = stored.dataset("maps/solid").load()["maps"].values == 1
+    projected = stored.label("solid").maps.dataset().load()["maps"].values == 1
     source = open_mrc(beside(known, "granule_maps.mrc"))
     drawn = np.stack([source.read(t) for t in range(21)]) > 0
     both = (projected & drawn).sum(axis=(1, 2)) / (projected | drawn).sum(axis=(1, 2))
     assert both.min() > 0.8  # voxels are coarser than outlines; mirrored, it would be 0.3
     assert (both > np.array([_mirrored(projected, drawn, t) for t in range(21)]) + 0.2).all()
-    labels = stored.dataset("labels/solid").load()["labels"].values
+    labels = stored.label("solid").labels.dataset().load()["labels"].values
     truth = open_mrc(beside(known, "granule_truth.mrc"))
     np.testing.assert_array_equal(labels > 0, np.stack([truth.read(k) for k in range(60)]) > 0)
 
@@ -206,10 +206,13 @@ def test_several_classes_are_found_in_one_pass(known: Path, unknown: Path, folde
     found = ("--model", folder / "two", "--classes", "auto", "--label", "cell")
     assert tomodist("segment", unknown, *found, "--overwrite", *THREADS) == 0
     store = Tomogram.open(unknown)
-    values = store.array("maps/cell", "maps").read()
+    values = store.label("cell").maps.array("maps").read()
     assert set(np.unique(values)) == {0, 1, 2}
-    assert store.attributes("labels/cell")["classes"] == {"1": "granule", "2": "mitochondrion"}
-    one = store.array("maps/cell", "probabilities_mitochondrion").read()
+    assert store.label("cell").labels.attributes["classes"] == {
+        "1": "granule",
+        "2": "mitochondrion",
+    }
+    one = store.label("cell").maps.array("probabilities_mitochondrion").read()
     assert one[values == 2].min() > one[values == 0].mean()
 
 
@@ -235,7 +238,7 @@ def test_a_detection_becomes_an_annotation(known: Path, model: Path) -> None:
     taken = ("--from", LABEL, "--tilts", "3-9", "--label", "looked-at", *THREADS)
     assert tomodist("annotate", known, *taken) == 0
     store = Tomogram.open(known)
-    before, after = (store.dataset(f"maps/{n}").load() for n in (LABEL, "looked-at"))
+    before, after = (store.label(n).maps.dataset().load() for n in (LABEL, "looked-at"))
     np.testing.assert_array_equal(after["maps"][3:10], before["maps"][3:10])
     np.testing.assert_array_equal(after["boxes"][3:10, :, :4], before["boxes"][3:10, :, :4])
     assert (after["maps"].values[[*range(3), *range(10, 21)]] == 2).all()

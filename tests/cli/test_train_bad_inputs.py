@@ -123,7 +123,7 @@ def test_annotating_says_what_is_wrong(
     words = [maps if word == "MAPS" else word for word in given]
     error = error_of(capsys, "annotate", store, "--label", "new", *words, *THREADS)
     assert message in error
-    assert "maps/new" not in [f"maps/{label}" for label in Tomogram.open(store).labels("maps")]
+    assert "maps/new" not in [f"maps/{label}" for label in Tomogram.open(store).names("maps")]
 
 
 def _spoil(model: Path, how: str) -> None:
@@ -156,7 +156,7 @@ def test_a_spoilt_model_is_refused_before_anything_starts(
     _spoil(model, how)
     error = error_of(capsys, "segment", store, "--model", model, "--label", "a", *THREADS)
     assert SPOILT[how] in error
-    assert "a" not in Tomogram.open(store).labels("maps")
+    assert "a" not in Tomogram.open(store).names("maps")
 
 
 def test_a_model_that_changes_during_a_run_is_another(model: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_model_that_comes_by_mail_writes_nowhere_else(
     for more in ways:
         error = error_of(capsys, "segment", store, "--model", model, *more, *THREADS)
         assert "cannot name a folder" in error
-    outside = Tomogram.open(store).stage("scores/../../precious", {})
+    outside = Tomogram.open(store).label("../../precious").scores.stage({})
     with pytest.raises(InputError, match="cannot name a folder"), outside:
         pass
     assert (precious / "thesis.txt").read_text() == "mine"

@@ -38,7 +38,7 @@ def test_beads_learnt_from_nine_tilts_are_found_on_the_others(
     found = ("--model", tmp_path / "model", "--label", "learned", "--exclude-tilts", tilts)
     assert command("locate", store, *found, *THREADS) == 0
     tomogram = Tomogram.open(store)
-    tables = [tomogram.dataset(f"structures/{label}").load() for label in ("gold", "learned")]
+    tables = [tomogram.label(label).structures.dataset().load() for label in ("gold", "learned")]
     gold, learned = (np.stack([t[axis].values for axis in "zyx"], axis=1) for t in tables)
     apart = np.linalg.norm(gold[:, None] - learned[None], axis=2)
     assert (apart.min(axis=1) < 40).sum() >= len(gold) - 2

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.materials import THREADS, tomodist
 from tests.cli.simulated import found_centers
-from tomodist.store.boxes import stored_boxes
+from tomodist.store.boxes import box_rows
 from tomodist.store.tomogram import Tomogram
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def gold(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Tomogram:
 def test_the_detector_s_boxes_give_the_same_structures(gold: Tomogram, tmp_path: Path) -> None:
     lines = [
         f"{tilt},{','.join(map(str, box.tolist()))}"
-        for tilt, boxes in enumerate(stored_boxes(gold.array("maps/gold", "boxes")))
+        for tilt, boxes in enumerate(box_rows(gold.label("gold").maps))
         for box in boxes
     ]
     path = tmp_path / "gold.csv"
     path.write_text("\n".join(["section,y,x,height,width", *lines]) + "\n")
     assert tomodist("locate", gold.path, "--boxes", path, "--label", "again", *THREADS) == 0
-    maps = {label: gold.array(f"maps/{label}", "maps").read() for label in ("gold", "again")}
+    maps = {label: gold.label(label).maps.array("maps").read() for label in ("gold", "again")}
     assert (maps["gold"] == 1).sum() > 41 * 15 * 20
     np.testing.assert_array_equal(maps["again"] == 1, maps["gold"] == 1)
     np.testing.assert_array_equal(
@@ -60,11 +60,11 @@ def test_the_detector_s_boxes_give_the_same_structures(gold: Tomogram, tmp_path:
 
 def test_boxes_of_the_raw_images_give_the_same_structures(gold: Tomogram, tmp_path: Path) -> None:
     """The detector's boxes are carried back to the raw images here, by IMOD's own equation."""
-    attributes = gold.attributes("tilt_series")
+    attributes = gold.series.attributes
     raw_center = (np.array(attributes["raw_shape"][1:]) - 1) / 2
     center = (np.array(gold.geometry.image_shape) - 1) / 2
     images, annotations = [], []
-    for tilt, boxes in enumerate(stored_boxes(gold.array("maps/gold", "boxes"))):
+    for tilt, boxes in enumerate(box_rows(gold.label("gold").maps)):
         images.append({"id": tilt, "file_name": f"10499_bin2.mrc#{tilt}"})
         a = np.array(attributes["transforms"][tilt])
         x_y = (boxes[:, 1::-1] - center[::-1] - a[:, 2]) @ np.linalg.inv(a[:, :2]).T

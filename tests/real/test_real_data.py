@@ -16,7 +16,7 @@ import tomodist
 from tests.cli.materials import THREADS
 from tests.cli.materials import tomodist as command
 from tomodist.formats.imod.alignment import alignment_geometry, read_tilt_angles, read_xf
-from tomodist.store.boxes import stored_boxes
+from tomodist.store.boxes import box_rows
 from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def gold(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tomodist.T
 
 
 def test_gold_beads_are_found_once_each(gold: tomodist.Tomogram) -> None:
-    table = gold.dataset("structures/gold").load()
+    table = gold.label("gold").structures.dataset().load()
     assert 17 <= table.sizes["structure"] <= 26  # 22; about 20 are seen by eye
     assert float(table["residual"].median()) < 1.0  # pixels; 0.56
     assert float(table["residual"].max()) < 1.0  # 0.73
@@ -70,7 +70,7 @@ def test_gold_beads_are_found_once_each(gold: tomodist.Tomogram) -> None:
 
 def test_close_pairs_of_beads_stay_apart(gold: tomodist.Tomogram) -> None:
     """Four pairs are 130 to 210 Å apart, the nearest just beyond the size of a bead."""
-    table = gold.dataset("structures/gold").load()
+    table = gold.label("gold").structures.dataset().load()
     centers = np.stack([table[axis].values for axis in "zyx"], axis=1)
     apart = np.linalg.norm(centers[:, None] - centers[None], axis=2)
     pairs = np.argwhere(np.triu((apart > 0) & (apart < 220)))
@@ -83,7 +83,7 @@ def test_close_pairs_of_beads_stay_apart(gold: tomodist.Tomogram) -> None:
 
 
 def test_gold_is_dark_in_every_tilt_where_the_beads_project(gold: tomodist.Tomogram) -> None:
-    table = gold.dataset("structures/gold").load()
+    table = gold.label("gold").structures.dataset().load()
     index = np.stack([table[axis].values for axis in "zyx"], axis=1) / gold.grid.voxel_size
     assert dark_part(gold, index) > 0.8
     upside_down = index.copy()
@@ -95,15 +95,15 @@ def dark_part(gold: tomodist.Tomogram, index: npt.NDArray[np.float64]) -> float:
     """Where voxels project to, the part of all images that is two deviations below the median."""
     places = project_points(gold.geometry.matrices(gold.grid), index)
     dark = []
-    for image, points in zip(gold.array("tilt_series", "images").read(), places, strict=True):
+    for image, points in zip(gold.series.array("images").read(), places, strict=True):
         values = ndimage.map_coordinates(np.nan_to_num(image), points.T, order=1, cval=np.nan)
         dark.append(values < np.nanmedian(image) - 2 * np.nanstd(image))
     return float(np.mean(dark))
 
 
 def test_gold_has_its_detections_in_nearly_all_tilts(gold: tomodist.Tomogram) -> None:
-    boxes = stored_boxes(gold.array("maps/gold", "boxes"))
-    table = gold.dataset("structures/gold").load()
+    boxes = box_rows(gold.label("gold").maps)
+    table = gold.label("gold").structures.dataset().load()
     assert len(boxes) == gold.geometry.n_tilts == 41
     assert int(table["n_tilts"].min()) >= 30
     assert min(map(len, boxes)) >= 15

@@ -25,7 +25,7 @@ SIRT = ("--method", "sirt", "--iterations", 5)
 
 
 def volume_of(tomogram: Tomogram, name: str) -> Volume:
-    return tomogram.array(f"reconstructions/{name}", "scale0/reconstruction").read()
+    return tomogram.reconstruction(name).volume.read()
 
 
 # ------------------------------------------------------------------ EMPIAR-10499: a real cell
@@ -48,7 +48,7 @@ def beads(cell: Tomogram) -> npt.NDArray[np.float64]:
     """Voxel indices (z, y, x) of the gold, found on the images alone."""
     blobs = ("--detector", "blobs", "--diameter", 100, "--label", "gold")
     assert command("locate", cell.path, *blobs, *THREADS) == 0
-    table = cell.dataset("structures/gold").load()
+    table = cell.label("gold").structures.dataset().load()
     return np.stack([table[axis].values for axis in "zyx"], axis=1) / cell.grid.voxel_size
 
 
@@ -118,7 +118,7 @@ def needle(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Tomogram
 @pytest.mark.parametrize("name", ["wbp", "sirt"])
 def test_the_needle_is_compact_solid_and_bright(needle: Tomogram, name: str) -> None:
     volume = volume_of(needle, name)
-    images = needle.array("tilt_series", "images").read()
+    images = needle.series.array("images").read()
     for y in (12, 30, 45, 60):
         section = np.nan_to_num(volume[:, y])
         found = Section(ndimage.uniform_filter(section, 3))

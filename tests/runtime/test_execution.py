@@ -14,23 +14,26 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import pytest
-from tomodist.steps.adopt import adopt_maps
 
+from tests.stores import adopt_maps, run_step
 from tomodist.algorithms.lift.backproject import Votes
 from tomodist.errors import InputError, PlanError, StoreError
-from tomodist.planning.plan import MiB, Resources
+from tomodist.planning.plan import Cut, MiB, Resources
 from tomodist.runtime.cluster import open_session
-from tomodist.runtime.runner import Session, task_of, tree_of
-from tomodist.steps.backproject import backproject_maps, plan_scores
-from tomodist.steps.structures import Selection, select_structures
-from tomodist.steps.threshold import choose_threshold_of
-from tomodist.store.tomogram import Tomogram
+from tomodist.runtime.runner import Batch, Session, Silent, task_of, tree_of
+from tomodist.steps.backproject import Backproject
+from tomodist.steps.lifting import plan_scores
+from tomodist.steps.structures import FindStructures
+from tomodist.steps.threshold import compare_at_all_thresholds, plan_threshold
+from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
+
+    from tomodist.runtime.runner import Work
 
 SHAPE = (150, 131, 140)
 ANGLES = tuple(range(-60, 61, 10))
@@ -57,20 +60,24 @@ def store_with_maps(folder: Path, shape: tuple[int, int, int] = SHAPE) -> Tomogr
 
 def lift(session: Session, tomogram: Tomogram, **options: Any) -> None:
     """Votes, then structures where at least five tilts agree."""
-    votes = Votes(tomogram.geometry, tomogram.grid)
     brick = options.pop("labels_brick", None)
-    backproject_maps(session, tomogram, "blobs", votes, {}, **options)
-    select_structures(session, tomogram, "blobs", Selection(4.0), brick=brick)
+    run_step(session, backprojection(tomogram, **options))
+    run_step(session, FindStructures(tomogram.label("blobs"), lambda: 4.0, brick=brick))
+
+
+def backprojection(tomogram: Tomogram, **options: Any) -> Backproject:
+    votes = Votes(tomogram.geometry, tomogram.grid)
+    return Backproject((tomogram.label("blobs"),), votes, cut=Cut(**options))
 
 
 def results(tomogram: Tomogram) -> dict[str, npt.NDArray[Any]]:
     """Everything that was made, as arrays."""
     arrays = {
-        f"{kind}{level}": tomogram.array(f"{kind}/blobs", f"scale{level}/{kind}").read()
+        f"{kind}{level}": Unit(tomogram, f"{kind}/blobs").level(level).read()
         for kind in ("scores", "labels")
         for level in (0, 1)
     }
-    table = tomogram.dataset("structures/blobs").load()
+    table = tomogram.label("blobs").structures.dataset().load()
     return arrays | {str(name): table[name].values for name in table.variables}
 
 
@@ -126,7 +133,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
         lift(session, reference, brick=(64, 64, 64))
     with open_session("local", n_workers=2, memory_limit=1024 * MiB) as session:
         victim = next(iter(session.client.run(os.getpid).values()))
-        shards = tomogram.path / ".staging" / "scores--blobs" / "scale0" / "scores" / "c"
+        shards = tomogram.place.path / ".staging" / "scores--blobs" / "scale0" / "scores" / "c"
 
         def kill() -> None:
             wait_for(lambda: len(list(shards.glob("*/*/*"))) >= 5)
@@ -145,8 +152,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, how: signal.Signa
     shape = (320, 320, 320)
     tomogram = store_with_maps(tmp_path, shape)
     reference = store_with_maps(tmp_path / "plain", shape)
-    shards = tomogram.path / ".staging" / "scores--blobs" / "scale0" / "scores" / "c"
-    first = start_lifting(tomogram.path)
+    shards = tomogram.place.path / ".staging" / "scores--blobs" / "scale0" / "scores" / "c"
+    first = start_lifting(tomogram.place.path)
     wait_for(lambda: len(list(shards.glob("*/*/*"))) >= 20)
     first.send_signal(how)
     _, error = first.communicate(timeout=60)
@@ -155,11 +162,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, how: signal.Signa
         assert "KeyboardInterrupt" in error
     before = written(shards)
     assert 20 <= len(before) < 125, "the run was over before it could be killed"
-    assert not tomogram.has("scores/blobs")
-    second = start_lifting(tomogram.path)
+    assert not tomogram.label("blobs").scores.exists()
+    second = start_lifting(tomogram.place.path)
     _, error = second.communicate(timeout=120)
     assert second.returncode == 0, error
-    after = written(tomogram.path / "scores" / "blobs" / "scale0" / "scores" / "c")
+    after = written(tomogram.place.path / "scores" / "blobs" / "scale0" / "scores" / "c")
     assert len(after) == 125
     assert {k: after[k] for k in before} == before, "a finished brick was computed again"
     with open_session("threads", n_workers=2) as session:
@@ -175,8 +182,7 @@ def start_lifting(store: Path) -> subprocess.Popen[str]:
         "from tests.runtime.test_execution import *\n"
         "with open_session('threads', n_workers=2) as session:\n"
         "    tomogram = Tomogram.open(sys.argv[1])\n"
-        "    votes = Votes(tomogram.geometry, tomogram.grid)\n"
-        "    backproject_maps(session, tomogram, 'blobs', votes, {}, brick=(64, 64, 64))\n"
+        "    run_step(session, backprojection(tomogram, brick=(64, 64, 64)))\n"
     )
     root = Path(__file__).parents[2]
     return subprocess.Popen(
@@ -206,7 +212,7 @@ def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
 
 def test_a_task_that_fails_ends_the_run_with_its_message(tmp_path: Path) -> None:
     tomogram = store_with_maps(tmp_path)
-    shard = next((tomogram.path / "maps" / "blobs" / "maps" / "c").glob("*/*/*"))
+    shard = next((tomogram.place.path / "maps" / "blobs" / "maps" / "c").glob("*/*/*"))
     damaged = bytearray(shard.read_bytes())
     damaged[20] ^= 0xFF
     shard.write_bytes(damaged)
@@ -216,11 +222,11 @@ def test_a_task_that_fails_ends_the_run_with_its_message(tmp_path: Path) -> None
             pytest.raises(StoreError, match=r"maps.*damaged"),
         ):
             lift(session, tomogram)
-    assert not tomogram.has("scores/blobs")
+    assert not tomogram.label("blobs").scores.exists()
 
 
 def test_only_a_few_tasks_are_in_flight() -> None:
-    made = 0
+    made, results = 0, []
 
     def tasks() -> Iterator[Any]:
         nonlocal made
@@ -228,10 +234,117 @@ def test_only_a_few_tasks_are_in_flight() -> None:
             made += 1
             yield task_of(abs, -k)
 
+    def keep(result: int) -> None:
+        results.append(result)
+        assert made <= len(results) + 3
+
+    def work() -> Work[int]:
+        yield Batch("count", tasks(), 50, each=keep)
+        return made
+
     session = Session(Resources(1, 2, 1024 * MiB))
-    for done, _ in enumerate(session.run("count", tasks(), 50), start=1):
-        assert made <= done + 3
-    assert made == 50
+    assert session.run(work()) == 50
+    assert sorted(results) == list(range(50))
+
+
+class Recorded(Silent):
+    """Which batches have begun, and how many of their tasks are done."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+
+    def start(self, step: str, total: int) -> list[Any]:
+        self.batches.append([step, total, 0])
+        return self.batches[-1]
+
+    def advance(self, bar: list[Any]) -> None:
+        bar[2] += 1
+
+
+def double(value: int, seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return 2 * value
+
+
+def two_batches(name: str, n: int, seconds: float = 0.0) -> Work[int]:
+    """The second batch needs the sum of the first."""
+    sums = [0, 0]
+
+    def add_to(k: int) -> Callable[[int], None]:
+        def add(value: int) -> None:
+            sums[k] += value
+
+        return add
+
+    first = (task_of(double, k, seconds) for k in range(n))
+    yield Batch(f"{name} 1", first, n, each=add_to(0))
+    second = (task_of(double, sums[0]) for _ in range(2))
+    yield Batch(f"{name} 2", second, 2, each=add_to(1))
+    return sums[1]
+
+
+@pytest.mark.parametrize("cluster", ["threads", "local"])
+def test_several_works_share_one_window(cluster: str) -> None:
+    progress = Recorded()
+    with open_session(cluster, n_workers=2, memory_limit=1024 * MiB, progress=progress) as session:
+        works = [two_batches(f"work {k}", 3 + k, 0.05) for k in range(4)]
+        outcomes = dict(session.run_each(works))
+    expected = {k: 4 * 2 * sum(range(3 + k)) for k in range(4)}
+    assert {k: outcome.value() for k, outcome in outcomes.items()} == expected
+    batches = [batch for batch in progress.batches if batch[0].startswith("work")]
+    assert all(total == done for _, total, done in batches)
+    begun = [name for name, _, _ in batches]
+    assert begun.index("work 1 1") < begun.index("work 0 2"), "the tail of a batch ran alone"
+
+
+def test_a_work_that_fails_leaves_the_others_alone() -> None:
+    cleaned = []
+
+    def failing() -> Work[None]:
+        try:
+            yield Batch("fails", [task_of(int, "no number")], 1)
+        except ValueError:
+            cleaned.append(True)
+            raise
+
+    session = Session(Resources(1, 2, 1024 * MiB))
+    outcomes = dict(session.run_each([two_batches("a", 5), failing(), two_batches("b", 4)]))
+    assert outcomes[0].value() == 4 * 2 * 10
+    assert outcomes[2].value() == 4 * 2 * 6
+    assert cleaned == [True]
+    with pytest.raises(ValueError, match="no number"):
+        outcomes[1].value()
+
+
+def test_an_interrupt_closes_all_works() -> None:
+    closed = []
+
+    def waiting(name: str) -> Work[None]:
+        try:
+            yield Batch(name, [task_of(double, 1, 0.05)], 1, each=interrupt)
+        except GeneratorExit:
+            closed.append(name)
+            raise
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    session = Session(Resources(1, 1, 1024 * MiB))
+    with pytest.raises(KeyboardInterrupt):
+        list(session.run_each([waiting("a"), waiting("b")]))
+    assert sorted(closed) == ["a", "b"]
+
+
+def test_an_empty_batch_is_passed_over() -> None:
+    def work() -> Work[str]:
+        yield Batch("nothing", [], 0)
+        yield Batch("everything was done", [], 3, done=3)
+        return "end"
+
+    progress = Recorded()
+    session = Session(Resources(1, 1, 1024 * MiB), progress=progress)
+    assert session.run(work()) == "end"
+    assert progress.batches == [["nothing", 0, 0], ["everything was done", 3, 3]]
 
 
 def test_a_tree_adds_everything_once() -> None:
@@ -243,16 +356,19 @@ def test_a_tree_adds_everything_once() -> None:
 def test_the_threshold_is_the_same_for_any_tiles(tmp_path: Path) -> None:
     tomogram = store_with_maps(tmp_path)
     geometry, grid = tomogram.geometry, tomogram.grid
-    curves = []
+    curves, n_tiles = [], []
+    label = tomogram.label("blobs")
     with open_session("threads", n_workers=2) as session:
-        backproject_maps(session, tomogram, "blobs", Votes(geometry, grid), {}, brick=(64, 64, 64))
-        scores = tomogram.array("scores/blobs", "scale0/scores")
-        maps = tomogram.array("maps/blobs", "maps")
+        run_step(session, backprojection(tomogram, brick=(64, 64, 64)))
+        levels = geometry.n_tilts
         for n, memory in ((1, 4096), (7, 4096), (1, 500)):
             limited = Session(Resources(1, n, memory * MiB))
-            curves.append(
-                choose_threshold_of(limited, scores, maps, geometry, grid, geometry.n_tilts).iou
-            )
+            plan = plan_threshold(geometry, limited.resources, levels)
+            scores, maps = label.scores.volume, label.maps.array("maps")
+            work = compare_at_all_thresholds(scores, maps, geometry, grid, levels, plan)
+            curves.append(limited.run(work).iou)
+            n_tiles.append(plan.n_bricks)
+    assert len(set(n_tiles)) > 1
     assert np.array_equal(curves[0], curves[1])
     assert np.array_equal(curves[0], curves[2])
 
@@ -261,10 +377,10 @@ def test_a_run_that_cannot_fit_is_refused_before_it_starts(tmp_path: Path) -> No
     tomogram = store_with_maps(tmp_path)
     with (
         open_session("threads", memory_limit=300 * MiB) as session,
-        pytest.raises(PlanError, match="--memory"),
+        pytest.raises(PlanError, match="`memory`"),
     ):
         lift(session, tomogram)
-    assert not (tomogram.path / ".staging" / "scores--blobs").exists()
+    assert not (tomogram.place.path / ".staging" / "scores--blobs").exists()
 
 
 def test_edges_refuse_groups_of_tilts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tomodist.learned.training.examples import IGNORED
 from tomodist.learned.training.split import block_of
 from tomodist.sources.examples import Source, block_loaders, split_examples, tilt_loaders
 from tomodist.store.boxes import create_boxes, write_boxes
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.store.volumes import create_levels, create_stack
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -31,17 +31,17 @@ def store(path: Path, *, blank: tuple[int, ...] = (), pixel: float = PIXEL) -> T
     geometry = TiltGeometry(np.linspace(-50, 50, N).tolist(), SHAPE, pixel)
     tomogram = Tomogram.create(path)
     random = np.random.default_rng(0)
-    with tomogram.stage("tilt_series", {"step": "test"}) as staging:
+    with tomogram.series.stage({"step": "test"}) as staging:
         staging.describe(geometry=geometry.to_dict(), grid=GRID.to_dict())
-        images = create_stack(staging.path / "images", geometry, np.float32)
+        images = create_stack(staging, "images", geometry, np.float32)
         for tilt in range(N):
             image = random.normal(100, 1, SHAPE).astype(np.float32)
             image[10:19, 20 + tilt : 35 + tilt] -= 30
             image[50:] = np.nan
             images.write((tilt, 0, 0), image[None])
-    with tomogram.stage("maps/thing", {"step": "test"}) as staging:
-        maps = create_stack(staging.path / "maps", geometry, np.uint8)
-        boxes = create_boxes(staging.path / "boxes", N)
+    with tomogram.label("thing").maps.stage({"step": "test"}) as staging:
+        maps = create_stack(staging, "maps", geometry, np.uint8)
+        boxes = create_boxes(staging, N)
         for tilt in range(N):
             found = np.zeros(SHAPE, np.uint8)
             found[10:19, 20 + tilt : 35 + tilt] = 1
@@ -133,7 +133,7 @@ def test_blocks_of_a_volume_are_apart_and_hold_labels(tmp_path: Path) -> None:
     tomogram = Tomogram.create(tmp_path / "v.zarr")
     grid = VolumeGrid((24, 150, 90), PIXEL)
     geometry = TiltGeometry([-10, 0, 10], grid.shape[1:], PIXEL)
-    with tomogram.stage("tilt_series", {"step": "test"}) as staging:
+    with tomogram.series.stage({"step": "test"}) as staging:
         staging.describe(geometry=geometry.to_dict(), grid=grid.to_dict())
     values = np.random.default_rng(0).normal(50, 4, grid.shape).astype(np.float32)
     labels = np.zeros(grid.shape, np.uint32)
@@ -143,8 +143,8 @@ def test_blocks_of_a_volume_are_apart_and_hold_labels(tmp_path: Path) -> None:
         ("reconstructions/wbp", "reconstruction", values),
         ("labels/thing", "labels", labels),
     ):
-        with tomogram.stage(unit, {"step": "test"}) as staging:
-            level = create_levels(staging.path, name, grid, array.dtype, (64, 64, 64))[0]
+        with Unit(tomogram, unit).stage({"step": "test"}) as staging:
+            level = create_levels(staging, name, grid, array.dtype, (64, 64, 64))[0]
             for brick in level.bricks():
                 level.write(brick, array[tuple(slice(*w) for w in level.window(brick))])
     parts = block_loaders(Source(tomogram, ("thing",), PIXEL), "wbp")
@@ -176,13 +176,13 @@ def test_of_a_dose_symmetric_series_neighbours_by_angle_are_left_out(tmp_path: P
     tomogram = store(tmp_path / "a.zarr")
     angles = [0, 3, -3, -6, 6, 9, -9, -12, 12, 15, -15, -18]
     geometry = TiltGeometry([float(a) for a in angles], SHAPE, PIXEL)
-    tomogram.remove("maps/thing")
-    with tomogram.stage("tilt_series", {"step": "other"}) as staging:
+    tomogram.label("thing").maps.remove()
+    with tomogram.series.stage({"step": "other"}) as staging:
         staging.describe(geometry=geometry.to_dict(), grid=GRID.to_dict())
-        create_stack(staging.path / "images", geometry, np.float32)
-    with tomogram.stage("maps/thing", {"step": "other"}) as staging:
-        maps = create_stack(staging.path / "maps", geometry, np.uint8)
-        create_boxes(staging.path / "boxes", N)
+        create_stack(staging, "images", geometry, np.float32)
+    with tomogram.label("thing").maps.stage({"step": "other"}) as staging:
+        maps = create_stack(staging, "maps", geometry, np.uint8)
+        create_boxes(staging, N)
         for tilt in range(N):
             maps.write((tilt, 0, 0), np.ones((1, *SHAPE), np.uint8))
     parts = split_examples([tilt_loaders(Source(tomogram, ("thing",), PIXEL))])
@@ -193,9 +193,9 @@ def test_of_a_dose_symmetric_series_neighbours_by_angle_are_left_out(tmp_path: P
 def test_classes_may_be_annotated_on_different_tilts(tmp_path: Path) -> None:
     tomogram = store(tmp_path / "a.zarr", blank=tuple(range(6)))
     geometry = tomogram.geometry
-    with tomogram.stage("maps/other", {"step": "test"}) as staging:
-        maps = create_stack(staging.path / "maps", geometry, np.uint8)
-        create_boxes(staging.path / "boxes", N)
+    with tomogram.label("other").maps.stage({"step": "test"}) as staging:
+        maps = create_stack(staging, "maps", geometry, np.uint8)
+        create_boxes(staging, N)
         for tilt in range(N):
             found = np.full((1, *SHAPE), 2, np.uint8)
             if tilt < 6:

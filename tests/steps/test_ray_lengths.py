@@ -40,8 +40,8 @@ def store(specimen: Specimen, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, as ingested."""
     path = tmp_path_factory.mktemp("chords") / "shell.zarr"
     tomogram = Tomogram.create(path)
-    with tomogram.stage("tilt_series", {"step": "test"}) as staging:
-        stack = create_stack(staging.path / "images", specimen.geometry, np.float32)
+    with tomogram.series.stage({"step": "test"}) as staging:
+        stack = create_stack(staging, "images", specimen.geometry, np.float32)
         for tilt, image in enumerate(specimen.images):
             stack.write((tilt, 0, 0), image[None])
         staging.describe(
@@ -61,8 +61,8 @@ def test_any_tiles_choose_as_in_memory(
     with open_session("threads", n_workers=2) as session:
         edges = RefinedEdges(geometry, grid, rounds=0)
         backproject_maps(session, tomogram, "shell", edges, {}, brick=(64, 64, 64))
-    scores = tomogram.array("scores/shell", "scale0/scores")
-    stored = tomogram.array("maps/shell", "maps")
+    scores = tomogram.label("shell").scores.volume
+    stored = tomogram.label("shell").maps.array("maps")
     session = Session(Resources(1, 2, 4096 * MiB))
     assert choose_edge_threshold(session, scores, stored, geometry, grid, own=1) == expected
     monkeypatch.setattr("tomodist.steps.ray_lengths.plan_tiles", lambda *_: (64, 5))
@@ -81,13 +81,13 @@ def test_edges_choose_their_threshold_and_keep_it(
     command = ("edges", store, "--label", "shell", *THREADS)
     assert tomodist(*command) == 0
     tomogram = Tomogram.open(store)
-    best = tomogram.attributes("edge_curves/shell")["best"]
+    best = tomogram.label("shell").edge_curves.attributes["best"]
     said = capsys.readouterr().out
     assert f"> {best}" in said
     picture = store.with_name("shell_shell_edge_threshold.png")
     assert f"picture: {picture}" in said
     assert matplotlib.image.imread(picture)[..., :3].std() > 0.05
-    curve = tomogram.dataset("edge_curves/shell").load()
+    curve = tomogram.label("shell").edge_curves.dataset().load()
     assert float(curve["kappa"].max()) > 0.4
     assert curve["threshold"].values[np.argmax(curve["kappa"].values)] == best
     made = (store / "edge_curves" / "shell" / "zarr.json").stat().st_mtime_ns
@@ -96,7 +96,7 @@ def test_edges_choose_their_threshold_and_keep_it(
     fixed = ("edges", store, "--label", "fixed", "--threshold", 4, *THREADS)
     assert tomodist(*fixed) == 0
     assert "> 4" in capsys.readouterr().out
-    assert not tomogram.has("edge_curves/fixed")
+    assert not tomogram.label("fixed").edge_curves.exists()
 
 
 def test_labels_are_drawn_on_every_reconstruction(
@@ -111,5 +111,5 @@ def test_labels_are_drawn_on_every_reconstruction(
     width = pixels.shape[1] // 2
     assert not blue[:, :width].any()  # as it is
     assert blue[:, width:].sum() > 200  # and with the outline
-    attributes = Tomogram.open(store).attributes("maps/drawn")
+    attributes = Tomogram.open(store).label("drawn").maps.attributes
     assert attributes["denoise"] == "gaussian"

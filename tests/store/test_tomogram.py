@@ -15,9 +15,8 @@ import zarr
 from ome_zarr_models.v05 import Image, ImageLabel
 
 from tomodist.errors import ExistsError, InputError, StoreError
-from tomodist.formats.zarr import create_array
 from tomodist.store.ome import image_label, level_scale, level_shapes, multiscales
-from tomodist.store.tomogram import Tomogram, check_label
+from tomodist.store.tomogram import Tomogram, Unit, check_label
 from tomodist.store.volumes import create_levels
 from tomodist.values.fingerprints import differences, digest
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
@@ -37,8 +36,8 @@ def tomogram(tmp_path: Path) -> Tomogram:
 def make_volume(tomogram: Tomogram, unit: str, value: int, fingerprint: dict[str, Any]) -> None:
     """A complete volume of one value."""
     kind, label = unit.split("/")
-    with tomogram.stage(unit, fingerprint) as staging:
-        levels = create_levels(staging.path, kind, GRID, np.uint8, (64, 64, 64))
+    with Unit(tomogram, unit).stage(fingerprint) as staging:
+        levels = create_levels(staging, kind, GRID, np.uint8, (64, 64, 64))
         for level in levels:
             for brick in level.missing():
                 size = [b - a for a, b in level.window(brick)]
@@ -50,8 +49,8 @@ def make_volume(tomogram: Tomogram, unit: str, value: int, fingerprint: dict[str
 
 
 def make_array(tomogram: Tomogram, unit: str, fingerprint: dict[str, Any]) -> None:
-    with tomogram.stage(unit, fingerprint) as staging:
-        create_array(staging.path / "maps", (4,), np.uint8, dims=["y"], brick=(4,))
+    with Unit(tomogram, unit).stage(fingerprint) as staging:
+        staging.create("maps", (4,), np.uint8, dims=["y"], brick=(4,))
 
 
 # --------------------------------------------------------------------------------- the store
@@ -59,8 +58,8 @@ def make_array(tomogram: Tomogram, unit: str, fingerprint: dict[str, Any]) -> No
 
 def test_create_opens_what_is_there(tomogram: Tomogram) -> None:
     make_array(tomogram, "maps/gold", PRINT)
-    assert Tomogram.create(tomogram.path).labels("maps") == ["gold"]
-    assert Tomogram.open(str(tomogram.path)) == tomogram
+    assert Tomogram.create(tomogram.place.path).names("maps") == ["gold"]
+    assert Tomogram.open(str(tomogram.place.path)) == tomogram
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
 
 def test_geometry_and_grid_survive(tomogram: Tomogram) -> None:
     geometry = TiltGeometry([-3, 0, 3.5], (150, 90), 10.0, shift_x=[1 / 3, 0, 2])
-    with tomogram.stage("tilt_series", PRINT) as staging:
+    with tomogram.series.stage(PRINT) as staging:
         staging.describe(geometry=geometry.to_dict(), grid=GRID.to_dict())
     assert (tomogram.geometry, tomogram.grid) == (geometry, GRID)
 
@@ -103,9 +102,9 @@ def test_what_is_not_there_is_answered_with_what_is(tomogram: Tomogram) -> None:
     make_array(tomogram, "maps/gold", PRINT)
     make_array(tomogram, "maps/actin", PRINT)
     with pytest.raises(StoreError, match=r"no maps labelled 'silver' \(there: actin, gold\)"):
-        tomogram.array("maps/silver", "maps")
+        tomogram.label("silver").maps.array("maps")
     with pytest.raises(StoreError, match=r"no scores labelled 'gold' \(there: none\)"):
-        tomogram.dataset("scores/gold")
+        tomogram.label("gold").scores.dataset()
     with pytest.raises(StoreError, match="has no tilt_series"):
         _ = tomogram.geometry
 
@@ -114,91 +113,93 @@ def test_what_is_not_there_is_answered_with_what_is(tomogram: Tomogram) -> None:
 
 
 def test_a_unit_appears_only_when_it_is_complete(tomogram: Tomogram) -> None:
-    with tomogram.stage("scores/gold", PRINT) as staging:
-        create_array(staging.path / "scores", (8,), np.uint8, dims=["x"], brick=(8,))
-        assert not tomogram.has("scores/gold")
-        assert tomogram.labels("scores") == []
-        assert not (tomogram.path / "scores").exists()
-    assert tomogram.has("scores/gold")
-    assert tomogram.labels("scores") == ["gold"]
-    assert tomogram.array("scores/gold", "scores").missing() == [(0,)]
+    with tomogram.label("gold").scores.stage(PRINT) as staging:
+        staging.create("scores", (8,), np.uint8, dims=["x"], brick=(8,))
+        assert not tomogram.label("gold").scores.exists()
+        assert tomogram.names("scores") == []
+        assert not (tomogram.place.path / "scores").exists()
+    assert tomogram.label("gold").scores.exists()
+    assert tomogram.names("scores") == ["gold"]
+    assert tomogram.label("gold").scores.array("scores").missing() == [(0,)]
 
 
 def test_an_exception_leaves_the_work_for_the_same_fingerprint(tomogram: Tomogram) -> None:
-    with suppress(KeyboardInterrupt), tomogram.stage("scores/gold", PRINT) as staging:
-        array = create_array(staging.path / "scores", (16,), np.uint8, dims=["x"], brick=(8,))
+    with suppress(KeyboardInterrupt), tomogram.label("gold").scores.stage(PRINT) as staging:
+        array = staging.create("scores", (16,), np.uint8, dims=["x"], brick=(8,))
         array.write((1,), np.full(8, 7, np.uint8))
         raise KeyboardInterrupt
-    assert not tomogram.has("scores/gold")
-    with tomogram.stage("scores/gold", dict(reversed(PRINT.items()))) as staging:
+    assert not tomogram.label("gold").scores.exists()
+    with tomogram.label("gold").scores.stage(dict(reversed(PRINT.items()))) as staging:
         assert (staging.resumed, staging.changes) == (True, ())
         assert staging.has("scores")
-    found = tomogram.array("scores/gold", "scores")
+    found = tomogram.label("gold").scores.array("scores")
     assert found.missing() == [(0,)]
     assert found.read().tolist() == [0] * 8 + [7] * 8
-    with tomogram.stage("scores/gold", PRINT) as staging:
+    with tomogram.label("gold").scores.stage(PRINT) as staging:
         assert not staging.resumed
 
 
 def test_a_changed_fingerprint_starts_anew_and_says_why(tomogram: Tomogram) -> None:
-    with suppress(ZeroDivisionError), tomogram.stage("scores/gold", PRINT) as staging:
-        create_array(staging.path / "scores", (8,), np.uint8, dims=["x"], brick=(8,))
+    with suppress(ZeroDivisionError), tomogram.label("gold").scores.stage(PRINT) as staging:
+        staging.create("scores", (8,), np.uint8, dims=["x"], brick=(8,))
         raise ZeroDivisionError
-    with tomogram.stage("scores/gold", {**PRINT, "sigma": 3}) as staging:
+    with tomogram.label("gold").scores.stage({**PRINT, "sigma": 3}) as staging:
         assert not staging.resumed
         assert staging.changes == ("sigma was 2, now 3",)
         assert not staging.has("scores")
 
 
 def test_parts_of_a_unit_can_be_removed(tomogram: Tomogram) -> None:
-    with tomogram.stage("scores/gold", PRINT) as staging:
+    with tomogram.label("gold").scores.stage(PRINT) as staging:
         for name in ("local", "scores", "other"):
-            create_array(staging.path / name, (8,), np.uint8, dims=["x"], brick=(8,))
+            staging.create(name, (8,), np.uint8, dims=["x"], brick=(8,))
         staging.remove("local")
         staging.remove("never there")
         assert (staging.has("local"), staging.has("scores")) == (False, True)
         staging.clear()
         assert not staging.has("scores")
-    assert tomogram.attributes("scores/gold") == {"fingerprint": PRINT}
+    assert tomogram.label("gold").scores.attributes == {"fingerprint": PRINT}
 
 
 def test_overwriting_keeps_the_old_unit_until_the_new_is_complete(tomogram: Tomogram) -> None:
     make_volume(tomogram, "scores/gold", 1, PRINT)
-    with pytest.raises(ZeroDivisionError), tomogram.stage("scores/gold", {"sigma": 3}):
+    with pytest.raises(ZeroDivisionError), tomogram.label("gold").scores.stage({"sigma": 3}):
         raise ZeroDivisionError
-    assert tomogram.attributes("scores/gold")["fingerprint"] == PRINT
-    assert np.unique(tomogram.array("scores/gold", "scale0/scores").read()).tolist() == [1]
+    assert tomogram.label("gold").scores.attributes["fingerprint"] == PRINT
+    assert np.unique(tomogram.label("gold").scores.volume.read()).tolist() == [1]
     make_volume(tomogram, "scores/gold", 2, {"sigma": 3})
-    assert np.unique(tomogram.array("scores/gold", "scale0/scores").read()).tolist() == [2]
-    left = sorted(p.name for p in (tomogram.path / ".staging").iterdir() if p.suffix != ".lock")
+    assert np.unique(tomogram.label("gold").scores.volume.read()).tolist() == [2]
+    left = sorted(
+        p.name for p in (tomogram.place.path / ".staging").iterdir() if p.suffix != ".lock"
+    )
     assert left == []
 
 
 def test_what_was_made_differently_is_replaced_only_on_request(tomogram: Tomogram) -> None:
-    assert not tomogram.is_current("maps/gold", PRINT, overwrite=False)
+    assert not tomogram.label("gold").maps.is_current(PRINT, overwrite=False)
     make_array(tomogram, "maps/gold", PRINT)
-    assert tomogram.is_current("maps/gold", PRINT, overwrite=False)
+    assert tomogram.label("gold").maps.is_current(PRINT, overwrite=False)
     other = {**PRINT, "sigma": 3, "angles": (1, 2)}
     with pytest.raises(ExistsError, match="sigma was 2, now 3; angles was null, now") as error:
-        tomogram.is_current("maps/gold", other, overwrite=False)
+        tomogram.label("gold").maps.is_current(other, overwrite=False)
     assert "--overwrite" in str(error.value)
-    assert not tomogram.is_current("maps/gold", other, overwrite=True)
-    assert tomogram.has("maps/gold")
+    assert not tomogram.label("gold").maps.is_current(other, overwrite=True)
+    assert tomogram.label("gold").maps.exists()
 
 
 def test_tuples_of_a_fingerprint_are_lists_when_read_again(tomogram: Tomogram) -> None:
     fingerprint = {"shape": (4, 5), "deep": {"a": (1,)}}
     make_array(tomogram, "maps/gold", fingerprint)
-    assert tomogram.is_current("maps/gold", fingerprint, overwrite=False)
-    assert tomogram.digest("maps/gold") == digest(fingerprint)
+    assert tomogram.label("gold").maps.is_current(fingerprint, overwrite=False)
+    assert tomogram.label("gold").maps.digest == digest(fingerprint)
 
 
 def stage_elsewhere(path: Path, how: str, answer: Any) -> None:
     """In another process: stage the unit, and say what came of it."""
     try:
-        with Tomogram(path).stage("scores/gold", PRINT) as staging:
+        with Tomogram(path).label("gold").scores.stage(PRINT) as staging:
             if how == "killed":
-                create_array(staging.path / "scores", (8,), np.uint8, dims=["x"], brick=(8,))
+                staging.create("scores", (8,), np.uint8, dims=["x"], brick=(8,))
                 os._exit(9)
         answer.put("done")
     except StoreError as error:
@@ -217,39 +218,42 @@ def in_another_process(path: Path, how: str) -> str:
 
 
 def test_two_processes_cannot_make_the_same_unit(tomogram: Tomogram) -> None:
-    with tomogram.stage("scores/gold", PRINT):
-        message = in_another_process(tomogram.path, "finish")
+    with tomogram.label("gold").scores.stage(PRINT):
+        message = in_another_process(tomogram.place.path, "finish")
     assert "scores/gold is being made by another process; wait for it, or stop it" in message
-    assert tomogram.has("scores/gold")
+    assert tomogram.label("gold").scores.exists()
 
 
 def test_the_lock_of_a_killed_process_is_free_and_its_work_goes_on(tomogram: Tomogram) -> None:
-    assert in_another_process(tomogram.path, "killed") == "9"
-    assert not tomogram.has("scores/gold")
-    with tomogram.stage("scores/gold", PRINT) as staging:
+    assert in_another_process(tomogram.place.path, "killed") == "9"
+    assert not tomogram.label("gold").scores.exists()
+    with tomogram.label("gold").scores.stage(PRINT) as staging:
         assert staging.resumed
         assert staging.has("scores")
 
 
 def test_different_units_can_be_made_at_the_same_time(tomogram: Tomogram) -> None:
-    with tomogram.stage("scores/gold", PRINT), tomogram.stage("labels/gold", PRINT):
+    with tomogram.label("gold").scores.stage(PRINT), tomogram.label("gold").labels.stage(PRINT):
         pass
-    assert (tomogram.labels("scores"), tomogram.labels("labels")) == (["gold"], ["gold"])
+    assert (tomogram.names("scores"), tomogram.names("labels")) == (["gold"], ["gold"])
 
 
 def test_labels_that_differ_after_a_dot_can_be_made_at_the_same_time(tomogram: Tomogram) -> None:
-    with tomogram.stage("scores/gold.v1", PRINT), tomogram.stage("scores/gold.v2", PRINT):
+    with (
+        tomogram.label("gold.v1").scores.stage(PRINT),
+        tomogram.label("gold.v2").scores.stage(PRINT),
+    ):
         pass
-    assert tomogram.labels("scores") == ["gold.v1", "gold.v2"]
+    assert tomogram.names("scores") == ["gold.v1", "gold.v2"]
 
 
 def test_publishing_waits_while_another_unit_is_published(tomogram: Tomogram) -> None:
     """Two steps that end at the same moment both succeed."""
-    with tomogram.stage("maps/gold", PRINT):
-        file = (tomogram.path / ".staging/publish.lock").open("w")
+    with tomogram.label("gold").maps.stage(PRINT):
+        file = (tomogram.place.path / ".staging/publish.lock").open("w")
         fcntl.flock(file, fcntl.LOCK_EX)
         threading.Timer(0.2, file.close).start()
-    assert tomogram.has("maps/gold")
+    assert tomogram.label("gold").maps.exists()
 
 
 # ---------------------------------------------------------------------------------- OME-Zarr
@@ -257,7 +261,7 @@ def test_publishing_waits_while_another_unit_is_published(tomogram: Tomogram) ->
 
 def test_a_volume_is_valid_ome_zarr(tomogram: Tomogram) -> None:
     make_volume(tomogram, "scores/gold", 1, PRINT)
-    group = zarr.open_group(str(tomogram.path / "scores/gold"), mode="r")
+    group = zarr.open_group(str(tomogram.place.path / "scores/gold"), mode="r")
     image = Image.from_zarr(group)
     (scales,) = image.ome_attributes.multiscales
     assert [(a.name, a.type, a.model_dump()["unit"]) for a in scales.axes] == [
@@ -278,26 +282,26 @@ def test_labels_are_a_valid_ome_zarr_label_image(tomogram: Tomogram) -> None:
     make_volume(tomogram, "scores/gold", 1, PRINT)
     make_volume(tomogram, "labels/gold", 1, PRINT)
     make_volume(tomogram, "labels/actin", 1, PRINT)
-    group = zarr.open_group(str(tomogram.path / "labels/gold"), mode="r")
+    group = zarr.open_group(str(tomogram.place.path / "labels/gold"), mode="r")
     label = ImageLabel.from_zarr(group).ome_attributes.image_label
     assert label is not None
     assert label.source is not None
-    source = tomogram.path / "labels/gold" / str(label.source.image)
-    assert source.resolve() == (tomogram.path / "scores/gold").resolve()
-    listed = zarr.open_group(str(tomogram.path / "labels"), mode="r").attrs["ome"]
+    source = tomogram.place.path / "labels/gold" / str(label.source.image)
+    assert source.resolve() == (tomogram.place.path / "scores/gold").resolve()
+    listed = zarr.open_group(str(tomogram.place.path / "labels"), mode="r").attrs["ome"]
     assert listed == {"version": "0.5", "labels": ["actin", "gold"]}
 
 
 def test_xarray_opens_a_volume_with_its_coordinates(tomogram: Tomogram) -> None:
     make_volume(tomogram, "scores/gold", 5, PRINT)
-    volume = tomogram.dataset("scores/gold")
+    volume = tomogram.label("gold").scores.dataset()
     assert volume["scores"].dims == ("z", "y", "x")
     assert volume["scores"].chunks is not None
     assert int(volume["scores"].max().compute()) == 5
     for axis in "zyx":
         np.testing.assert_array_equal(volume[axis], GRID.axis(axis))
         assert volume[axis].attrs["units"] == "angstrom"
-    half = xr.open_zarr(tomogram.path / "scores/gold/scale1", consolidated=False, chunks={})
+    half = xr.open_zarr(tomogram.place.path / "scores/gold/scale1", consolidated=False, chunks={})
     np.testing.assert_array_equal(half["x"], 5.0 + 20.0 * np.arange(45))
     np.testing.assert_array_equal(half["y"], volume["y"].coarsen(y=2).mean())
 
@@ -371,5 +375,5 @@ def test_a_long_difference_is_named_and_not_printed() -> None:
 
 def test_store_metadata_are_plain_json(tomogram: Tomogram) -> None:
     make_array(tomogram, "maps/gold", PRINT)
-    stored = json.loads((tomogram.path / "maps/gold/zarr.json").read_text())
+    stored = json.loads((tomogram.place.path / "maps/gold/zarr.json").read_text())
     assert stored["attributes"]["tomodist"]["fingerprint"] == PRINT

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tests.cli.materials import tomodist, write_stack
 from tomodist.sources.classes import import_classes
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.tasks.classes import ClassesTask, class_segmentation
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -66,7 +66,7 @@ def classes_task(
     **options: Any,
 ) -> ClassesTask:
     """The task for label maps in a file beside the store."""
-    path = tomogram.path.with_name("labels.npy")
+    path = tomogram.place.path.with_name("labels.npy")
     np.save(path, label_maps() if labels is None else labels)
     return class_segmentation(
         tomogram, "cell", import_classes(tomogram, path, names, "cell"), **options
@@ -76,13 +76,13 @@ def classes_task(
 def everything(tomogram: Tomogram, label: str) -> dict[str, npt.NDArray[Any]]:
     """All that was made of a class, as arrays."""
     made = {
-        f"{kind}{level}": tomogram.array(f"{kind}/{label}", f"scale{level}/{kind}").read()
+        f"{kind}{level}": Unit(tomogram, f"{kind}/{label}").level(level).read()
         for kind in ("scores", "labels")
         for level in (0, 1)
     }
     for unit in (f"structures/{label}", f"curves/{label}"):
-        if tomogram.has(unit):
-            table = tomogram.dataset(unit).load()
+        if Unit(tomogram, unit).exists():
+            table = Unit(tomogram, unit).dataset().load()
             made |= {f"{unit} {name}": table[name].values for name in table.variables}
     return made
 

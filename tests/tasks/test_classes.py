@@ -36,8 +36,9 @@ from tomodist.runtime.cluster import open_session
 from tomodist.runtime.runner import Session, Silent
 from tomodist.sources.stack import import_maps
 from tomodist.steps.backproject import _write_classes, backproject_maps, plan_scores
-from tomodist.store.boxes import stored_boxes
+from tomodist.store.boxes import box_rows
 from tomodist.store.maps import stored_maps
+from tomodist.store.tomogram import Unit
 from tomodist.store.volumes import create_stack, create_volume
 from tomodist.tasks.classes import run_classes
 from tomodist.tasks.lifting import segmentation
@@ -94,37 +95,35 @@ def test_every_class_is_what_a_run_of_its_own_gives(
         thresholds = run_classes(session, tomogram, classes_task(tomogram, brick=brick))
     for name in NAMES:
         assert_same(everything(tomogram, name), alone[name])
-        assert thresholds[name] == tomogram.attributes(f"curves/{name}")["best"]
+        assert thresholds[name] == tomogram.label(name).curves.attributes["best"]
 
 
 def test_a_class_is_seen_as_binary_maps(together: Tomogram) -> None:
-    labels = together.array("maps/cell", "maps").read()
+    labels = together.label("cell").maps.array("maps").read()
     assert set(np.unique(labels)) == {0, 1, 2, 3, NOT_MEASURED}
     np.testing.assert_array_equal(labels == NOT_MEASURED, np.isnan(images(together)))
     for value, name in enumerate(NAMES, start=1):
         expected = np.where(labels == NOT_MEASURED, 2, labels == value)
-        maps = stored_maps(together, name)
+        maps = stored_maps(together.label(name).maps)
         np.testing.assert_array_equal(maps.read(), expected)
         np.testing.assert_array_equal(maps.read((3, 5), (20, 90)), expected[3:5, 20:90])
-        some = stored_maps(together, name, [1, 5])
+        some = stored_maps(together.label(name).maps, [1, 5])
         np.testing.assert_array_equal(some.read(), expected[[1, 5]])
-        np.testing.assert_array_equal(together.dataset(f"maps/{name}")["maps"], expected)
+        np.testing.assert_array_equal(together.label(name).maps.dataset()["maps"], expected)
         assert not (together.path / "maps" / name / "maps").exists()  # stored once
-        for found, mask in zip(
-            stored_boxes(together.array(f"maps/{name}", "boxes")), expected, strict=True
-        ):
+        for found, mask in zip(box_rows(together.label(name).maps), expected, strict=True):
             boxes = boxes_of(mask)
             np.testing.assert_array_equal(found, np.column_stack([boxes.center, boxes.size]))
 
 
 def images(tomogram: Tomogram) -> npt.NDArray[np.float32]:
-    return tomogram.array("tilt_series", "images").read()
+    return tomogram.series.array("images").read()
 
 
 def semantic(tomogram: Tomogram) -> npt.NDArray[np.uint8]:
     """The class of every voxel, by plain NumPy."""
     scores, labels = (
-        np.stack([tomogram.array(f"{kind}/{n}", f"scale0/{kind}").read() for n in NAMES])
+        np.stack([Unit(tomogram, f"{kind}/{n}").volume.read() for n in NAMES])
         for kind in ("scores", "labels")
     )
     share = np.where(labels > 0, scores.astype(int), -1)
@@ -132,7 +131,7 @@ def semantic(tomogram: Tomogram) -> npt.NDArray[np.uint8]:
 
 
 def test_the_semantic_volume_is_what_the_labels_say(together: Tomogram) -> None:
-    found = together.array("labels/cell", "scale0/labels").read()
+    found = together.label("cell").labels.volume.read()
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, semantic(together))
     assert set(np.unique(found)) == {0, 1, 2, 3}
@@ -143,10 +142,10 @@ def test_the_largest_share_decides_where_classes_overlap(tmp_path: Path) -> None
     with open_session("threads", n_workers=2) as session:
         plain = classes_task(tomogram, votes="plain", threshold=2, own_thresholds=False)
         run_classes(session, tomogram, plain)
-    found = tomogram.array("labels/cell", "scale0/labels").read()
+    found = tomogram.label("cell").labels.volume.read()
     np.testing.assert_array_equal(found, semantic(tomogram))
-    inside = np.stack([tomogram.array(f"labels/{n}", "scale0/labels").read() > 0 for n in NAMES])
-    shares = np.stack([tomogram.array(f"scores/{n}", "scale0/scores").read() for n in NAMES])
+    inside = np.stack([tomogram.label(n).labels.volume.read() > 0 for n in NAMES])
+    shares = np.stack([tomogram.label(n).scores.volume.read() for n in NAMES])
     both = inside[1] & inside[2]  # the labels keep both
     assert set(np.unique(found[both])) == {2, 3}
     tie = both & ~inside[0] & (shares[1] == shares[2])
@@ -161,8 +160,8 @@ def test_the_decision_is_the_same_for_any_bricks(
     from tomodist.steps.semantic import _decide_brick
 
     sources = tuple(
-        (value, together.array(f"labels/{n}", "scale0/labels"),
-         together.array(f"scores/{n}", "scale0/scores"))
+        (value, together.label(n).labels.volume,
+         together.label(n).scores.volume)
         for value, n in enumerate(NAMES, start=1)
     )  # fmt: skip
     decided = create_volume(tmp_path / "decided", together.grid, brick, np.uint8)
@@ -194,7 +193,7 @@ def test_tilts_left_out_are_left_out_of_every_class(tmp_path: Path) -> None:
         run_task(session, other, gold)
     assert_same(everything(tomogram, "gold"), everything(other, "gold"))
     for name in NAMES:
-        assert tomogram.attributes(f"scores/{name}")["excluded"] == [1, 6, 12]
+        assert tomogram.label(name).scores.attributes["excluded"] == [1, 6, 12]
 
 
 def test_disagreeing_tilts_must_be_named(together: Tomogram) -> None:
@@ -250,19 +249,17 @@ def test_a_killed_run_goes_on(tmp_path: Path, together: Tomogram, step: str, n: 
         "session = Session(Resources(1, 1, 2**30), progress=deadly)\n"
         "run_and_die(session, Tomogram.open(sys.argv[1]), brick=(64, 64, 64))\n"
     )
-    command = [sys.executable, "-c", program, str(tomogram.path), step, str(n)]
+    command = [sys.executable, "-c", program, str(tomogram.place.path), step, str(n)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
-    before = {k: v for k, v in tree(tomogram.path, "/local/").items() if "/c/" in k}
+    before = {k: v for k, v in tree(tomogram.place.path, "/local/").items() if "/c/" in k}
     with open_session("threads", n_workers=2) as session:
         run_classes(session, tomogram, classes_task(tomogram))
-    after = tree(tomogram.path).values()
+    after = tree(tomogram.place.path).values()
     assert set(before.values()) <= set(after), "what was finished was made again"
     for name in NAMES:
         assert_same(everything(tomogram, name), everything(together, name))
-    np.testing.assert_array_equal(
-        tomogram.array("labels/cell", "scale0/labels").read(), semantic(together)
-    )
+    np.testing.assert_array_equal(tomogram.label("cell").labels.volume.read(), semantic(together))
 
 
 def test_scores_appear_together_or_not_at_all(tmp_path: Path) -> None:
@@ -276,19 +273,21 @@ def test_scores_appear_together_or_not_at_all(tmp_path: Path) -> None:
         run_classes(
             Session(Resources(1, 2, 1024 * MiB), progress=Stops()), tomogram, classes_task(tomogram)
         )
-    assert tomogram.labels("scores") == []
-    assert tomogram.labels("maps") == ["cell", "gold", "granule", "membrane"]
+    assert tomogram.names("scores") == []
+    assert tomogram.names("maps") == ["cell", "gold", "granule", "membrane"]
 
 
 def test_only_the_class_that_lacks_is_made_again(tmp_path: Path, together: Tomogram) -> None:
     tomogram = series(tmp_path)
     with open_session("threads", n_workers=2) as session:
         run_classes(session, tomogram, classes_task(tomogram))
-        before = {k: v for k, v in tree(tomogram.path / "scores").items() if "membrane" not in k}
-        tomogram.remove("scores/membrane")
-        tomogram.remove("maps/gold")
+        before = {
+            k: v for k, v in tree(tomogram.place.path / "scores").items() if "membrane" not in k
+        }
+        tomogram.label("membrane").scores.remove()
+        tomogram.label("gold").maps.remove()
         run_classes(session, tomogram, classes_task(tomogram))
-    after = tree(tomogram.path / "scores")
+    after = tree(tomogram.place.path / "scores")
     assert {k: v for k, v in after.items() if "membrane" not in k and "/" in k} == {
         k: v for k, v in before.items() if "/" in k
     }
@@ -316,12 +315,12 @@ def test_bricks_of_an_earlier_run_are_kept_or_begun_anew_but_never_mixed(tmp_pat
         backproject_maps(
             session, tomogram, names, votes, {"k": 1}, brick=(64, 128, 128), overwrite=True
         )
-        bricks = {tomogram.array(f"scores/{n}", "scale0/scores").brick for n in names}
+        bricks = {tomogram.label(n).scores.volume.brick for n in names}
         assert bricks == {(64, 128, 128)}
-        scores = {n: tomogram.array(f"scores/{n}", "scale0/scores").read() for n in names}
+        scores = {n: tomogram.label(n).scores.volume.read() for n in names}
         for name in names:
             backproject_maps(session, tomogram, name, votes, {"k": 2}, overwrite=True)
-            again = tomogram.array(f"scores/{name}", "scale0/scores").read()
+            again = tomogram.label(name).scores.volume.read()
             np.testing.assert_array_equal(scores[name], again)
 
 
@@ -341,17 +340,15 @@ def test_a_class_that_marks_nothing_has_no_structures_and_the_others_go_on(
     names = ("granule", "membrane", "gold", "ribosome")
     with open_session("threads", n_workers=2, progress=Told()) as session:
         run_classes(session, tomogram, classes_task(tomogram, labels, names))
-        before = tree(tomogram.path)
+        before = tree(tomogram.place.path)
         run_classes(session, tomogram, classes_task(tomogram, labels, names))
-    assert tree(tomogram.path) == before
+    assert tree(tomogram.place.path) == before
     assert "ribosome marks no pixel: it has no structures" in Told.said
-    assert tomogram.dataset("structures/ribosome").sizes["structure"] == 0
-    assert not tomogram.array("labels/ribosome", "scale0/labels").read().any()
+    assert tomogram.label("ribosome").structures.dataset().sizes["structure"] == 0
+    assert not tomogram.label("ribosome").labels.volume.read().any()
     for name in NAMES:
         assert_same(everything(tomogram, name), everything(together, name))
-    np.testing.assert_array_equal(
-        tomogram.array("labels/cell", "scale0/labels").read(), semantic(together)
-    )
+    np.testing.assert_array_equal(tomogram.label("cell").labels.volume.read(), semantic(together))
 
 
 def test_maps_that_are_no_class_of_these_are_not_replaced(tmp_path: Path) -> None:
@@ -360,12 +357,12 @@ def test_maps_that_are_no_class_of_these_are_not_replaced(tmp_path: Path) -> Non
     with open_session("threads", n_workers=2) as session:
         gold = segmentation(tomogram, "gold", import_maps(tomogram, tmp_path / "gold.npy"))
         run_task(session, tomogram, gold)
-        before = tree(tomogram.path)
+        before = tree(tomogram.place.path)
         with pytest.raises(ExistsError, match=r"maps/gold exists and is not class 3 of cell.*--cl"):
             run_classes(session, tomogram, classes_task(tomogram))
-        assert tree(tomogram.path) == before
+        assert tree(tomogram.place.path) == before
         run_classes(session, tomogram, classes_task(tomogram), overwrite=True)
-        assert tomogram.attributes("maps/gold")["class_of"] == "cell"
+        assert tomogram.label("gold").maps.attributes["class_of"] == "cell"
 
 
 def test_other_label_maps_make_their_classes_outdated(tmp_path: Path) -> None:
@@ -376,11 +373,11 @@ def test_other_label_maps_make_their_classes_outdated(tmp_path: Path) -> None:
         with pytest.raises(ExistsError, match=r"maps/cell exists and was made differently"):
             run_classes(session, tomogram, other)
         run_classes(session, tomogram, other, overwrite=True)
-    assert tomogram.outdated("labels/gold") == "maps/cell"
-    assert tomogram.outdated("labels/cell") is None
-    assert tomogram.dataset("structures/a").sizes["structure"] >= 2
+    assert tomogram.label("gold").labels.outdated() == tomogram.label("cell").maps
+    assert tomogram.label("cell").labels.outdated() is None
+    assert tomogram.label("a").structures.dataset().sizes["structure"] >= 2
     with pytest.raises(StoreError, match="maps/gold is class 3 of maps/cell, which is another now"):
-        stored_maps(tomogram, "gold")
+        stored_maps(tomogram.label("gold").maps)
 
 
 def test_only_classes_of_the_same_maps_are_lifted_together(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tomodist.runtime.runner import Session, Silent
 from tomodist.sources.base import DetectorMaps
 from tomodist.steps.detect import detect_maps
 from tomodist.steps.detect_volume import VolumeDetection, detect_volume, plan_volume
-from tomodist.store.tomogram import Tomogram
+from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.store.volumes import create_levels, create_stack
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
@@ -50,9 +50,9 @@ def series(path: Path, n_tilts: int, side: int, grid: VolumeGrid | None = None) 
     grid = grid or VolumeGrid((64, side, side), 10.0)
     tomogram = Tomogram.create(path)
     random = np.random.default_rng(0)
-    with tomogram.stage("tilt_series", {"step": "test"}) as staging:
+    with tomogram.series.stage({"step": "test"}) as staging:
         staging.describe(geometry=geometry.to_dict(), grid=grid.to_dict())
-        images = create_stack(staging.path / "images", geometry, np.float32)
+        images = create_stack(staging, "images", geometry, np.float32)
         for tilt in range(n_tilts):
             image = random.standard_normal((1, side, side), dtype=np.float32)
             images.write((tilt, 0, 0), image.cumsum(axis=1).cumsum(axis=2))
@@ -68,7 +68,7 @@ def detect(session: Session, tomogram: Tomogram, model: Model) -> bool:
 
 def content(tomogram: Tomogram, unit: str = "maps/a") -> list[np.ndarray]:
     """Maps, probabilities and boxes."""
-    return [tomogram.array(unit, name).read() for name in ("maps", "probabilities", "boxes")]
+    return [Unit(tomogram, unit).array(name).read() for name in ("maps", "probabilities", "boxes")]
 
 
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
@@ -112,12 +112,12 @@ def test_an_interrupted_detection_goes_on_where_it_stopped(tmp_path: Path) -> No
     detect(Session(resources), whole, model)
     with pytest.raises(KeyboardInterrupt):
         detect(Session(resources, None, Stops(5)), tomogram, model)
-    assert not tomogram.has("maps/a")
-    shards = tomogram.path / ".staging" / "maps--a" / "maps" / "c"
+    assert not tomogram.label("a").maps.exists()
+    shards = tomogram.place.path / ".staging" / "maps--a" / "maps" / "c"
     before = {p: p.stat().st_mtime_ns for p in shards.glob("*/0/0")}
     assert 5 <= len(before) < 12
     assert detect(Session(resources), tomogram, model)
-    after = tomogram.path / "maps" / "a" / "maps" / "c"
+    after = tomogram.place.path / "maps" / "a" / "maps" / "c"
     for path, time in before.items():
         assert (after / path.relative_to(shards)).stat().st_mtime_ns == time
     for one, two in zip(content(whole), content(tomogram), strict=True):
@@ -151,7 +151,7 @@ def test_a_worker_that_is_too_small_is_refused_before_it_starts(tmp_path: Path) 
     tomogram = series(tmp_path / "TS.zarr", 1, 512)
     with pytest.raises(PlanError, match="detect: an image of 512 x 512 pixels needs"):
         detect(Session(Resources(1, 1, 700 * MiB)), tomogram, model)
-    assert not tomogram.has("maps/a")
+    assert not tomogram.label("a").maps.exists()
 
 
 GRID = VolumeGrid((70, 150, 140), 10.0)
@@ -163,8 +163,8 @@ def reconstructed(path: Path) -> Tomogram:
     random = np.random.default_rng(5)
     volume = random.standard_normal(GRID.shape, dtype=np.float32).cumsum(axis=0).cumsum(axis=2)
     volume[:, :20, :30] = np.nan
-    with tomogram.stage("reconstructions/wbp", {"step": "test"}) as staging:
-        level = create_levels(staging.path, "reconstruction", GRID, "f4", (128, 128, 128))[0]
+    with tomogram.reconstruction("wbp").stage({"step": "test"}) as staging:
+        level = create_levels(staging, "reconstruction", GRID, "f4", (128, 128, 128))[0]
         for brick in level.bricks():
             level.write(brick, volume[tuple(slice(*w) for w in level.window(brick))])
     return tomogram
@@ -184,7 +184,7 @@ def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
         with open_session(cluster, n_workers=workers, memory_limit=2000 * MiB) as session:
             assert detect_volume(session, tomogram, detection, brick=brick)
             assert not detect_volume(session, tomogram, detection, brick=brick)
-        units = [tomogram.array(f"scores/{u}", "scale0/scores").read() for u in ("a", "other")]
+        units = [tomogram.label(u).scores.volume.read() for u in ("a", "other")]
         found.append(units)
     assert 1 < len(np.unique(found[0][0])) <= 255
     assert not np.array_equal(found[0][0], found[0][1])
@@ -208,15 +208,15 @@ def test_an_interrupted_run_goes_on_with_other_bricks_and_classes(tmp_path: Path
         run(tomogram, {"a": "a"}, 64, Stops(24))  # levels are summed first
     run(tomogram, {"a": "a", "b": "b"}, 128, Silent())
     for label in "ab":
-        one, two = (s.array(f"scores/{label}", "scale0/scores").read() for s in (whole, tomogram))
+        one, two = (s.label(label).scores.volume.read() for s in (whole, tomogram))
         np.testing.assert_array_equal(one, two)
 
 
 def test_a_reconstruction_of_another_series_is_refused(tmp_path: Path) -> None:
     tomogram = reconstructed(tmp_path / "TS.zarr")
     made = {"step": "test", "tilt_series": "another digest"}
-    with tomogram.stage("reconstructions/wbp", made) as staging:
-        create_levels(staging.path, "reconstruction", GRID, "f4", (128, 128, 128))
+    with tomogram.reconstruction("wbp").stage(made) as staging:
+        create_levels(staging, "reconstruction", GRID, "f4", (128, 128, 128))
     model = untrained(tmp_path / "model", 3, 1)
     detection = VolumeDetection(model, "wbp", {"a": "a"})
     session = Session(resources_of("threads", 1, 2000 * MiB))

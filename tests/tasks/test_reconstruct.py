@@ -38,8 +38,8 @@ SLOTS = {n: Session(Resources(1, n, 4096 * MiB)) for n in (1, 2)}
 def store(folder: Path, images: Volume, geometry: TiltGeometry, grid: VolumeGrid) -> Tomogram:
     """A store with these images."""
     tomogram = Tomogram.create(folder / "t.zarr")
-    with tomogram.stage("tilt_series", {"step": "test"}) as staging:
-        stack = create_stack(staging.path / "images", geometry, np.float32)
+    with tomogram.series.stage({"step": "test"}) as staging:
+        stack = create_stack(staging, "images", geometry, np.float32)
         for tilt, image in enumerate(images):
             stack.write((tilt, 0, 0), image[None])
         staging.describe(geometry=geometry.to_dict(), grid=grid.to_dict())
@@ -72,18 +72,18 @@ def made(
 
 
 def stored(tomogram: Tomogram, name: str, level: int = 0) -> Volume:
-    return tomogram.array(f"reconstructions/{name}", f"scale{level}/reconstruction").read()
+    return tomogram.reconstruction(name).level(level).read()
 
 
 def residuals(tomogram: Tomogram, name: str = "new") -> list[float]:
-    return list(tomogram.attributes(f"reconstructions/{name}")["residuals"])
+    return list(tomogram.reconstruction(name).attributes["residuals"])
 
 
 # --------------------------------------------------------------------- weighted backprojection
 
 
 def test_wbp_is_the_filter_and_then_the_mean(series: Tomogram) -> None:
-    images = series.array("tilt_series", "images").read()
+    images = series.series.array("images").read()
     method = WeightedBackprojection(GEOMETRY, GRID, cutoff=0.3, filter_kind="exact")
     filtered = np.stack([method.filtered(t, image) for t, image in enumerate(images)])
     expected = lift_brick(method.lifting, reader(filtered), (0, 0, 0), GRID.shape)
@@ -100,9 +100,9 @@ def test_the_result_is_an_ome_zarr_pyramid_without_leftovers(series: Tomogram) -
     np.testing.assert_allclose(half[3, 4, 5], full[6:8, 8:10, 10:12].mean(), rtol=1e-5)
     found = sorted(p.name for p in (series.path / "reconstructions" / "pyramid").iterdir())
     assert found == ["scale0", "scale1", "zarr.json"]
-    data = series.dataset("reconstructions/pyramid")["reconstruction"]
+    data = series.reconstruction("pyramid").dataset()["reconstruction"]
     np.testing.assert_array_equal(data.values, full)
-    assert "pyramid" in series.labels("reconstructions")
+    assert "pyramid" in series.names("reconstructions")
 
 
 @pytest.mark.parametrize("method", ["wbp", "sirt"])
@@ -254,7 +254,7 @@ def test_an_interrupted_sirt_goes_on_within_its_iteration(
     series: Tomogram, tmp_path: Path, after: int
 ) -> None:
     """2 tiles of ray sums, 13 backgrounds, then 2 tiles and 4 bricks three times."""
-    images = series.array("tilt_series", "images").read()
+    images = series.series.array("images").read()
     tomogram = store(tmp_path, images, GEOMETRY, GRID)
     cut = {"brick": (64, 64, 64)}
     expected = made(series, "sirt", "expected", cut=cut, iterations=3)
@@ -262,14 +262,14 @@ def test_an_interrupted_sirt_goes_on_within_its_iteration(
     one = Resources(1, 1, 4096 * MiB)
     with pytest.raises(KeyboardInterrupt):
         made(tomogram, "sirt", session=Session(one, progress=stopped), cut=cut, iterations=3)
-    assert not tomogram.has("reconstructions/new")
-    staged = tomogram.path / ".staging" / "reconstructions--new"
+    assert not tomogram.reconstruction("new").exists()
+    staged = tomogram.place.path / ".staging" / "reconstructions--new"
     before = {p: p.stat().st_mtime_ns for p in staged.rglob("c/*/*/*") if p.is_file()}
     again = Interrupting(10**6)
     found = made(tomogram, "sirt", session=Session(one, progress=again), cut=cut, iterations=3)
     assert found.tobytes() == expected.tobytes()
     assert residuals(tomogram) == pytest.approx(residuals(series, "expected"), rel=1e-9)
-    kept = tomogram.path / "reconstructions" / "new"
+    kept = tomogram.place.path / "reconstructions" / "new"
     for path, time in before.items():
         place = kept / path.relative_to(staged)
         assert not place.exists() or place.stat().st_mtime_ns == time
@@ -285,7 +285,7 @@ def test_a_finished_reconstruction_is_not_made_again(series: Tomogram) -> None:
     with pytest.raises(ExistsError, match=r"cutoff was 0.35, now 0.2.*--overwrite.*--name"):
         made(series, name="once", overwrite=False, cutoff=0.2)
     made(series, name="once", cutoff=0.2)
-    assert series.attributes("reconstructions/once")["cutoff"] == 0.2
+    assert series.reconstruction("once").attributes["cutoff"] == 0.2
 
 
 # ------------------------------------------------------------------------------- bad inputs

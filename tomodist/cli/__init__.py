@@ -1,7 +1,7 @@
 """The command ``tomodist``: one small file per subcommand, loaded only when it is called.
 
 An error that the user can mend is one line on stderr and exit status 1; Ctrl-C is exit status 130,
-and the same command goes on where it stopped.
+and the same command continues where it stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import sys
 
 import click
+import cloup
 
 from tomodist.cli.shared.words import in_options, options_of
 from tomodist.errors import TomodistError
@@ -39,8 +40,15 @@ _OF_THE_USER = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),  # a path that cannot be
 )
 
+_RENAMED = {  # names that options had in earlier versions; they still work
+    "--maps-frame": "--frame",
+    "--boxes-frame": "--frame",
+    "--exclude": "--exclude-tilts",
+    "--own-thresholds": "--per-structure",
+}
 
-class _Commands(click.Group):
+
+class _Commands(cloup.Group):
     """Finds a subcommand's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -55,7 +63,7 @@ class _Commands(click.Group):
         return command if isinstance(command, click.Command) else None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@cloup.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tomodist")
 def group() -> None:
     """Detect structures on cryo-ET tilt series and lift them to 3D by backprojection."""
@@ -74,13 +82,14 @@ def run(arguments: list[str], command: click.Command = group) -> int:
     arguments : list of str
         Without the program's name.
     command : Command
-        What they are given to.
+        That takes them.
 
     Returns
     -------
     int
         Exit status: 0, 1 (an error that the user can mend), 2 (wrong options), 130 (Ctrl-C).
     """
+    arguments = [_present_name(argument) for argument in arguments]
     try:
         command(arguments, standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -89,14 +98,20 @@ def run(arguments: list[str], command: click.Command = group) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; the same command goes on where it stopped", 130)
+        return _fail("interrupted; run the same command again to continue", 130)
     except TomodistError as error:
-        return _fail(in_options(str(error), options_of(group, arguments)), 1)
+        return _fail(in_options(str(error), options_of(command, arguments)), 1)
     except OSError as error:
         if error.errno not in _OF_THE_USER:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
     return 0
+
+
+def _present_name(argument: str) -> str:
+    """The present name of an option that was renamed; anything else as it is."""
+    name, equals, value = argument.partition("=")
+    return f"{_RENAMED.get(name, name)}{equals}{value}"
 
 
 def _fail(message: str, status: int) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import Stack
     from tomodist.sources.base import MapSource, TiltSource
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label, Tomogram
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
@@ -116,7 +116,7 @@ class _StoredTilt:
         return Detection(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
 
 
-def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
+def taken_from(label: Label) -> StoredMaps:
     """The maps and boxes of a label of a store.
 
     Raises
@@ -124,11 +124,8 @@ def taken_from(tomogram: Tomogram, label: str) -> StoredMaps:
     StoreError
         If there are none.
     """
-    maps, boxes = (
-        stored_maps(tomogram.label(label).maps),
-        tuple(boxes_of_maps(tomogram.label(label).maps)),
-    )
-    return StoredMaps(label, tomogram.label(label).maps.digest, maps, boxes)
+    maps, boxes = stored_maps(label.maps), tuple(boxes_of_maps(label.maps))
+    return StoredMaps(label.name, label.maps.digest, maps, boxes)
 
 
 @dataclass(frozen=True)

@@ -16,22 +16,24 @@ import numpy.typing as npt
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.formats.mrc.read import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
-from tomodist.pictures import draw_all
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere
 from tomodist.simulate.visibility import touched_by_rays
 from tomodist.sources.base import DetectorMaps, MapSource
 from tomodist.sources.stack import import_maps
-from tomodist.steps.ingest import describe_series, ingest_series
+from tomodist.steps.ingest import describe_series
 from tomodist.steps.simulate import write_simulation
-from tomodist.tasks.lifting import edge_detection, segmentation, tracking
-from tomodist.tasks.run import run_task
+from tomodist.tasks.base import run
+from tomodist.tasks.edges import edge_detection
+from tomodist.tasks.ingest import IngestTask
+from tomodist.tasks.locate import tracking
+from tomodist.tasks.segment import segmentation
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.runtime.runner import Session
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Label, Tomogram
 
 PIXEL_SIZE = 20.0
 CELL_SHAPE, SPHERE_SHAPE = (112, 270, 256), (128, 128, 128)
@@ -103,28 +105,28 @@ def _specimen(
     acquisition = Acquisition(dose=dose, read_noise=1.0, seed=1)
     grid = VolumeGrid(shape, PIXEL_SIZE)
     stack = write_simulation(
-        session, folder, name, scene, geometry, grid, acquisition, overwrite=True
+        session.progress, folder, name, scene, geometry, grid, acquisition, overwrite=True
     )
     series = describe_series(stack, tilt_angles=stack.with_suffix(".tlt"), thickness=shape[0])
-    return ingest_series(session, folder / f"{name}.zarr", series, overwrite=True)
+    return run(session, IngestTask(folder / f"{name}.zarr", series), overwrite=True)
 
 
 def _granules(
     session: Session, tomogram: Tomogram, folder: Path, label: str, source: MapSource, maps: str
 ) -> Result:
-    run_task(session, tomogram, segmentation(tomogram, label, source, min_voxels=100))
-    draw_all(tomogram, label)
-    found = Confusion.of(_mask(tomogram, label), _truth(folder / "cell_granule_truth.mrc") > 0)
+    of = tomogram.label(label)
+    run(session, segmentation(of, source, min_voxels=100)).draw()
+    voxels = Confusion.of(_mask(of), _truth(folder / "cell_granule_truth.mrc") > 0)
     task = f"segment ({maps})"
-    return Result(task, "granules", "IoU", found.iou, found.precision, found.recall)
+    return Result(task, "granules", "IoU", voxels.iou, voxels.precision, voxels.recall)
 
 
 def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> list[Result]:
     """Judged against the whole shell, and with the recall of what these tilts can show of it."""
     source = DetectorMaps(DogEdges(sigma=2.0, dark=True))
-    run_task(session, tomogram, edge_detection(tomogram, "sphere", source, min_voxels=200))
-    draw_all(tomogram, "sphere")
-    mask = _mask(tomogram, "sphere")
+    of = tomogram.label("sphere")
+    run(session, edge_detection(of, source, min_voxels=200)).draw()
+    mask = _mask(of)
     shell = _truth(folder / "sphere_sphere_truth.mrc") > 0
     grid, angles = tomogram.grid, tomogram.geometry.tilt_angles
     whole = tolerant_f1(mask, shell, EDGE_TOLERANCE)
@@ -139,10 +141,9 @@ def _sphere(session: Session, tomogram: Tomogram, folder: Path) -> list[Result]:
 
 def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
     source = DetectorMaps(GlobalThreshold("otsu", sigma=3.0), form="box", min_size=600.0)
-    task = tracking(tomogram, "mitochondrion", source)
-    run_task(session, tomogram, task)
-    draw_all(tomogram, "mitochondrion")
-    table = tomogram.label("mitochondrion").structures.dataset().load()
+    result = run(session, tracking(tomogram.label("mitochondrion"), source))
+    result.draw()
+    table = result.structures
     centers = np.stack([table[a].values for a in "zyx"], axis=1)
     sizes = np.stack([table[f"size_{a}"].values for a in "zyx"], axis=1)
     truth = _rows(folder / "cell_mitochondrion_truth.csv")
@@ -152,9 +153,9 @@ def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
     )
 
 
-def _mask(tomogram: Tomogram, label: str) -> npt.NDArray[np.bool_]:
+def _mask(label: Label) -> npt.NDArray[np.bool_]:
     """The whole mask: the demo's volumes are small."""
-    return tomogram.label(label).labels.volume.read() > 0
+    return label.labels.volume.read() > 0
 
 
 def _truth(path: Path) -> npt.NDArray[np.float32]:

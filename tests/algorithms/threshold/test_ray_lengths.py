@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from tests.ablations.shells import draw_shells, tilt_angles
+from tomodist.algorithms.threshold.ray_lengths import (
+    N_BINS,
+    choose_by_ray_lengths,
+    count_ray_lengths,
+    first_thresholds,
+    ray_length_curve,
+    sampled_tilts,
+)
 from tomodist.detect.classical import DogEdges
 from tomodist.errors import InputError
 from tomodist.experiments.lifted import (
     PLAIN,
     Rule,
-    ray_length_threshold,
     detect_all,
     edge_agreement,
     edge_votes,
+    ray_length_threshold,
 )
 from tomodist.experiments.shells import make_specimen
 from tomodist.values.geometry import TiltGeometry
-from tomodist.algorithms.threshold.ray_lengths import (
-    N_BINS,
-    choose_by_ray_lengths,
-    ray_length_curve,
-    count_ray_lengths,
-    first_thresholds,
-    sampled_tilts,
-)
 
 _F1 = "F1 within 2, shown part"
 

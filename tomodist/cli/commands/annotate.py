@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import print_line
-from tomodist.cli.shared.options import STORE, Tilts, cluster_options, session_of
-from tomodist.cli.shared.tasks import open_tomogram
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    SELECTION,
+    Tilts,
+    WorkOptions,
+    cluster_options,
+    frame_option,
+    overwrite_option,
+    store_argument,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram
+from tomodist.cli.shared.sources import maps_option
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,34 +31,52 @@ if TYPE_CHECKING:
     from tomodist.store.tomogram import Tomogram
 
 
-@click.command(
+@cloup.command(
     "annotate",
     epilog="Example: tomodist annotate TS_01.zarr --maps drawn.tif --tilts 5,20,35 --label granule",
 )
-@click.argument("store", type=STORE)
-@click.option("--label", required=True, help="Name of what is annotated.")
-@click.option("--maps", type=click.Path(), help="2D masks: MRC, TIFF, NPY or Zarr (tilt, y, x).")
-@click.option("--boxes", type=click.Path(), help="2D boxes or points, as of locate --boxes.")
-@click.option(
-    "--volume", type=click.Path(), help="3D mask (MRC, Zarr, OME-Zarr); projected to the tilts."
+@store_argument
+@cloup.option("--label", required=True, group=OUTPUT, help="Name of what is annotated.")
+@maps_option
+@cloup.option(
+    "--boxes",
+    type=click.Path(),
+    group=INPUT,
+    help="2D boxes or points, in the formats of `tomodist locate --boxes`.",
 )
-@click.option(
-    "--from", "taken", help="A label of the store whose maps and boxes you have looked at."
+@cloup.option(
+    "--volume",
+    type=click.Path(),
+    group=INPUT,
+    help="3D mask (MRC, Zarr, OME-Zarr), which is projected onto the tilts.",
 )
-@click.option("--value", type=float, help="Which value is it. [default: any but 0]")
-@click.option("--unknown", type=float, help="Of --maps: the value that says nothing, such as 255.")
-@click.option(
-    "--tilts", type=Tilts(), help="That were annotated, such as 5,20-22 (from 0). [default: all]"
+@cloup.option(
+    "--from",
+    "detection",
+    group=INPUT,
+    help="Label of the store whose maps and boxes you have checked.",
 )
-@click.option(
-    "--frame",
-    type=click.Choice(["aligned", "raw"]),
-    default="aligned",
-    show_default=True,
-    help="Whether --maps or --boxes lie on the stored or on the raw images.",
+@frame_option("--maps or --boxes")
+@cloup.option(
+    "--value",
+    type=float,
+    group=INPUT,
+    help="Value of the masks that is structure. [default: any value but 0]",
 )
-@click.option("--diameter", type=float, help="Of points in --boxes, in Å.")
-@click.option("--overwrite", is_flag=True, help="Replace annotations made differently.")
+@cloup.option(
+    "--unknown",
+    type=float,
+    group=INPUT,
+    help="Value of --maps where nothing is known, such as 255. [default: none]",
+)
+@cloup.option("--diameter", type=float, group=INPUT, help="Diameter of points in --boxes, in Å.")
+@cloup.option(
+    "--tilts",
+    type=Tilts(),
+    group=SELECTION,
+    help="Tilts that were annotated, counted from 0, such as 5,20-22. [default: all]",
+)
+@overwrite_option("annotations that were made differently")
 @cluster_options
 def command(
     store: Path,
@@ -53,7 +84,7 @@ def command(
     maps: str | None,
     boxes: str | None,
     volume: str | None,
-    taken: str | None,
+    detection: str | None,
     value: float | None,
     unknown: float | None,
     tilts: tuple[int, ...] | Literal["auto"] | None,
@@ -72,36 +103,29 @@ def command(
     """
     from tomodist.sources.annotations import projected_mask, sparse, taken_from
     from tomodist.sources.stack import import_maps
-    from tomodist.steps.annotate import label_volume
-    from tomodist.steps.detect import detect_maps
-    from tomodist.store.tomogram import check_label
+    from tomodist.tasks.detect import DetectionTask
 
-    if sum(given is not None for given in (maps, boxes, volume, taken)) != 1:
-        raise InputError("give one of --maps, --boxes, --volume and --from")
+    if sum(source is not None for source in (maps, boxes, volume, detection)) != 1:
+        raise InputError("exactly one of --maps, --boxes, --volume and --from is needed")
     if tilts == "auto":
-        raise InputError("--tilts names the annotated tilts; auto cannot know them")
+        raise InputError("--tilts names the annotated tilts; auto does not apply")
     tomogram = open_tomogram(store)
-    check_label(label)
+    of = tomogram.label(label)
     mask = None if volume is None else projected_mask(tomogram, volume, value)
     if mask is not None:
         source: MapSource = mask
-    elif taken is not None:
-        source = taken_from(tomogram, taken)
+    elif detection is not None:
+        source = taken_from(tomogram.label(detection))
     elif boxes is not None:
         source = _boxes(tomogram, boxes, label, frame, diameter)
     else:
         source = import_maps(tomogram, str(maps), frame, value=value, ignored=unknown)
     source = sparse(source, tilts, tomogram.geometry.n_tilts)
-    with session_of(cluster, workers, memory) as session:
-        if mask is not None:
-            label_volume(session, tomogram, label, mask, overwrite=overwrite)
-        made = detect_maps(session, tomogram, label, source, overwrite=overwrite)
+    task = DetectionTask(of, source, mask)
+    options = WorkOptions(overwrite=overwrite, cluster=cluster, workers=workers, memory=memory)
+    run_tasks([task], options)
     n = len(tilts) if tilts is not None else tomogram.geometry.n_tilts
-    print_line(
-        f"annotated: {label} on {n} of {tomogram.geometry.n_tilts} tilts, store: {tomogram}"
-        if made
-        else f"nothing to do: maps/{label} is there already, made just so"
-    )
+    print_line(f"annotated: {label} on {n} of {tomogram.geometry.n_tilts} tilts, store: {tomogram}")
 
 
 def _boxes(
@@ -115,10 +139,11 @@ def _boxes(
     from tomodist.sources.boxes import import_boxes
     from tomodist.sources.placement import PointOptions
 
-    found = import_boxes(tomogram, path, frame, form="box", options=PointOptions(diameter))
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if label not in found:
-        there = ", ".join(sorted(found))
-        raise InputError(f"{path} has no class {label!r} (there: {there}); give one as --label")
-    return found[label]
+    options = PointOptions(diameter)
+    classes = import_boxes(tomogram, path, frame, form="box", options=options)
+    if len(classes) == 1:
+        return next(iter(classes.values()))
+    if label not in classes:
+        available = ", ".join(sorted(classes))
+        raise InputError(f"{path} has no class {label!r} (available: {available})")
+    return classes[label]

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
+import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
-from tomodist.cli.shared.options import STORE, cluster_options, session_of
+from tomodist.cli.shared.options import OUTPUT, STORE, cluster_options, session_of
 
 
-@click.command("demo", epilog="Example: tomodist demo -o demo/")
-@click.option("-o", "--output", type=STORE, default=Path("demo"), show_default=True)
+@cloup.command("demo", epilog="Example: tomodist demo -o demo/")
+@cloup.option(
+    "-o",
+    "--output",
+    type=STORE,
+    default=Path("demo"),
+    show_default=True,
+    group=OUTPUT,
+    help="Folder for files, stores and pictures.",
+)
 @cluster_options
 def command(output: Path, cluster: str, workers: int | None, memory: int | None) -> None:
     """Simulate a small tomogram, run the three tasks on it, and compare with the known truth."""

@@ -2,46 +2,94 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import click
+import cloup
 
-from tomodist.cli.shared.options import RunOptions, lifting_options
-from tomodist.cli.shared.sources import denoise_option
-from tomodist.cli.shared.tasks import open_tomogram, run_or_plan
+from tomodist.cli.shared.options import (
+    DETECTION,
+    LIFTING,
+    RunOptions,
+    frame_option,
+    lifting_options,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram, show
+from tomodist.cli.shared.sources import dark_option, denoise_option, maps_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.detect.base import MapDetector
     from tomodist.detect.denoise import Method
+    from tomodist.sources.base import MapSource
 
 
-@click.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
-@click.option("--maps", type=click.Path(), help="2D edges made elsewhere.")
-@click.option(
-    "--maps-frame", type=click.Choice(["aligned", "raw"]), default="aligned", show_default=True
+@cloup.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
+@maps_option
+@frame_option("--maps")
+@cloup.option(
+    "--sigma",
+    default=2.0,
+    show_default=True,
+    group=DETECTION,
+    help="Width of the difference of Gaussians, in pixels.",
 )
-@click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
-@click.option("--fraction", type=float, help="2D threshold between minimum and maximum, 0 to 1.")
-@click.option("--clip", type=(float, float), help="Percentiles to clip images to, such as 1 99.")
-@click.option("--hide-blobs", type=float, help="Diameter (Å) of dark beads that are no edges.")
+@cloup.option(
+    "--fraction",
+    type=float,
+    group=DETECTION,
+    help="2D threshold as a fraction, 0 to 1, of the way from the lowest to the highest response. "
+    "[default: from the response]",
+)
+@cloup.option(
+    "--clip",
+    type=(float, float),
+    group=DETECTION,
+    help="Percentiles to which images are clipped, such as 1 99. [default: not clipped]",
+)
+@cloup.option(
+    "--hide-blobs",
+    type=float,
+    group=DETECTION,
+    help="Diameter of dark beads to mask before detection, in Å. [default: none is masked]",
+)
 @denoise_option
-@click.option("--dark/--bright", default=True, help="Edges are dark lines. [default]")
-@click.option("--reach", default=2, show_default=True, help="w: tilts to either side that support.")
-@click.option(
-    "--support", default=3, show_default=True, help="k: tilts of 2 w + 1 that must agree."
+@dark_option
+@cloup.option(
+    "--reach",
+    default=2,
+    show_default=True,
+    group=LIFTING,
+    help="Number of tilts to either side that support a mark (w of the paper).",
 )
-@click.option(
-    "--rounds", default=0, show_default=True, help="m: rounds of refinement; for clean images."
+@cloup.option(
+    "--support",
+    default=3,
+    show_default=True,
+    group=LIFTING,
+    help="Number of the 2 w + 1 tilts that must agree (k of the paper).",
 )
-@click.option("--keep-own/--fill", default=True, help="Marks need support; or support alone marks.")
+@cloup.option(
+    "--rounds",
+    default=0,
+    show_default=True,
+    group=LIFTING,
+    help="Number of rounds of refinement (m of the paper); for clean images.",
+)
+@cloup.option(
+    "--keep-own/--fill",
+    default=True,
+    group=LIFTING,
+    help="Whether a tilt keeps only marks of its own that are supported, or support alone sets a "
+    "mark. [default: keep-own]",
+)
 @lifting_options
 def command(
     store: Path,
     label: str,
     maps: str | None,
-    maps_frame: str,
+    frame: Literal["aligned", "raw"],
     sigma: float,
     fraction: float | None,
     clip: tuple[float, float] | None,
@@ -57,15 +105,16 @@ def command(
 ) -> None:
     """Lift 2D edges to 3D.
 
-    With --rounds, marks that neighbouring tilts do not support are removed: more precise on clean
-    images, but on noisy ones it removes the edges first.
+    Without --threshold, the threshold is chosen where long rays in the result agree best with the
+    2D edges. With --rounds, marks that neighbouring tilts do not support are removed: more precise
+    on clean images, but on noisy ones it removes the edges first.
     """
     from tomodist.detect.bead_mask import BeadsMasked
     from tomodist.detect.classical import Blobs, DogEdges
     from tomodist.detect.denoise import Denoised
-    from tomodist.sources.base import DetectorMaps, MapSource
+    from tomodist.sources.base import DetectorMaps
     from tomodist.sources.stack import import_maps
-    from tomodist.tasks.lifting import edge_detection
+    from tomodist.tasks.edges import edge_detection
 
     tomogram = open_tomogram(store)
     source: MapSource
@@ -75,11 +124,22 @@ def command(
         detector: MapDetector = Denoised(edges, denoise)
         if hide_blobs is not None:
             beads = Blobs(hide_blobs)
-            beads.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
+            beads.diameter_px(tomogram.geometry.pixel_size)  # fails now, not on every tilt
             detector = BeadsMasked(detector, beads)
         source = DetectorMaps(detector)
     else:
-        source = import_maps(tomogram, maps, "raw" if maps_frame == "raw" else "aligned")
-    refinement = {"reach": reach, "support": support, "rounds": rounds, "keep_own": keep_own}
-    task = edge_detection(tomogram, label, source, refinement, **run.of_task())
-    run_or_plan(tomogram, task, run)
+        source = import_maps(tomogram, maps, frame)
+    task = edge_detection(
+        tomogram.label(label),
+        source,
+        reach=reach,
+        support=support,
+        rounds=rounds,
+        keep_own=keep_own,
+        threshold=run.threshold,
+        min_voxels=run.min_voxels,
+        exclude=run.exclude,
+        cut=run.cut,
+    )
+    for result in run_tasks([task], run):
+        show(result)

@@ -5,57 +5,98 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
-from tomodist.cli.shared.options import STORE, Brick, cluster_options, session_of
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    RUN,
+    STORE,
+    Brick,
+    WorkOptions,
+    cluster_options,
+    overwrite_option,
+)
+from tomodist.cli.shared.running import run_tasks
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.tasks.comparisons import Comparison, Kind, Pair
+    from tomodist.tasks.comparisons import Kind, Pair
     from tomodist.tasks.evaluate import Evaluation
 
 _T = TypeVar("_T")
 _POOLED = "all together"
+COMPARISON = cloup.OptionGroup("Comparison")
 
 
-@click.command(
+@cloup.command(
     "evaluate",
     epilog="Example: tomodist evaluate TS_01.zarr --label granule --truth granule_truth.mrc "
     "--json TS_01_scores.json",
 )
-@click.argument("result", type=STORE)
-@click.option("--label", multiple=True, help="Of a store: which result, one for each --truth.")
-@click.option(
+@cloup.argument("result", type=STORE, help="Tomogram store, or a volume or a table.")
+@cloup.option(
+    "--label", multiple=True, group=INPUT, help="Result of a store, one for each --truth."
+)
+@cloup.option(
     "--truth",
     multiple=True,
     type=STORE,
     required=True,
-    help="Volume (MRC, Zarr, OME-Zarr) or table (CSV, STAR).",
+    group=INPUT,
+    help="True volume (MRC, Zarr, OME-Zarr) or table (CSV, STAR).",
 )
-@click.option(
+@cloup.option(
+    "--value",
+    multiple=True,
+    type=float,
+    group=INPUT,
+    help="Value of a true volume that is the class. [default: any value but 0]",
+)
+@cloup.option(
+    "--found-value",
+    multiple=True,
+    type=float,
+    group=INPUT,
+    help="Value of a result that is the class. [default: any value but 0]",
+)
+@cloup.option("--within", type=STORE, group=INPUT, help="Volume outside which nothing counts.")
+@cloup.option(
+    "--pixel-size", type=float, group=INPUT, help="Pixel size in Å, of files that do not say it."
+)
+@cloup.option(
     "--kind",
     multiple=True,
     type=click.Choice(["mask", "edges", "boxes", "points"]),
-    help="One for all, or one for each --truth. [default: what the truth is]",
+    group=COMPARISON,
+    help="Kind of comparison, one for all or one for each --truth. [default: that of the truth]",
 )
-@click.option(
-    "--value", multiple=True, type=float, help="Class in a true volume. [default: all but 0]"
+@cloup.option(
+    "--distance",
+    type=float,
+    group=COMPARISON,
+    help="Largest distance between a point and the true one, in Å.",
 )
-@click.option("--found-value", multiple=True, type=float, help="The same, of a result.")
-@click.option("--distance", type=float, help="How far (Å) from the true one a point may be.")
-@click.option(
+@cloup.option(
     "--max-distance",
     default=32,
     show_default=True,
-    help="Surface distances up to so many voxels are exact.",
+    group=COMPARISON,
+    help="Largest distance between surfaces that is measured exactly, in voxels.",
 )
-@click.option("--within", type=STORE, help="A volume; only what lies in it counts.")
-@click.option("--pixel-size", type=float, help="In Å, of files that do not say it.")
-@click.option("--json", "target", type=STORE, help="Write every measure and count there.")
-@click.option("--overwrite", is_flag=True, help="Replace the JSON file.")
-@click.option("--brick", type=Brick(), help="Of the volumes. [default: planned]")
+@cloup.option(
+    "--json", "target", type=STORE, group=OUTPUT, help="JSON file for all measures and counts."
+)
+@overwrite_option("the JSON file")
+@cloup.option(
+    "--brick",
+    type=Brick(),
+    group=RUN,
+    help="Size of the bricks in voxels, multiples of 64. [default: planned]",
+)
 @cluster_options
 def command(
     result: Path,
@@ -81,14 +122,18 @@ def command(
     RESULT is a tomogram store, or a volume or table that was made elsewhere.
     """
     from tomodist.formats.files import check_target, write_json
-    from tomodist.tasks.comparisons import Rules, prepare
+    from tomodist.tasks.comparisons import Rules
+    from tomodist.tasks.evaluate import evaluation_task
 
     if target is not None:
         check_target(target, overwrite=overwrite)
     rules = Rules(max_distance, distance, within, pixel_size)
     pairs = _pairs(truth, label, kind, value, found_value)
-    comparisons = prepare(result, pairs, rules)
-    evaluation = _run(comparisons, rules, brick, (cluster, workers, memory))
+    task = evaluation_task(result, pairs, rules, brick)
+    if not task.has_volumes:
+        cluster = "threads"  # tables need no workers
+    options = WorkOptions(cluster=cluster, workers=workers, memory=memory)
+    (evaluation,) = run_tasks([task], options)
     _print(evaluation)
     if target is not None:
         write_json(target, evaluation.to_dict())
@@ -108,7 +153,7 @@ def _pairs(
     n = len(truths)
     if labels and len(labels) != n:
         raise InputError(
-            f"--label is given {len(labels)} times, but --truth {n} times; give one --truth for "
+            f"--label is used {len(labels)} times, but --truth {n} times; use one --truth for "
             "each --label"
         )
     every = (
@@ -117,35 +162,17 @@ def _pairs(
         _for_each("value", values, n),
         _for_each("found-value", found_values, n),
     )
-    return [Pair(*given) for given in zip(truths, *every, strict=True)]
+    return [Pair(*values) for values in zip(truths, *every, strict=True)]
 
 
-def _for_each(name: str, given: tuple[_T, ...], n: int) -> tuple[_T | None, ...]:
-    """What was given for each of n truths: nothing, one for all, or one for each."""
-    if len(given) not in (0, 1, n):
+def _for_each(name: str, values: tuple[_T, ...], n: int) -> tuple[_T | None, ...]:
+    """The values for each of n truths: none, one for all, or one for each."""
+    if len(values) not in (0, 1, n):
         raise InputError(
-            f"--{name} is given {len(given)} times, but --truth {n} times; give it once for all, "
+            f"--{name} is used {len(values)} times, but --truth {n} times; use it once for all, "
             "or once for each"
         )
-    return given if len(given) == n else (given or (None,)) * n
-
-
-def _run(
-    comparisons: list[Comparison],
-    rules: Any,  # noqa: ANN401 -- Rules, which is not imported for every command
-    brick: tuple[int, ...] | None,
-    where: tuple[str, int | None, int | None],
-) -> Evaluation:
-    """Compare; workers are started for volumes only, and not for what cannot fit."""
-    from tomodist.runtime.cluster import resources_of
-    from tomodist.tasks.evaluate import compare_all, needs_session, plans
-
-    if not needs_session(comparisons):
-        return compare_all(None, comparisons, rules)
-    if "://" not in where[0]:
-        plans(comparisons, resources_of(*where), brick)
-    with session_of(*where) as session:
-        return compare_all(session, comparisons, rules, brick=brick)
+    return values if len(values) == n else (values or (None,)) * n
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -8,9 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
-from tomodist.cli.shared.options import STORE, cluster_options, gathered, session_of
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    STORE,
+    Command,
+    Decorator,
+    apply,
+    cluster_options,
+    gathered,
+    overwrite_option,
+    session_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +58,7 @@ def command() -> None:
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """What the options of `experiment_options` say."""
+    """The options of `experiment_options`."""
 
     seeds: int
     output: Path | None
@@ -59,24 +71,26 @@ class ExperimentOptions:
 def experiment_options(seeds: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """--seeds (with its default), --output, --overwrite and where to run: one value, ``run``."""
 
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        options = [
-            click.option(
+    def add(command: Command) -> Command:
+        options: list[Decorator] = [
+            cloup.option(
                 "--seeds",
                 type=click.IntRange(min=1),
                 default=seeds,
                 show_default=True,
-                help="Specimens per condition; more may be asked for later.",
+                group=INPUT,
+                help="Number of specimens per condition; it may be raised later.",
             ),
-            click.option("-o", "--output", type=STORE, help="Folder. [default: experiment_NAME]"),
-            click.option(
-                "--overwrite", is_flag=True, help="Run anew what was run before or differently."
+            cloup.option(
+                "-o",
+                "--output",
+                type=STORE,
+                group=OUTPUT,
+                help="Folder to write to. [default: experiment_NAME]",
             ),
+            overwrite_option("cases that were run before, or differently"),
         ]
-        command = cluster_options(gathered(ExperimentOptions, "run", command))
-        for option in reversed(options):
-            command = option(command)
-        return command
+        return apply(options, cluster_options(gathered(ExperimentOptions, "run", command)))
 
     return add
 

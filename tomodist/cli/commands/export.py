@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import Bars, print_line
-from tomodist.cli.shared.options import STORE
-from tomodist.cli.shared.tasks import open_tomogram
+from tomodist.cli.shared.options import INPUT, OUTPUT, STORE, overwrite_option, store_argument
+from tomodist.cli.shared.show import open_tomogram
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,24 +20,46 @@ if TYPE_CHECKING:
 FORMATS = ("star", "csv", "mrc", "zarr", "copick", "ndjson")
 
 
-@click.command(
+@cloup.command(
     "export", epilog="Example: tomodist export TS_01.zarr --label gold --format star -o gold.star"
 )
-@click.argument("store", type=STORE)
-@click.option("--label", help="Name of the structures.")
-@click.option("--reconstruction", help="Name of a reconstruction, instead of --label.")
-@click.option("--format", "file_format", type=click.Choice(FORMATS), required=True)
-@click.option(
+@store_argument
+@cloup.option("--label", group=INPUT, help="Name of the structures.")
+@cloup.option("--reconstruction", group=INPUT, help="Name of a reconstruction, instead of --label.")
+@cloup.option(
     "--volume",
     type=click.Choice(["mask", "labels", "scores", "shares"]),
-    help="Which volume of a label, for mrc and zarr (scores only). [default: mask]",
+    group=INPUT,
+    help="Volume of a label, for mrc and zarr (zarr: scores only). [default: mask]",
 )
-@click.option("--user", default="tomodist", show_default=True, help="Of copick's picks.")
-@click.option("--session", default="0", show_default=True, help="Of copick's picks; 0 is a tool's.")
-@click.option(
-    "-o", "--output", type=STORE, required=True, help="The file; for copick the project's folder."
+@cloup.option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    required=True,
+    group=OUTPUT,
+    help="Format of the file: a table of structures (star, csv), points (copick, ndjson) or a "
+    "volume (mrc, zarr).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@cloup.option(
+    "-o",
+    "--output",
+    type=STORE,
+    required=True,
+    group=OUTPUT,
+    help="File to write; for copick, the folder of the project.",
+)
+@cloup.option(
+    "--user", default="tomodist", show_default=True, group=OUTPUT, help="User of copick's picks."
+)
+@cloup.option(
+    "--session",
+    default="0",
+    show_default=True,
+    group=OUTPUT,
+    help="Session of copick's picks; 0 stands for a tool.",
+)
+@overwrite_option("the file")
 def command(
     store: Path,
     label: str | None,
@@ -53,16 +76,13 @@ def command(
 
     Volumes are MRC or OME-Zarr.
     """
-    from tomodist.runtime.cluster import local_resources
-    from tomodist.runtime.runner import Session
     from tomodist.steps.export import export_result
 
     tomogram = open_tomogram(store)
-    name, what = _wanted(label, reconstruction, volume)
+    name, what = _volume_of(label, reconstruction, volume)
     with Bars() as bars:
-        here = Session(local_resources(1, None), None, bars)
         written = export_result(
-            here,
+            bars,
             tomogram,
             name,
             output,
@@ -75,14 +95,14 @@ def command(
     print_line(f"written: {written}")
 
 
-def _wanted(
+def _volume_of(
     label: str | None, reconstruction: str | None, volume: VolumeName | None
 ) -> tuple[str, VolumeName]:
     """Name of what is exported, and which volume it is."""
     if label is not None and reconstruction is None:
         return label, volume or "mask"
     if reconstruction is None or label is not None:
-        raise InputError("give either --label (structures) or --reconstruction (grey values)")
+        raise InputError("either --label (structures) or --reconstruction (grey values) is needed")
     if volume is not None:
-        raise InputError(f"--volume {volume} is of a --label; leave it out for a --reconstruction")
+        raise InputError("--volume applies only to --label; remove it for --reconstruction")
     return reconstruction, "reconstruction"

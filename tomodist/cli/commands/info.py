@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
+import cloup
 
 from tomodist.cli.shared.console import print_table
-from tomodist.cli.shared.options import STORE
-from tomodist.cli.shared.tasks import open_tomogram
+from tomodist.cli.shared.options import store_argument
+from tomodist.cli.shared.show import open_tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tomodist.store.tomogram import Tomogram
+    from tomodist.store.tomogram import Tomogram, Unit
 
 
-@click.command("info", epilog="Example: tomodist info TS_01.zarr")
-@click.argument("store", type=STORE)
+@cloup.command("info", epilog="Example: tomodist info TS_01.zarr")
+@store_argument
 def command(store: Path) -> None:
     """Show what a tomogram store holds and how it was made."""
     tomogram = open_tomogram(store)
@@ -55,25 +55,23 @@ def _treatment(attributes: dict[str, Any]) -> Iterator[str]:
 
 def _result_rows(tomogram: Tomogram) -> list[tuple[str, str, str]]:
     rows = []
-    for kind in ("maps", "scores", "labels", "structures", "reconstructions"):
-        for label in tomogram.names(kind):
-            attributes = tomogram.attributes(f"{kind}/{label}")
-            made = {k: v for k, v in attributes.items() if k != "fingerprint"}
-            text = ", ".join(f"{k}={v}" for k, v in made.items() if not isinstance(v, dict | list))
-            outdated = tomogram.outdated(f"{kind}/{label}")
-            remark = f"OUTDATED: made from another {outdated}; " if outdated else ""
-            rows.append((f"{kind}/{label}", _content(tomogram, kind, label), remark + text))
+    for unit in tomogram.units("maps", "scores", "labels", "structures", "reconstructions"):
+        record = {k: v for k, v in unit.attributes.items() if k != "fingerprint"}
+        made = ", ".join(f"{k}={v}" for k, v in record.items() if not isinstance(v, dict | list))
+        source = unit.outdated()
+        remark = f"OUT OF DATE: {source} was changed or removed; " if source else ""
+        rows.append((unit.name, _content(unit), remark + made))
     return rows
 
 
-def _content(tomogram: Tomogram, kind: str, label: str) -> str:
+def _content(unit: Unit) -> str:
     from tomodist.store.maps import stored_classes
     from tomodist.values.maps import class_words
 
-    data = tomogram.dataset(f"{kind}/{label}")
-    if kind == "structures":
+    data = unit.dataset()
+    if unit.kind == "structures":
         return f"{data.sizes['structure']} structures"
-    array = data[kind.removesuffix("s") if kind == "reconstructions" else kind]
+    array = data["maps" if unit.kind == "maps" else unit.variable]
     content = f"{' x '.join(map(str, array.shape))} {array.dtype}"
-    classes = class_words(stored_classes(tomogram, f"{kind}/{label}"))
+    classes = class_words(stored_classes(unit))
     return f"{content}: {classes}" if classes else content

@@ -3,42 +3,96 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import print_table
-from tomodist.cli.shared.options import STORE, cluster_options, session_of, whole_numbers
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    RUN,
+    STORE,
+    WorkOptions,
+    cluster_options,
+    exclude_option,
+    overwrite_option,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.errors import InputError
 
 
-@click.command(
+@cloup.command(
     "ingest",
     epilog="Example: tomodist ingest TS_01.mrc --tilt-angles TS_01.tlt --alignment TS_01.xf "
     "--thickness 300 --bin 4 -o TS_01.zarr",
 )
-@click.argument("stack", type=click.Path(path_type=Path))
-@click.option("--tilt-angles", type=click.Path(), help=".tlt or .rawtlt. [default: the header]")
-@click.option("--alignment", type=click.Path(), help="IMOD .xf. [default: the stack is aligned]")
-@click.option("--x-tilt", default="0", show_default=True, help=".xtilt file, or degrees.")
-@click.option(
+@cloup.argument("stack", type=click.Path(path_type=Path), help="Tilt series, an MRC stack.")
+@cloup.option(
+    "--tilt-angles",
+    type=click.Path(),
+    group=INPUT,
+    help="File of tilt angles, .tlt or .rawtlt. [default: those of the header]",
+)
+@cloup.option(
+    "--alignment",
+    type=click.Path(),
+    group=INPUT,
+    help="Alignment, IMOD's .xf. [default: the stack is aligned]",
+)
+@cloup.option(
+    "--x-tilt",
+    default="0",
+    show_default=True,
+    group=INPUT,
+    help="Pitch of the specimen: degrees, or an .xtilt file.",
+)
+@cloup.option(
     "--tilt-axis-angle",
     type=float,
-    help="Without --alignment: from vertical, counter-clockwise; 90 is an axis along x.",
+    group=INPUT,
+    help="Angle of the tilt axis from vertical, in degrees counter-clockwise, of a stack without "
+    "--alignment; 90 is an axis along x. [default: 0]",
 )
-@click.option("--pixel-size", type=float, help="In Å. [default: the header]")
-@click.option(
-    "--thickness", type=int, help="Of the volume, in voxels after binning. [default: width / 2]"
+@cloup.option(
+    "--pixel-size",
+    type=float,
+    group=INPUT,
+    help="Pixel size of the stack, in Å. [default: that of the header]",
 )
-@click.option("--bin", "binning", default=1, show_default=True, help="Area mean of N x N pixels.")
-@click.option(
+@exclude_option()
+@cloup.option(
+    "--bin",
+    "binning",
+    default=1,
+    show_default=True,
+    group=OUTPUT,
+    help="Binning: number of pixels averaged along each side.",
+)
+@cloup.option(
+    "--thickness",
+    type=int,
+    group=OUTPUT,
+    help="Thickness of the volume, in voxels after binning. [default: half the width]",
+)
+@cloup.option(
     "--resample/--no-resample",
     "resampled",
     default=True,
-    help="Resample once into the aligned frame, or keep raw images with their geometry.",
+    group=OUTPUT,
+    help="Whether images are resampled once into the aligned frame, or kept raw with their "
+    "geometry. [default: resample]",
 )
-@click.option("--exclude", default="", help="Sections to leave out, from 0, such as 0,3-5,40.")
-@click.option("-o", "--output", type=STORE, help="Store. [default: the stack's name with .zarr]")
-@click.option("--overwrite", is_flag=True, help="Replace a tilt series that was made differently.")
-@click.option("--dry-run", is_flag=True, help="Check everything, then stop.")
+@cloup.option(
+    "-o",
+    "--output",
+    type=STORE,
+    group=OUTPUT,
+    help="Store to create. [default: the stack's name with .zarr]",
+)
+@overwrite_option("a tilt series that was made differently")
+@cloup.option("--dry-run", is_flag=True, group=RUN, help="Check everything, then stop.")
 @cluster_options
 def command(
     stack: Path,
@@ -51,7 +105,7 @@ def command(
     binning: int,
     *,
     resampled: bool,
-    exclude: str,
+    exclude: tuple[int, ...] | Literal["auto"],
     output: Path | None,
     overwrite: bool,
     dry_run: bool,
@@ -60,7 +114,8 @@ def command(
     memory: int | None,
 ) -> None:
     """Check a tilt series and put it into a tomogram store."""
-    from tomodist.steps.ingest import describe_series, ingest_series
+    from tomodist.steps.ingest import describe_series
+    from tomodist.tasks.ingest import IngestTask
 
     series = describe_series(
         stack,
@@ -77,8 +132,8 @@ def command(
     store = output or stack.with_suffix(".zarr")
     if not dry_run:
         _check_output(store)
-        with session_of(cluster, workers, memory) as session:
-            ingest_series(session, store, series, overwrite=overwrite)
+        options = WorkOptions(overwrite=overwrite, cluster=cluster, workers=workers, memory=memory)
+        run_tasks([IngestTask(store, series)], options)
     geometry, grid = series.geometry, series.grid
     angles = geometry.tilt_angles
     rows = [
@@ -93,10 +148,8 @@ def command(
 
 
 def _check_output(store: Path) -> None:
-    from tomodist.errors import InputError
-
     if not store.resolve().parent.is_dir():
-        raise InputError(f"--output {store}: there is no folder {store.resolve().parent}")
+        raise InputError(f"--output {store}: folder {store.resolve().parent} not found")
 
 
 def _number_or_path(text: str) -> float | str:
@@ -106,10 +159,7 @@ def _number_or_path(text: str) -> float | str:
         return text
 
 
-def _sections(text: str) -> list[int]:
-    found = whole_numbers(text)
-    if found is None:
-        raise click.BadParameter(
-            f"{text!r} is not a list of sections such as 0,3-5,40", param_hint="--exclude"
-        )
-    return found
+def _sections(exclude: tuple[int, ...] | Literal["auto"]) -> tuple[int, ...]:
+    if exclude == "auto":
+        raise InputError("--exclude-tilts auto needs 2D maps; name the tilts, such as 0,3-5")
+    return exclude

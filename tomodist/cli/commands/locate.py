@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
-from tomodist.cli.shared.options import RunOptions, labels_options
-from tomodist.cli.shared.sources import MapOptions, detector_options
-from tomodist.cli.shared.tasks import open_tomogram, run_or_plan
+from tomodist.cli.shared.options import LIFTING, SELECTION, RunOptions, labels_options
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram, show
+from tomodist.cli.shared.sources import SourceOptions, source_options
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.tasks.lifting import LocateMethod
+    from tomodist.tasks.base import Task
+    from tomodist.tasks.locate import LocateMethod
 
 
-@click.command(
+@cloup.command(
     "locate",
     epilog="Example: tomodist locate TS_01.zarr --detector blobs --diameter 100 --dark "
     "--label gold",
 )
-@click.option(
+@cloup.option(
     "--method",
     type=click.Choice(["tracks", "votes"]),
     default="tracks",
     show_default=True,
-    help="Link boxes across tilts, or find components of the votes of filled boxes.",
+    group=LIFTING,
+    help="Method: tracks links boxes across tilts; votes finds the components of the votes of "
+    "filled boxes.",
 )
-@click.option("--min-tilts", type=int, help="Drop structures seen in fewer. [default: a quarter]")
-@click.option(
+@cloup.option(
     "--tolerance",
     type=float,
-    help="Of tracks: how far a 2D box may be off, in pixels, beside 15 % of its size. [default: 2]",
+    group=LIFTING,
+    help="Distance by which a 2D box may be off a track, in pixels, beside 15 % of its size. "
+    "[default: 2]",
 )
-@detector_options
+@cloup.option(
+    "--min-tilts",
+    type=int,
+    group=SELECTION,
+    help="Smallest number of tilts that show a structure. [default: a quarter of the tilts]",
+)
+@source_options
 @labels_options
 def command(
     store: Path,
@@ -44,29 +56,40 @@ def command(
     method: LocateMethod,
     min_tilts: int | None,
     tolerance: float | None,
-    given: MapOptions,
+    source: SourceOptions,
     run: RunOptions,
 ) -> None:
     """Lift 2D boxes to 3D boxes, with their support and residual in every tilt."""
-    from tomodist.tasks.lifting import LinkTask, Task, localisation, tracking
+    from tomodist.tasks.locate import localisation, tracking
 
     _check_options(method, tolerance, run)
     tomogram = open_tomogram(store)
-    tasks: list[Task | LinkTask] = []
-    for name, source in given.sources(tomogram, label, "box").items():
+    tasks: list[Task[Any]] = []
+    for name, maps in source.sources(tomogram, label, "box").items():
+        of = tomogram.label(name)
         if method == "votes":
-            options = run.of_task()
-            tasks.append(localisation(tomogram, name, source, min_tilts=min_tilts, **options))
+            tasks.append(
+                localisation(
+                    of,
+                    maps,
+                    min_tilts=min_tilts,
+                    threshold=run.threshold,
+                    min_voxels=run.min_voxels,
+                    exclude=run.exclude,
+                    cut=run.cut,
+                )
+            )
             continue
-        task = tracking(tomogram, name, source, min_tilts=min_tilts, exclude=run.excluded)
+        task = tracking(of, maps, min_tilts=min_tilts, exclude=run.excluded)
         rule = task.rule if tolerance is None else replace(task.rule, tolerance=tolerance)
         tasks.append(replace(task, rule=rule))
-    run_or_plan(tomogram, tasks, run)
+    for result in run_tasks(tasks, run):
+        show(result)
 
 
 def _check_options(method: LocateMethod, tolerance: float | None, run: RunOptions) -> None:
     """Refuse options of the other method."""
-    given = {
+    is_used = {
         "--threshold": run.threshold is not None,
         "--min-voxels": run.min_voxels != 1,
         "--exclude-tilts auto": run.exclude == "auto",
@@ -74,11 +97,11 @@ def _check_options(method: LocateMethod, tolerance: float | None, run: RunOption
         "--tilts-per-task": run.tilts_per_task is not None,
     }
     if method == "votes":
-        given = {"--tolerance": tolerance is not None}
-    wrong = [name for name, there in given.items() if there]
+        is_used = {"--tolerance": tolerance is not None}
+    wrong = [name for name, used in is_used.items() if used]
     if wrong:
         other = "votes" if method == "tracks" else "tracks"
         raise InputError(
-            f"{wrong[0]} is of --method {other}, but --method is {method}; leave it out, or give "
-            f"--method {other}"
+            f"{wrong[0]} applies only to --method {other}, but --method is {method}; remove it, or "
+            f"use --method {other}"
         )

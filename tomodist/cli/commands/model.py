@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
 from tomodist.cli.shared.options import STORE
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from tomodist.learned.model.card import ModelCard
 
 
-@click.group("model", epilog="Example: tomodist model info granules/")
+@cloup.group("model", epilog="Example: tomodist model info granules/")
 def command() -> None:
     """Look at a model, try it, or write it as ONNX."""
 
 
 @command.command("info", epilog="Example: tomodist model info granules/")
-@click.argument("model", type=STORE)
+@cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
 def info(model: Path) -> None:
     """Show what a model finds, what it was trained on, and how good it was."""
     from tomodist.learned.model.card import WEIGHTS, read_card
@@ -35,7 +35,7 @@ def info(model: Path) -> None:
 
 
 @command.command("check", epilog="Example: tomodist model check granules/")
-@click.argument("model", type=STORE)
+@cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
 def check(model: Path) -> None:
     """Check hash, names, shapes and finiteness of the weights, and try the network."""
     from tomodist.learned.model.opened import Model
@@ -48,9 +48,9 @@ def check(model: Path) -> None:
 
 
 @command.command("onnx", epilog="Example: tomodist model onnx granules/ -o granules.onnx")
-@click.argument("model", type=STORE)
-@click.option("-o", "--output", type=STORE, required=True, help="The .onnx file.")
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
+@cloup.option("-o", "--output", type=STORE, required=True, help="ONNX file to write.")
+@cloup.option("--overwrite", is_flag=True, help="Replace the file.")
 def onnx(model: Path, output: Path, *, overwrite: bool) -> None:
     """Write a model as one ONNX file, which other programs (and tomodist) can run.
 

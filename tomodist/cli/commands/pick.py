@@ -4,26 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+import cloup
 
-from tomodist.cli.shared.options import STORE, cluster_options, session_of
-from tomodist.cli.shared.tasks import open_tomogram, print_structures
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    SELECTION,
+    WorkOptions,
+    cluster_options,
+    overwrite_option,
+    store_argument,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram, print_structures
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("pick", epilog="Example: tomodist pick TS_01.zarr --label ribosome --distance 250")
-@click.argument("store", type=STORE)
-@click.option("--label", required=True, help="Whose scores.")
-@click.option("--distance", type=float, required=True, help="Least distance of two points, in Å.")
-@click.option(
+@cloup.command("pick", epilog="Example: tomodist pick TS_01.zarr --label ribosome --distance 250")
+@store_argument
+@cloup.option("--label", required=True, group=INPUT, help="Label whose scores are searched.")
+@cloup.option(
+    "--distance",
+    type=float,
+    required=True,
+    group=SELECTION,
+    help="Smallest distance between two points, in Å.",
+)
+@cloup.option(
     "--threshold",
     type=float,
-    help="Least score; a share of the tilts, or votes. [default: label's]",
+    group=SELECTION,
+    help="Lowest score of a point: a share of the tilts, or a number of votes. [default: that of "
+    "the label's structures]",
 )
-@click.option("--name", help="Of the points. [default: LABEL-points]")
-@click.option("--overwrite", is_flag=True, help="Replace points that were found differently.")
+@cloup.option("--name", group=OUTPUT, help="Name of the points. [default: LABEL-points]")
+@overwrite_option("points that were found differently")
 @cluster_options
 def command(
     store: Path,
@@ -38,13 +55,12 @@ def command(
     overwrite: bool,
 ) -> None:
     """Pick the local maxima of the scores of a label; export them as STAR or for copick."""
-    from tomodist.steps.maxima import pick_maxima, plan_maxima
-    from tomodist.store.tomogram import check_label
+    from tomodist.steps.maxima import PickMaxima
+    from tomodist.tasks.pick import PickTask
 
     tomogram = open_tomogram(store)
-    points = check_label(name or f"{label}-points")
-    with session_of(cluster, workers, memory) as session:
-        plan_maxima(tomogram.grid, distance / tomogram.grid.voxel_size, session.resources)
-        pick_maxima(session, tomogram, label, points, distance, threshold, overwrite=overwrite)
-    found = tomogram.label(points).structures.attributes
-    print_structures(tomogram, points, found["threshold"])
+    points = tomogram.label(name or f"{label}-points")
+    task = PickTask(PickMaxima(tomogram.label(label), points, distance, threshold))
+    options = WorkOptions(overwrite=overwrite, cluster=cluster, workers=workers, memory=memory)
+    for result in run_tasks([task], options):
+        print_structures(result.label, result.threshold)

@@ -2,61 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
-from tomodist.cli.shared.options import STORE, Brick, Bytes
-from tomodist.cli.shared.tasks import open_tomogram, print_plans
+from tomodist.cli.shared.options import INPUT, WorkOptions, store_argument, work_options
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tomodist.store.tomogram import Tomogram
+    from tomodist.tasks.base import Task
 
-@click.command("plan", epilog="Example: tomodist plan TS_01.zarr --workers 16 --memory 4GiB")
-@click.argument("store", type=STORE)
-@click.option(
+_LABEL = "plan"  # of the tasks, which are not run
+
+
+@cloup.command("plan", epilog="Example: tomodist plan TS_01.zarr --workers 16 --memory 4GiB")
+@store_argument
+@cloup.option(
     "--task",
     type=click.Choice(["segment", "locate", "edges", "reconstruct"]),
     default="segment",
     show_default=True,
+    group=INPUT,
+    help="Task to plan, with its default options and a classical detector.",
 )
-@click.option("--workers", type=int, help="Worker processes. [default: one per core]")
-@click.option("--memory", type=Bytes(), help="Per worker process. [default: 80 % of free]")
-@click.option("--brick", type=Brick(), help="Of the score volume. [default: planned]")
-@click.option("--tilts-per-task", type=int, help="[default: planned]")
-def command(
-    store: Path,
-    task: str,
-    workers: int | None,
-    memory: int | None,
-    brick: tuple[int, ...] | None,
-    tilts_per_task: int | None,
-) -> None:
-    """Print bricks, tasks, memory and bytes of a run on a store, and run nothing.
+@work_options
+def command(store: Path, task: str, **work: Any) -> None:  # noqa: ANN401 -- see `WorkOptions`
+    """Print bricks, tasks, memory and bytes of all steps of a task, and run nothing.
 
-    Of locate, that is of --method votes; tracks make no volume.
+    The plan is that of the command itself, as with its --dry-run. Of locate it is that of --method
+    votes; tracks make no volume.
     """
-    from tomodist.algorithms.lift.backproject import Lifting, Votes
-    from tomodist.algorithms.lift.balanced import BalancedVotes
-    from tomodist.algorithms.lift.edges import RefinedEdges
-    from tomodist.runtime.cluster import local_resources
-    from tomodist.steps.backproject import plan_scores
-    from tomodist.steps.structures import plan_labels
-    from tomodist.tasks.reconstruct import Reconstruction, method_of
-
+    options = replace(WorkOptions(**work), dry_run=True)
     tomogram = open_tomogram(store)
-    resources = local_resources(workers, memory)
-    if task == "reconstruct":
-        method = method_of(tomogram, "wbp")
-        print_plans(Reconstruction("wbp", method, brick, tilts_per_task).plans(resources))
-        return
-    geometry, grid = tomogram.geometry, tomogram.grid
-    liftings: dict[str, Lifting] = {
-        "segment": BalancedVotes(geometry, grid),
-        "edges": RefinedEdges(geometry, grid),
-        "locate": Votes(geometry, grid),
-    }
-    lifting = liftings[task]
-    scores = plan_scores(lifting, 1, resources, brick=brick, tilts_per_task=tilts_per_task)
-    print_plans([scores, plan_labels(grid, resources)])
+    run_tasks([_TASKS[task](tomogram, options)], options)
+
+
+def _segment(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
+    from tomodist.detect.classical import GlobalThreshold
+    from tomodist.sources.base import DetectorMaps
+    from tomodist.tasks.segment import segmentation
+
+    source = DetectorMaps(GlobalThreshold())
+    return segmentation(tomogram.label(_LABEL), source, cut=options.cut)
+
+
+def _locate(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
+    from tomodist.detect.classical import GlobalThreshold
+    from tomodist.sources.base import DetectorMaps
+    from tomodist.tasks.locate import localisation
+
+    source = DetectorMaps(GlobalThreshold(), "box")
+    return localisation(tomogram.label(_LABEL), source, cut=options.cut)
+
+
+def _edges(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
+    from tomodist.detect.classical import DogEdges
+    from tomodist.sources.base import DetectorMaps
+    from tomodist.tasks.edges import edge_detection
+
+    return edge_detection(tomogram.label(_LABEL), DetectorMaps(DogEdges()), cut=options.cut)
+
+
+def _reconstruct(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
+    from tomodist.tasks.reconstruct import ReconstructionTask, method_of
+
+    method = method_of(tomogram, "wbp")
+    return ReconstructionTask(tomogram.reconstruction(_LABEL), method, options.cut)
+
+
+_TASKS: dict[str, Callable[[Tomogram, WorkOptions], Task[Any]]] = {
+    "segment": _segment,
+    "locate": _locate,
+    "edges": _edges,
+    "reconstruct": _reconstruct,
+}

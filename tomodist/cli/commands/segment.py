@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import cloup
 
-from tomodist.cli.shared.classes import run_classes_or_plan
-from tomodist.cli.shared.options import Classes, RunOptions, labels_options
-from tomodist.cli.shared.sources import MapOptions, detector_options
-from tomodist.cli.shared.tasks import open_tomogram, run_or_plan
-from tomodist.cli.shared.volume import run_volume_or_plan
+from tomodist.cli.shared.options import (
+    DETECTION,
+    INPUT,
+    LIFTING,
+    Classes,
+    RunOptions,
+    labels_options,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram, show
+from tomodist.cli.shared.sources import SourceOptions, source_options
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.tasks.lifting import VotesKind
+    from tomodist.learned.model.opened import Model
+    from tomodist.store.tomogram import Tomogram
+    from tomodist.tasks.base import Task
+    from tomodist.tasks.segment import VotesKind
 
 
-@click.command(
+@cloup.command(
     "segment", epilog="Example: tomodist segment TS_01.zarr --maps granules.mrc --label granule"
 )
-@click.option(
+@cloup.option(
+    "--classes",
+    type=Classes(),
+    group=INPUT,
+    help="Names of the values 1, 2, ... of --maps, such as granule,membrane; or auto: LABEL-1, "
+    "LABEL-2, ..., or the classes of a model. [default: any value but 0 is structure]",
+)
+@cloup.option(
+    "--reconstruction",
+    default="wbp",
+    show_default=True,
+    group=DETECTION,
+    help="Name of the reconstruction to which a 3D model is applied.",
+)
+@cloup.option(
     "--votes",
     type=click.Choice(["balanced", "plain"]),
     default="balanced",
     show_default=True,
-    help="Tilts agree from every side; or all votes are alike, as in the paper.",
+    group=LIFTING,
+    help="Scores: balanced, where tilts have to agree from every side; or plain, a number of "
+    "tilts, as in the paper.",
 )
-@click.option("--sectors", type=int, help="Of balanced votes. [default: 3]")
-@click.option(
+@cloup.option(
+    "--sectors",
+    type=int,
+    group=LIFTING,
+    help="Number of sectors of the tilt range in balanced votes. [default: 3]",
+)
+@cloup.option(
     "--coverage/--no-coverage",
     default=None,
-    help="Balanced votes are shares of the tilts that see a voxel; or of all. [default: coverage]",
+    group=LIFTING,
+    help="Whether balanced votes are shares of the tilts that see a voxel, or of all tilts. "
+    "[default: coverage]",
 )
-@click.option(
-    "--own-thresholds/--one-threshold",
+@cloup.option(
+    "--per-structure/--one-threshold",
+    "per_structure",
     default=True,
-    help="Structures are cut further down where their own reprojection is surely better. [default]",
+    group=LIFTING,
+    help="Whether a structure is cut further down where its own reprojection is clearly better. "
+    "[default: per-structure]",
 )
-@click.option(
-    "--classes",
-    type=Classes(),
-    help="Names of the values 1, 2, ... of --maps, such as granule,membrane; or auto: they are "
-    "called LABEL-1, LABEL-2, ... [default: anything but 0 is one class]",
-)
-@click.option(
-    "--reconstruction", default="wbp", show_default=True, help="That a model of volumes looks at."
-)
-@detector_options
+@source_options
 @labels_options
 def command(
     store: Path,
@@ -59,50 +85,93 @@ def command(
     sectors: int | None,
     classes: tuple[str, ...] | Literal["auto"] | None,
     reconstruction: str,
-    given: MapOptions,
+    source: SourceOptions,
     run: RunOptions,
     *,
     coverage: bool | None,
-    own_thresholds: bool,
+    per_structure: bool,
 ) -> None:
     """Lift 2D masks to 3D: votes, and the threshold whose reprojection agrees best.
 
     With --classes, masks hold a number per class: every class becomes a label of its own, and
-    LABEL the class of every voxel. A --model of volumes looks at a reconstruction instead, and
+    LABEL holds the class of every voxel. A 3D model is applied to a reconstruction instead, and
     nothing is lifted.
     """
-    from tomodist.tasks.classes import class_segmentation
-    from tomodist.tasks.lifting import segmentation
-
     if votes == "plain" and (coverage is not None or sectors is not None):
-        raise InputError("--sectors and --coverage are of --votes balanced; leave them out")
-    options = {"own_thresholds": own_thresholds, **run.of_task()}
-    given_votes = {"sectors": sectors, "coverage": coverage}
-    options |= {name: value for name, value in given_votes.items() if value is not None}
+        raise InputError("--sectors and --coverage apply only to --votes balanced; remove them")
+    votes_options = {"sectors": sectors, "coverage": coverage}
+    options = {
+        "votes": votes,
+        "per_structure": per_structure,
+        "threshold": run.threshold,
+        "min_voxels": run.min_voxels,
+        "exclude": run.exclude,
+        "cut": run.cut,
+        **{name: value for name, value in votes_options.items() if value is not None},
+    }
     tomogram = open_tomogram(store)
-    model = given.volume_model()
+    model = source.volume_model()
+    tasks: list[Task[Any]]
     if model is not None:
-        given.check_of_volume(
+        source.check_for_volume(
             {
                 "--votes plain": votes == "plain",
                 "--sectors": sectors is not None,
                 "--coverage": coverage is not None,
-                "--one-threshold": not own_thresholds,
+                "--one-threshold": not per_structure,
                 "--classes": classes is not None,
                 "--tilts-per-task": run.tilts_per_task is not None,
+                "--exclude-tilts": bool(run.exclude),
             }
         )
-        cut = replace(run, threshold=given.probability or run.threshold)
-        run_volume_or_plan(tomogram, model, reconstruction, label, cut)
-        return
-    if classes is not None:
-        source, name = given.classes_of(tomogram, classes, label)
-        run_classes_or_plan(
-            tomogram, class_segmentation(tomogram, name, source, votes, **options), run
-        )
-        return
-    tasks = [
-        segmentation(tomogram, name, source, votes, **options)
-        for name, source in given.sources(tomogram, label, "mask").items()
-    ]
-    run_or_plan(tomogram, tasks, run)
+        threshold = source.probability or run.threshold
+        tasks = [_volume_task(tomogram, model, reconstruction, label, threshold, run)]
+    elif classes is not None:
+        tasks = [_classes_task(tomogram, source, classes, label, options)]
+    else:
+        tasks = _mask_tasks(tomogram, source, label, options)
+    for result in run_tasks(tasks, run):
+        show(result)
+
+
+def _mask_tasks(
+    tomogram: Tomogram, source: SourceOptions, label: str | None, options: dict[str, Any]
+) -> list[Task[Any]]:
+    from tomodist.tasks.segment import segmentation
+
+    sources = source.sources(tomogram, label, "mask")
+    return [segmentation(tomogram.label(name), maps, **options) for name, maps in sources.items()]
+
+
+def _classes_task(
+    tomogram: Tomogram,
+    source: SourceOptions,
+    classes: tuple[str, ...] | Literal["auto"],
+    label: str | None,
+    options: dict[str, Any],
+) -> Task[Any]:
+    from tomodist.tasks.classes import ClassesTask
+    from tomodist.tasks.segment import segmentation
+
+    maps, name = source.classes_of(tomogram, classes, label)
+    common = segmentation(tomogram.label(name), maps, **options, may_be_empty=True)
+    return ClassesTask(common, maps.classes)
+
+
+def _volume_task(
+    tomogram: Tomogram,
+    model: Model,
+    reconstruction: str,
+    label: str | None,
+    threshold: float | None,
+    run: RunOptions,
+) -> Task[Any]:
+    from tomodist.cli.shared.learned import labels_of
+    from tomodist.steps.detect_volume import VolumeDetection
+    from tomodist.tasks.volume import VolumeTask
+
+    labels = {name: target for target, name in labels_of(model, label).items()}
+    detection = VolumeDetection(model, reconstruction, labels)
+    detection.check(tomogram)
+    model.check()
+    return VolumeTask(tomogram, detection, threshold, run.min_voxels, run.brick)

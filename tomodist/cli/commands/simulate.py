@@ -5,36 +5,89 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import Bars, print_table
-from tomodist.cli.shared.options import STORE
+from tomodist.cli.shared.options import OUTPUT, STORE, overwrite_option
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command(
+SPECIMEN = cloup.OptionGroup("Specimen")
+ACQUISITION = cloup.OptionGroup("Acquisition")
+
+
+@cloup.command(
     "simulate",
     epilog="Example: tomodist simulate cell --dose 120 --seed 1 -o simulated/",
 )
-@click.argument("phantom", type=click.Choice(["sphere", "cell"]))
-@click.option("-o", "--output", type=STORE, required=True, help="Folder for the files.")
-@click.option("--name", help="Stem of the files. [default: the phantom]")
-@click.option("--width", default=256, show_default=True, help="Of the images, in pixels.")
-@click.option("--height", type=int, help="Of the images. [default: the width]")
-@click.option("--thickness", type=int, help="Of the volume, in voxels. [default: width / 2.5]")
-@click.option("--pixel-size", default=20.0, show_default=True, help="In Å.")
-@click.option("--tilts", default="-60,60,3", show_default=True, help="First, last, step (°).")
-@click.option("--mitochondria", default=2, show_default=True)
-@click.option("--granules", default=3, show_default=True, help="In each mitochondrion.")
-@click.option("--gold", default=15, show_default=True, help="Number of beads.")
-@click.option("--dose", type=float, help="Of the whole series, e/Å². [default: no noise]")
-@click.option("--read-noise", default=0.0, show_default=True, help="Electrons per pixel.")
-@click.option("--defocus", type=float, help="In Å; applies a contrast transfer function.")
-@click.option("--jitter", default=0.0, show_default=True, help="Misalignment, rms Å.")
-@click.option("--density", is_flag=True, help="Write the true density, too.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace the files.")
+@cloup.argument(
+    "phantom",
+    type=click.Choice(["sphere", "cell"]),
+    help="Specimen: a hollow sphere, or a piece of a cell.",
+)
+@cloup.option("--mitochondria", default=2, show_default=True, group=SPECIMEN, help="Mitochondria.")
+@cloup.option(
+    "--granules", default=3, show_default=True, group=SPECIMEN, help="Granules per mitochondrion."
+)
+@cloup.option("--gold", default=15, show_default=True, group=SPECIMEN, help="Gold beads.")
+@cloup.option(
+    "--width",
+    default=256,
+    show_default=True,
+    group=SPECIMEN,
+    help="Width of the images, in pixels.",
+)
+@cloup.option(
+    "--height",
+    type=int,
+    group=SPECIMEN,
+    help="Height of the images, in pixels. [default: the width]",
+)
+@cloup.option(
+    "--thickness",
+    type=int,
+    group=SPECIMEN,
+    help="Thickness of the volume, in voxels. [default: width / 2.5]",
+)
+@cloup.option(
+    "--pixel-size", default=20.0, show_default=True, group=SPECIMEN, help="Pixel size, in Å."
+)
+@cloup.option("--seed", default=0, show_default=True, group=SPECIMEN, help="Seed.")
+@cloup.option(
+    "--tilts",
+    default="-60,60,3",
+    show_default=True,
+    group=ACQUISITION,
+    help="First and last tilt angle, and the step between tilts, in degrees.",
+)
+@cloup.option(
+    "--dose",
+    type=float,
+    group=ACQUISITION,
+    help="Dose of the whole series, in e/Å². [default: no noise]",
+)
+@cloup.option(
+    "--read-noise",
+    default=0.0,
+    show_default=True,
+    group=ACQUISITION,
+    help="Read noise, in electrons per pixel.",
+)
+@cloup.option(
+    "--defocus",
+    type=float,
+    group=ACQUISITION,
+    help="Defocus in Å; applies a contrast transfer function. [default: none is applied]",
+)
+@cloup.option(
+    "--jitter", default=0.0, show_default=True, group=ACQUISITION, help="Misalignment, rms in Å."
+)
+@cloup.option("-o", "--output", type=STORE, required=True, group=OUTPUT, help="Folder to write to.")
+@cloup.option("--name", group=OUTPUT, help="Stem of the file names. [default: the phantom]")
+@cloup.option("--density", is_flag=True, group=OUTPUT, help="Write the true density, too.")
+@overwrite_option("the files")
 def command(
     phantom: str,
     output: Path,
@@ -57,8 +110,6 @@ def command(
     overwrite: bool,
 ) -> None:
     """Simulate a tilt series of a hollow sphere or of a piece of a cell, and write the truth."""
-    from tomodist.runtime.cluster import local_resources
-    from tomodist.runtime.runner import Session
     from tomodist.simulate import Acquisition, Ctf, TiltScheme, cell, hollow_sphere
     from tomodist.steps.simulate import write_simulation
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
@@ -82,7 +133,7 @@ def command(
     )
     with Bars() as bars:
         stack = write_simulation(
-            Session(local_resources(1, None), None, bars),
+            bars,
             output,
             name or phantom,
             scene,

@@ -8,10 +8,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import cloup
 
-from tomodist.cli.shared.console import Bars, print_line, print_table
-from tomodist.cli.shared.options import STORE, Bytes, Command, gathered
-from tomodist.cli.shared.tasks import open_tomogram
+from tomodist.cli.shared.console import print_line, print_table
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    RUN,
+    STORE,
+    TRAINING,
+    Bytes,
+    Command,
+    Decorator,
+    WorkOptions,
+    apply,
+    gathered,
+    overwrite_option,
+)
+from tomodist.cli.shared.running import run_tasks
+from tomodist.cli.shared.show import open_tomogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the options of `train_options` say."""
+    """The options of `train_options`."""
 
     stores: tuple[Path, ...]
     label: tuple[str, ...]
@@ -46,7 +61,7 @@ class TrainOptions:
     def task(
         self, task: Literal["segment", "boxes"], reconstruction: str | None = None
     ) -> TrainingTask:
-        """What is to be done; everything but the annotations is checked here."""
+        """The task; everything but the annotations is checked here."""
         from tomodist.learned.training.schedule import Schedule
         from tomodist.tasks.training import TrainingTask, class_names
 
@@ -77,61 +92,118 @@ class TrainOptions:
 
 
 def train_options(command: Command) -> Command:
-    """Stores, labels, --output and how to train: one value, ``given``."""
-    options = [
-        click.argument("stores", type=STORE, nargs=-1, required=True),
-        click.option(
+    """Stores, labels, --output and how to train: one value, ``options``."""
+    options: list[Decorator] = [
+        cloup.argument(
+            "stores", type=STORE, nargs=-1, required=True, help="Tomogram stores to learn from."
+        ),
+        cloup.option(
             "--label",
             multiple=True,
             required=True,
-            help="What is learnt, one per class: its maps in the stores; LABEL=CLASS to call it "
-            "otherwise.",
+            group=INPUT,
+            help="Label to learn, one per class; LABEL=CLASS gives the class another name.",
         ),
-        click.option("-o", "--output", type=STORE, required=True, help="The model folder."),
-        click.option(
+        cloup.option(
             "--validation",
             type=STORE,
             multiple=True,
-            help="Store to judge by. [default: the last of three or more, else a block of each]",
+            group=INPUT,
+            help="Store to validate with. [default: the last of three or more, else a block of "
+            "each]",
         ),
-        click.option("--network", default="residual-unet", show_default=True, help=_NETWORKS),
-        click.option("--option", multiple=True, help="Of the network, such as widths=32,64,128."),
-        click.option(
-            "--pixel-size", type=float, help="Of the model, Å. [default: that of the first store]"
+        cloup.option(
+            "-o", "--output", type=STORE, required=True, group=OUTPUT, help="Model folder to write."
         ),
-        click.option("--steps", default=1000, show_default=True, help="At most."),
-        click.option(
+        cloup.option(
+            "--network", default="residual-unet", show_default=True, group=TRAINING, help=_NETWORKS
+        ),
+        cloup.option(
+            "--option",
+            multiple=True,
+            group=TRAINING,
+            help="Option of the network, such as widths=32,64,128. [default: the network's]",
+        ),
+        cloup.option(
+            "--pixel-size",
+            type=float,
+            group=TRAINING,
+            help="Pixel size of the model, in Å. [default: that of the first store]",
+        ),
+        cloup.option(
+            "--steps",
+            default=1000,
+            show_default=True,
+            group=TRAINING,
+            help="Largest number of training steps.",
+        ),
+        cloup.option(
             "--patience",
             default=10,
             show_default=True,
-            help="Validations (every 50 steps) without a better one, after which it ends.",
+            group=TRAINING,
+            help="Number of validations (every 50 steps) without a better one, after which "
+            "training ends.",
         ),
-        click.option("--batch", type=int, help="Patches per step. [default: 8, in 3D 4]"),
-        click.option("--side", type=int, help="Of a patch, pixels. [default: 128, in 3D 48]"),
-        click.option("--learning-rate", default=2e-3, show_default=True),
-        click.option("--seed", default=0, show_default=True),
-        click.option("--memory", type=Bytes(), default="2GiB", show_default=True,
-                     help="For examples."),
-        click.option("--overwrite", is_flag=True, help="Replace a model trained otherwise."),
-        click.option("--dry-run", is_flag=True, help="Check everything, say what is learnt, stop."),
-    ]  # fmt: skip
-    command = gathered(TrainOptions, "given", command)
-    for option in reversed(options):
-        command = option(command)
-    return command
+        cloup.option(
+            "--batch",
+            type=int,
+            group=TRAINING,
+            help="Number of patches per step. [default: 8, in 3D 4]",
+        ),
+        cloup.option(
+            "--side",
+            type=int,
+            group=TRAINING,
+            help="Side of a patch, in pixels. [default: 128, in 3D 48]",
+        ),
+        cloup.option(
+            "--learning-rate",
+            default=2e-3,
+            show_default=True,
+            group=TRAINING,
+            help="Learning rate of the first steps.",
+        ),
+        cloup.option(
+            "--seed",
+            default=0,
+            show_default=True,
+            group=TRAINING,
+            help="Seed of all random numbers.",
+        ),
+        cloup.option(
+            "--memory",
+            type=Bytes(),
+            default="2GiB",
+            show_default=True,
+            group=RUN,
+            help="Memory for examples.",
+        ),
+        overwrite_option("a model that was trained differently"),
+        cloup.option(
+            "--dry-run",
+            is_flag=True,
+            group=RUN,
+            help="Check everything, print what is learnt, and stop.",
+        ),
+    ]
+    return apply(options, gathered(TrainOptions, "options", command))
 
 
-_NETWORKS = "residual-unet, dense-unet, monai:CLASS such as monai:SegResNet; of boxes faster-rcnn."
+_NETWORKS = (
+    "Network: residual-unet, dense-unet, monai:CLASS such as monai:SegResNet; for boxes also "
+    "faster-rcnn."
+)
 
 
-@click.group(
+@cloup.group(
     "train", epilog="Example: tomodist train segment TS_01.zarr --label granule -o granules/"
 )
 def command() -> None:
     """Train a detector on annotated tilt series, or reconstructions.
 
-    Ctrl-C keeps the best network so far, and the same command goes on. Several processes share the
-    work under torchrun (torchrun --nproc-per-node 4 -m tomodist train segment ...).
+    Ctrl-C keeps the best network so far, and the same command continues. Several processes share
+    the work under torchrun (torchrun --nproc-per-node 4 -m tomodist train segment ...).
     """
 
 
@@ -139,14 +211,24 @@ def command() -> None:
     "segment",
     epilog="Example: tomodist train segment TS_01.zarr TS_02.zarr --label granule -o granules/",
 )
-@click.option("--3d", "solid", is_flag=True, help="Learn on reconstructions and label volumes.")
-@click.option(
-    "--reconstruction", default="wbp", show_default=True, help="Of --3d: which one of the stores."
+@cloup.option(
+    "--3d",
+    "solid",
+    is_flag=True,
+    group=INPUT,
+    help="Learn in 3D, on reconstructions and label volumes.",
+)
+@cloup.option(
+    "--reconstruction",
+    default="wbp",
+    show_default=True,
+    group=INPUT,
+    help="Name of the reconstructions that --3d learns from.",
 )
 @train_options
-def train_segment(reconstruction: str, given: TrainOptions, *, solid: bool) -> None:
-    """Train a network that says, pixel by pixel (or voxel by voxel), where each class is."""
-    _run(given.task("segment", reconstruction if solid else None), given)
+def train_segment(reconstruction: str, options: TrainOptions, *, solid: bool) -> None:
+    """Train a network that tells, pixel by pixel (or voxel by voxel), where each class is."""
+    _run(options.task("segment", reconstruction if solid else None), options)
 
 
 @command.command(
@@ -154,39 +236,56 @@ def train_segment(reconstruction: str, given: TrainOptions, *, solid: bool) -> N
     epilog="Example: tomodist train boxes TS_01.zarr --label mitochondrion -o mitochondria/",
 )
 @functools.partial(train_options)
-def train_boxes(given: TrainOptions) -> None:
+def train_boxes(options: TrainOptions) -> None:
     """Train a network that finds objects and their boxes.
 
-    Boxes of a label are those that were annotated; of masks, those around their connected parts.
+    The boxes of a label are those that were annotated; those of masks surround their connected
+    parts.
     """
-    _run(given.task("boxes"), given)
+    _run(options.task("boxes"), options)
 
 
-def _run(task: TrainingTask, given: TrainOptions) -> None:
-    from tomodist.tasks.train import finished_model, run_training
-
-    if finished_model(task, task.fingerprint(), overwrite=given.overwrite) is not None:
-        print_line(f"nothing to do: {task.output} is there already, trained just so")
+def _run(task: TrainingTask, options: TrainOptions) -> None:
+    if options.dry_run:
+        if not _is_finished(task, options):
+            _print_plan(task)
         return
-    if given.dry_run:
-        parts = task.loaders()
-        rows = [
-            (title, len(loaders), sum(x.n_bytes for x in loaders) / 2**20, _names(loaders))
-            for title, loaders in (("learnt from", parts.training), ("judged by", parts.validation))
-        ]
-        print_table("training", ("what", "examples", "MiB", "which"), rows)
-        names, plan = ", ".join(task.classes), task.schedule
-        print_line(
-            f"network: {task.network} in {task.dims}D at {task.size:g} Å, classes {names}; "
-            f"{plan.steps} steps of {plan.batch} patches"
-        )
+    work = WorkOptions(overwrite=options.overwrite, cluster="threads")
+    if _is_finished(task, options):
         return
-    with Bars() as bars:
-        card = run_training(task, progress=bars, overwrite=given.overwrite)
+    (card,) = run_tasks([task], work)
     if os.environ.get("RANK", "0") == "0":  # of torchrun
         print_training(card, task.output)
     if card.training["stopped"] == "interrupted":
         raise KeyboardInterrupt
+
+
+def _is_finished(task: TrainingTask, options: TrainOptions) -> bool:
+    """Whether the model is there; says so."""
+    from tomodist.tasks.train import finished_model
+
+    finished = finished_model(task, task.fingerprint(), overwrite=options.overwrite) is not None
+    if finished:
+        print_line(f"nothing to do: {task.output} is there already, trained in this way")
+    return finished
+
+
+def _print_plan(task: TrainingTask) -> None:
+    """What is learnt from, and how."""
+    parts = task.loaders()
+    rows = [
+        (title, len(loaders), sum(x.n_bytes for x in loaders) / 2**20, _names(loaders))
+        for title, loaders in (
+            ("learnt from", parts.training),
+            ("validated with", parts.validation),
+        )
+    ]
+    print_table("training", ("what", "examples", "MiB", "which"), rows)
+    names, schedule = ", ".join(task.classes), task.schedule
+    print_line(
+        f"network: {task.network} in {task.dims}D at {task.size:g} Å, classes {names}; "
+        f"{schedule.steps} steps of {schedule.batch} patches"
+    )
 
 
 def _names(loaders: Sequence[Loader], most: int = 12) -> str:
@@ -197,16 +296,16 @@ def _names(loaders: Sequence[Loader], most: int = 12) -> str:
 
 def print_training(card: ModelCard, folder: Path) -> None:
     """Print what was learnt."""
-    found = card.metrics["validation"]
+    measured = card.metrics["validation"]
     rows = [
         (
             name,
-            *(values[name] for measure, values in found.items() if isinstance(values, dict)),
+            *(values[name] for measure, values in measured.items() if isinstance(values, dict)),
             threshold,
         )
         for name, threshold in zip(card.classes, card.thresholds, strict=True)
     ]
-    measures = [measure for measure, values in found.items() if isinstance(values, dict)]
+    measures = [measure for measure, values in measured.items() if isinstance(values, dict)]
     print_table("on what was held out", ("class", *measures, "threshold"), rows)
     made = card.training
     how = {"steps": "all steps", "patience": "no better for long", "interrupted": "interrupted"}
@@ -220,8 +319,8 @@ def print_training(card: ModelCard, folder: Path) -> None:
 
 def _option(text: str) -> tuple[str, Any]:
     """A network's option: numbers as numbers, commas as lists."""
-    name, there, value = text.partition("=")
-    if not there or not name:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
     parts = [_number(part) for part in value.split(",")]
     return name, tuple(parts) if len(parts) > 1 else parts[0]

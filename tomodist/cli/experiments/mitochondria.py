@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import click
+import cloup
 
 from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 from tomodist.cli.shared.console import print_line
+from tomodist.cli.shared.options import INPUT, TRAINING
 
 
-@click.command(
+@cloup.command(
     "mitochondria", epilog="Example: tomodist experiment mitochondria --seeds 5 -o mitochondria/"
 )
-@click.option("--steps", default=400, show_default=True, help="Of training.")
-@click.option("--size", default=256, show_default=True, help="Of images, in pixels.")
+@cloup.option("--steps", default=400, show_default=True, group=TRAINING, help="Training steps.")
+@cloup.option(
+    "--size", default=256, show_default=True, group=INPUT, help="Side of the images, in pixels."
+)
 @experiment_options(seeds=5)
 def command(steps: int, size: int, run: ExperimentOptions) -> None:
     """Learn boxes from one or three simulated tomograms, and find mitochondria in another."""

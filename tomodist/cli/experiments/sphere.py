@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import click
+import cloup
 
 from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 from tomodist.cli.shared.console import print_line
@@ -16,27 +16,31 @@ _SHOWN = (
 )
 
 
-@click.command(
+@cloup.command(
     "sphere", epilog="Example: tomodist experiment sphere --snr 0.1 --seeds 10 -o sphere/"
 )
-@click.option(
+@cloup.option(
     "--snr",
     default=0.3,
     show_default=True,
     help="Variance of the signal over that of the noise; inf: none.",
 )
-@click.option(
+@cloup.option(
     "--angles",
     type=(float, float, float),
     default=(-50.0, 50.0, 2.0),
     show_default=True,
     help="First, last, step, in degrees.",
 )
-@click.option("--size", default=100, show_default=True, help="Of the volume, in voxels each way.")
-@click.option("--rounds", default=3, show_default=True, help="Most rounds of refinement.")
-@click.option("--reach", default=2, show_default=True, help="w: tilts to either side.")
-@click.option("--support", default=4, show_default=True, help="k: tilts of 2 w + 1 that agree.")
-@click.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
+@cloup.option("--size", default=100, show_default=True, help="Side of the volume, in voxels.")
+@cloup.option(
+    "--rounds", default=3, show_default=True, help="Largest number of rounds of refinement."
+)
+@cloup.option("--reach", default=2, show_default=True, help="Number of tilts to either side (w).")
+@cloup.option(
+    "--support", default=4, show_default=True, help="Number of 2 w + 1 tilts that agree (k)."
+)
+@cloup.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
 @experiment_options(seeds=10)
 def command(
     snr: float,

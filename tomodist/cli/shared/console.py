@@ -33,7 +33,7 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """Progress of a session as bars with rate and time left; a `tomodist.steps` progress."""
+    """Progress of a session as bars with rate and time left."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -46,7 +46,6 @@ class Bars:
             TimeRemainingColumn(),
             console=self._console,
         )
-        self._current: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -60,14 +59,13 @@ class Bars:
     ) -> None:
         self._bars.stop()
 
-    def start(self, step: str, total: int) -> None:
-        """A step of `total` tasks begins."""
-        self._current = self._bars.add_task(step, total=total)
+    def start(self, step: str, total: int) -> TaskID:
+        """A step of `total` tasks begins; gives its bar."""
+        return self._bars.add_task(step, total=total)
 
-    def advance(self) -> None:
-        """One task is done."""
-        if self._current is not None:
-            self._bars.advance(self._current)
+    def advance(self, bar: TaskID) -> None:
+        """One task of a step is done."""
+        self._bars.advance(bar)
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""

@@ -21,7 +21,7 @@ CLASSICAL = ("blobs", "threshold")
 
 @dataclass(frozen=True)
 class Learned:
-    """What ``--detector`` names, if it is none of the classical ones.
+    """A detector that ``--detector`` names by a path or a function.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class Learned:
         model = self.model()
         if model is None:
             if label is None:
-                raise InputError(f"--detector {self.name} is a function; give a --label")
+                raise InputError(f"--detector {self.name} is a function and needs --label")
             if self.average or self.tile is not None:
-                raise InputError("--average and --tile are of models, not of functions")
+                raise InputError("--average and --tile apply only to models, not to functions")
             return {label: DetectorMaps(self._function(), form, self.min_size)}
         if model.card.dims == 3:
-            raise InputError(f"{self.name} is a model of volumes; give it to `tomodist segment`")
+            raise InputError(f"{self.name} is a 3D model; use it with `tomodist segment`")
         keep = self.keep if model.card.task == "segment" else None
         if (model.card.task, form) == ("boxes", "mask"):
             print_line(f"{self.name} finds boxes: the ellipses inside them are taken as masks")
@@ -116,7 +116,7 @@ class Learned:
 
         model = self.model()
         if model is None:
-            raise InputError("--classes is of --maps or of a model, not of a function")
+            raise InputError("--classes applies to --maps or to a model, not to a function")
         classes = model.card.classes
         if names not in ("auto", classes):
             raise InputError(
@@ -126,7 +126,7 @@ class Learned:
         if len(classes) > MOST_CLASSES:
             raise InputError(f"{self.name} has {len(classes)} classes; maps hold {MOST_CLASSES}")
         if self.min_size:
-            raise InputError("--min-size is of one class; leave it out, or --classes")
+            raise InputError("--min-size applies to one class; remove it, or --classes")
         for name in classes:
             check_label(name)  # it becomes a folder of the store
         if label in classes:
@@ -139,7 +139,7 @@ class Learned:
         from tomodist.learned.detectors.centers import LearnedBoxes
 
         if self.average:
-            raise InputError("--average is of models for masks; leave it out")
+            raise InputError("--average applies only to models for masks; remove it")
         return LearnedBoxes(model, name, self.probability, **self._tiles)
 
     def _segmentation(self, model: Model, name: str | None) -> Any:  # noqa: ANN401 -- a detector

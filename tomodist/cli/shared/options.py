@@ -1,4 +1,7 @@
-"""Options that several commands share, and the session that they describe."""
+"""Options that several commands share, in groups, and the session that they describe.
+
+One rule: the same thing has the same name and the same words in every command.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import Bars
 
 if TYPE_CHECKING:
+    from tomodist.planning.plan import Cut
     from tomodist.runtime.runner import Session
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 STORE = click.Path(path_type=Path)
+INPUT = cloup.OptionGroup("Input")
+DETECTION = cloup.OptionGroup("2D detection")
+LIFTING = cloup.OptionGroup("Lifting to 3D")
+SELECTION = cloup.OptionGroup("Selection")
+TRAINING = cloup.OptionGroup("Training")
+OUTPUT = cloup.OptionGroup("Output")
+RUN = cloup.OptionGroup("Run")
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -35,10 +48,10 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> int:
         """Parse it."""
-        found = re.fullmatch(r"(\d+\.?\d*)\s*([kmgtb]?)i?b?", str(value).strip().lower())
-        if not found or not float(found[1]) or not (found[2] or float(found[1]) >= 2**20):
+        match = re.fullmatch(r"(\d+\.?\d*)\s*([kmgtb]?)i?b?", str(value).strip().lower())
+        if not match or not float(match[1]) or not (match[2] or float(match[1]) >= 2**20):
             self.fail(f"{value!r} is not a size; write it like 2GiB or 500MiB", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2]])
+        return int(float(match[1]) * _UNITS[match[2]])
 
 
 class Brick(click.ParamType):  # type: ignore[type-arg]
@@ -67,13 +80,13 @@ def whole_numbers(text: str) -> list[int] | None:
     >>> whole_numbers("0,3-5")
     [0, 3, 4, 5]
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.replace(",", " ").split():
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if not match:
             return None
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return found
+        numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return numbers
 
 
 class Tilts(click.ParamType):  # type: ignore[type-arg]
@@ -118,56 +131,101 @@ class Classes(click.ParamType):  # type: ignore[type-arg]
         return "auto" if names == ("auto",) else names
 
 
+def frame_option(what: str) -> Decorator:
+    """--frame: on which images maps or boxes lie."""
+    return cloup.option(
+        "--frame",
+        type=click.Choice(["aligned", "raw"]),
+        default="aligned",
+        show_default=True,
+        group=INPUT,
+        help=f"Images on which {what} lie: the stored, aligned ones, or the raw ones.",
+    )
+
+
+def overwrite_option(what: str) -> Decorator:
+    """--overwrite."""
+    return cloup.option("--overwrite", is_flag=True, group=RUN, help=f"Replace {what}.")
+
+
+def exclude_option(extra: str = "") -> Decorator:
+    """--exclude-tilts."""
+    return cloup.option(
+        "--exclude-tilts",
+        "exclude",
+        type=Tilts(),
+        default="",
+        group=SELECTION,
+        help=f"Tilts to leave out, counted from 0, such as 0,3-5{extra}. [default: none]",
+    )
+
+
 def cluster_options(command: Command) -> Command:
     """Where the work runs: --cluster, --workers, --memory."""
-    options = [
-        click.option(
+    options: list[Decorator] = [
+        cloup.option(
             "--cluster",
             default="local",
             show_default=True,
-            help="local (worker processes), threads, or the address of a dask scheduler.",
+            group=RUN,
+            help="Where tasks run: local (worker processes), threads (of this process), or the "
+            "address of a dask scheduler, such as tcp://10.0.0.1:8786.",
         ),
-        click.option("--workers", type=int, help="Processes or threads. [default: one per core]"),
-        click.option("--memory", type=Bytes(), help="Per worker process. [default: 80 % of free]"),
+        cloup.option(
+            "--workers",
+            "workers",
+            type=int,
+            group=RUN,
+            help="Number of worker processes or threads. [default: one per core]",
+        ),
+        cloup.option(
+            "--memory",
+            type=Bytes(),
+            group=RUN,
+            help="Memory per worker process, such as 4GiB. [default: 80 % of the free memory, in "
+            "equal shares]",
+        ),
     ]
-    return _apply(options, command)
+    return apply(options, command)
 
 
 @dataclass(frozen=True)
 class WorkOptions:
-    """What the options of `work_options` say."""
+    """Where and how work runs: the options of `work_options`."""
 
-    brick: tuple[int, ...] | None
-    tilts_per_task: int | None
-    overwrite: bool
-    dry_run: bool
-    cluster: str
-    workers: int | None
-    memory: int | None
+    brick: tuple[int, ...] | None = None
+    tilts_per_task: int | None = None
+    overwrite: bool = False
+    dry_run: bool = False
+    cluster: str = "local"
+    workers: int | None = None
+    memory: int | None = None
 
     @property
     def where(self) -> tuple[str, int | None, int | None]:
         """Arguments of `session_of`."""
         return self.cluster, self.workers, self.memory
 
+    @property
+    def cut(self) -> Cut:
+        """Brick and tilts per task, where they are fixed."""
+        from tomodist.planning.plan import Cut
+
+        return Cut(self.brick, self.tilts_per_task)
+
 
 @dataclass(frozen=True)
 class RunOptions(WorkOptions):
-    """What the options of `lifting_options` say, but store and label."""
+    """The options of `lifting_options` but store and label."""
 
-    threshold: float | None
-    min_voxels: int
-    exclude: tuple[int, ...] | Literal["auto"]
+    threshold: float | None = None
+    min_voxels: int = 1
+    exclude: tuple[int, ...] | Literal["auto"] = ()
 
     @property
     def excluded(self) -> tuple[int, ...]:
         """Tilts that are named."""
         return () if self.exclude == "auto" else self.exclude
-
-    def of_task(self) -> dict[str, Any]:
-        """Those that are fields of `tomodist.tasks.lifting.Task`."""
-        names = ("threshold", "min_voxels", "exclude", "brick", "tilts_per_task")
-        return {name: getattr(self, name) for name in names}
 
 
 def gathered(kind: type, name: str, command: Command) -> Command:
@@ -175,61 +233,86 @@ def gathered(kind: type, name: str, command: Command) -> Command:
     fields = [field.name for field in dataclasses.fields(kind)]
 
     @functools.wraps(command)
-    def call(**given: Any) -> Any:  # noqa: ANN401 -- whatever click passes
-        value = kind(**{field: given.pop(field) for field in fields})
-        return command(**{name: value}, **given)
+    def call(**arguments: Any) -> Any:  # noqa: ANN401 -- whatever click passes
+        value = kind(**{f: arguments.pop(f) for f in fields if f in arguments})
+        return command(**{name: value}, **arguments)
 
     return call
 
 
 def lifting_options(command: Command) -> Command:
     """What every 3D task takes: ``store``, ``label`` and, as one value, ``run``."""
-    return _lifting(command, click.option("--label", required=True, help="Name of the structures."))
+    label = cloup.option("--label", required=True, group=INPUT, help="Name of the structures.")
+    return _lifting(command, label)
 
 
 def labels_options(command: Command) -> Command:
     """The same for tasks whose sources may name several labels: ``label`` may be None."""
-    words = "Name of the structures; with --boxes, one of its classes. [default: every class]"
-    return _lifting(command, click.option("--label", help=words))
+    words = (
+        "Name of the structures; with --boxes or a model, one of its classes. "
+        "[default: every class]"
+    )
+    return _lifting(command, cloup.option("--label", group=INPUT, help=words))
 
 
-def _lifting(command: Command, label: Callable[[Command], Command]) -> Command:
-    options: list[Callable[[Command], Command]] = [
-        click.argument("store", type=STORE),
+def _lifting(command: Command, label: Decorator) -> Command:
+    options: list[Decorator] = [
+        store_argument,
         label,
-        click.option(
+        cloup.option(
             "--threshold",
             type=float,
-            help="On the votes; of balanced votes a share, 0 to 1. [default: where reprojection "
-            "fits best; for edges, where long rays agree best with the 2D edges]",
+            group=SELECTION,
+            help="Score above which a voxel is structure: a number of votes; of balanced votes a "
+            "share, 0 to 1. [default: chosen from the data]",
         ),
-        click.option("--min-voxels", default=1, show_default=True, help="Drop smaller structures."),
-        click.option(
-            "--exclude-tilts",
-            "exclude",
-            type=Tilts(),
-            default="",
-            help="Tilts that take no part, such as 0,3-5 (from 0); or auto: those that disagree.",
+        cloup.option(
+            "--min-voxels",
+            default=1,
+            show_default=True,
+            group=SELECTION,
+            help="Smallest structure that is kept, in voxels.",
         ),
+        exclude_option("; or auto: those that disagree with the rest"),
     ]
-    return _apply(options, work_options(gathered(RunOptions, "run", command)))
+    return apply(options, work_options(gathered(RunOptions, "run", command)))
 
 
 def work_options(command: Command) -> Command:
     """How work on a volume is cut, whether it runs, and where."""
-    options = [
-        click.option("--brick", type=Brick(), help="Of the volume. [default: planned]"),
-        click.option("--tilts-per-task", type=int, help="[default: planned]"),
-        click.option("--overwrite", is_flag=True, help="Replace what was made differently."),
-        click.option("--dry-run", is_flag=True, help="Check everything, print the plan, stop."),
+    options: list[Decorator] = [
+        cloup.option(
+            "--brick",
+            type=Brick(),
+            group=RUN,
+            help="Size of the bricks in voxels, multiples of 64, such as 128,256,256. "
+            "[default: planned]",
+        ),
+        cloup.option(
+            "--tilts-per-task",
+            type=int,
+            group=RUN,
+            help="Number of tilts that a task takes at a time. [default: planned]",
+        ),
+        overwrite_option("results that were made differently"),
+        cloup.option(
+            "--dry-run", is_flag=True, group=RUN, help="Check everything, print the plan, and stop."
+        ),
     ]
-    return _apply(options, cluster_options(command))
+    return apply(options, cluster_options(command))
+
+
+def store_argument(command: Command) -> Command:
+    """The tomogram store."""
+    return cloup.argument("store", type=STORE, help="Tomogram store, made by `tomodist ingest`.")(
+        command
+    )
 
 
 @contextmanager
 def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterator[Session]:
     """Open the session that the cluster options describe, with progress bars."""
-    from tomodist.runtime.cluster import open_session
+    from tomodist.runtime.cluster import open_session  # imports dask
 
     with (
         Bars() as bars,
@@ -238,7 +321,8 @@ def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterato
         yield session
 
 
-def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+def apply(options: Sequence[Decorator], command: Command) -> Command:
+    """Add options to a command, in this order."""
     for option in reversed(options):
         command = option(command)
     return command

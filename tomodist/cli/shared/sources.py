@@ -6,10 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import click
+import cloup
 
 from tomodist.cli.shared.console import print_line
 from tomodist.cli.shared.learned import CLASSICAL, Learned
-from tomodist.cli.shared.options import Command, gathered
+from tomodist.cli.shared.options import (
+    DETECTION,
+    INPUT,
+    Command,
+    Decorator,
+    apply,
+    frame_option,
+    gathered,
+)
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,20 +30,18 @@ if TYPE_CHECKING:
     from tomodist.store.tomogram import Tomogram
 
 _DETECTORS = (
-    "blobs or threshold; or the folder of a trained model, an .onnx file, or a function of your "
-    "own as package.module:function."
+    "Detector: blobs, threshold, the folder of a trained model, an .onnx file, or a function of "
+    "your own as package.module:function."
 )
-_TILE = "default: 2048"
 
 
 @dataclass(frozen=True)
-class MapOptions:
-    """What the options of `detector_options` say."""
+class SourceOptions:
+    """Where maps come from: the options of `source_options`."""
 
     maps: str | None
-    maps_frame: Literal["aligned", "raw"]
     boxes: str | None
-    boxes_frame: Literal["aligned", "raw"]
+    frame: Literal["aligned", "raw"]
     flip_y: bool
     min_score: float | None
     detector: str | None
@@ -49,8 +56,8 @@ class MapOptions:
     denoise: Method
     min_size: float
 
-    def check_of_volume(self, more: dict[str, bool]) -> None:
-        """Refuse what a model of volumes has no use for.
+    def check_for_volume(self, more: dict[str, bool]) -> None:
+        """Refuse options that do not apply to a 3D model.
 
         Raises
         ------
@@ -67,8 +74,8 @@ class MapOptions:
         wrong = [name for name, used in is_used.items() if used]
         if wrong:
             raise InputError(
-                f"{wrong[0]} is not of a model of volumes ({self.detector}), which looks at a "
-                "reconstruction and lifts nothing; leave it out"
+                f"{wrong[0]} does not apply to a 3D model ({self.detector}), which is applied to "
+                "a reconstruction and lifts nothing; remove it"
             )
 
     def sources(
@@ -83,17 +90,17 @@ class MapOptions:
             name for name in ("maps", "boxes", "detector") if getattr(self, name) is not None
         ]
         if len(origins) != 1:
-            raise InputError("give either --maps or --boxes (made elsewhere), or --detector")
+            raise InputError("exactly one of --maps, --boxes and --detector is needed")
         if self.boxes is not None:
             return self._boxes(tomogram, self.boxes, label, form)
-        self._check_of_boxes()
+        self._check_box_options()
         if self.detector is not None and self.detector not in CLASSICAL:
             return self._learned.sources(label, form)
         if label is None:
             raise click.UsageError("Missing option '--label'.")
         if self.maps is not None:
             size = self.min_size
-            maps = import_maps(tomogram, self.maps, self.maps_frame, form=form, min_size=size)
+            maps = import_maps(tomogram, self.maps, self.frame, form=form, min_size=size)
             return {label: maps}
         detector = Denoised(self._detector(tomogram), self.denoise)
         return {label: DetectorMaps(detector, form, self.min_size)}
@@ -108,7 +115,7 @@ class MapOptions:
         }
         wrong = [name for name, used in is_used.items() if used]
         if wrong:
-            raise InputError(f"{wrong[0]} is not of --detector {self.detector}; leave it out")
+            raise InputError(f"{wrong[0]} does not apply to --detector {self.detector}; remove it")
         return Learned(
             str(self.detector),
             self.probability,
@@ -119,7 +126,7 @@ class MapOptions:
         )
 
     def volume_model(self) -> Model | None:
-        """The model, if it is one of volumes."""
+        """The model, if it is a 3D model."""
         if self.detector is None or self.detector in CLASSICAL:
             return None
         model = self._learned.named()
@@ -132,25 +139,23 @@ class MapOptions:
         from tomodist.sources.classes import import_classes
         from tomodist.store.tomogram import check_label
 
-        self._check_of_boxes()
+        self._check_box_options()
         if label is None:
-            raise InputError(
-                "--classes needs a --label: what the label maps of all classes are called"
-            )
+            raise InputError("--classes needs --label: a name for all classes together")
         if self.detector is not None and self.detector not in CLASSICAL and self.maps is None:
             return self._learned.classes(names, check_label(label)), label
         if self.maps is None or self.boxes is not None or self.detector is not None:
             raise InputError(
-                "--classes names the values of --maps, or the classes of a model: give --maps or "
-                "--model, and neither --boxes nor a classical --detector"
+                "--classes applies to --maps or to a model; use one of them, and remove --boxes "
+                "and classical detectors"
             )
-        where = (check_label(label), self.maps_frame)
+        where = (check_label(label), self.frame)
         maps = import_classes(tomogram, self.maps, names, *where, min_size=self.min_size)
         return maps, label
 
-    def _check_of_boxes(self) -> None:
+    def _check_box_options(self) -> None:
         if self.boxes is None and (self.flip_y or self.min_score is not None):
-            raise InputError("--flip-y and --min-score are of --boxes; leave them out")
+            raise InputError("--flip-y and --min-score apply only to --boxes; remove them")
 
     def _boxes(
         self, tomogram: Tomogram, path: str, label: str | None, form: Literal["mask", "box"]
@@ -159,17 +164,17 @@ class MapOptions:
         from tomodist.sources.boxes import import_boxes
         from tomodist.sources.placement import PointOptions
 
-        wanted = PointOptions(self.diameter, self.min_score, self.flip_y)
+        options = PointOptions(self.diameter, self.min_score, self.flip_y)
         classes = import_boxes(
-            tomogram, path, self.boxes_frame, form=form, min_size=self.min_size, options=wanted
+            tomogram, path, self.frame, form=form, min_size=self.min_size, options=options
         )
         if "" in classes:
             if label is None:
-                raise InputError(f"{path} names no classes; give a --label")
+                raise InputError(f"{path} names no classes; set --label")
             classes = {label: classes[""]}
         if label is not None and label not in classes:
             names = ", ".join(sorted(classes))
-            raise InputError(f"{path} has no class {label!r} (there: {names}); give one of them")
+            raise InputError(f"{path} has no class {label!r} (available: {names})")
         chosen = {label: classes[label]} if label is not None else dict(sorted(classes.items()))
         for name, boxes in chosen.items():
             left_out = f", {boxes.n_left_out} more on sections left out" if boxes.n_left_out else ""
@@ -182,8 +187,8 @@ class MapOptions:
 
         if self.probability is not None or self.average or self.tile:
             raise InputError(
-                f"--probability, --average and --tile are of models, but --detector is "
-                f"{self.detector}; leave them out"
+                f"--probability, --average and --tile apply only to models, but --detector is "
+                f"{self.detector}; remove them"
             )
         if self.detector == "threshold":
             level: float | Literal["otsu"] = "otsu"
@@ -192,10 +197,10 @@ class MapOptions:
             return GlobalThreshold(level, self.smooth, dark=self.dark)
         if self.diameter is None:
             raise InputError("--detector blobs needs --diameter (Å)")
-        threshold = {} if self.sensitivity is None else {"threshold": self.sensitivity}
-        blobs = Blobs(diameter=self.diameter, dark=self.dark, **threshold)
+        level_of = {} if self.sensitivity is None else {"threshold": self.sensitivity}
+        blobs = Blobs(diameter=self.diameter, dark=self.dark, **level_of)
         height, width = tomogram.geometry.image_shape
-        size = blobs.diameter_px(tomogram.geometry.pixel_size)  # says now what every tilt would
+        size = blobs.diameter_px(tomogram.geometry.pixel_size)  # fails now, not on every tilt
         if size > max(height, width):
             raise InputError(
                 f"--diameter is {self.diameter:g} Å, which is {size:.4g} pixels, but the images "
@@ -204,77 +209,105 @@ class MapOptions:
         return blobs
 
 
-denoise_option = click.option(
+denoise_option = cloup.option(
     "--denoise",
     type=click.Choice(["none", "gaussian", "tv", "nlm", "bilateral", "wavelet"]),
     default="none",
     show_default=True,
-    help="Of images before detection; its strength follows their noise.",
+    group=DETECTION,
+    help="Denoising of the images before detection; its strength follows their noise.",
+)
+
+dark_option = cloup.option(
+    "--dark/--bright",
+    default=True,
+    group=DETECTION,
+    help="Whether structures are dark or bright in the images. [default: dark]",
+)
+
+maps_option = cloup.option(
+    "--maps",
+    type=click.Path(),
+    group=INPUT,
+    help="2D masks made elsewhere: MRC, TIFF, NPY or Zarr (tilt, y, x).",
 )
 
 
-def detector_options(command: Command) -> Command:
-    """--maps, --boxes or --detector and what they take: one value, ``given``."""
-    command = gathered(MapOptions, "given", command)
-    for option in reversed(
-        [
-            click.option("--maps", type=click.Path(), help="2D masks: MRC, TIFF, NPY or Zarr."),
-            click.option(
-                "--maps-frame",
-                type=click.Choice(["aligned", "raw"]),
-                default="aligned",
-                show_default=True,
-                help="Whether --maps lie on the stored or on the raw images.",
-            ),
-            click.option(
-                "--boxes",
-                type=click.Path(),
-                help="2D boxes or points: COCO JSON, CSV, Pascal VOC (folder), napari CSV, IMOD "
-                ".mod or model2point, STAR.",
-            ),
-            click.option(
-                "--boxes-frame",
-                type=click.Choice(["aligned", "raw"]),
-                default="aligned",
-                show_default=True,
-                help="Whether --boxes lie on the stored or on the raw images.",
-            ),
-            click.option("--flip-y", is_flag=True, help="Rows of --boxes count from the last one."),
-            click.option("--min-score", type=float, help="Drop --boxes of lower scores."),
-            click.option("--detector", "--model", "detector", help=_DETECTORS),
-            click.option(
-                "--probability",
-                type=float,
-                help="Of a model: above it is structure, or a box. [default: the model's]",
-            ),
-            click.option(
-                "--average",
-                is_flag=True,
-                help="Of a model: mean over mirror images and quarter turns; 8 times the work.",
-            ),
-            click.option(
-                "--keep",
-                type=click.Choice(["uint8", "float16", "none"]),
-                default="uint8",
-                show_default=True,
-                help="How probabilities of a model are kept beside the maps.",
-            ),
-            click.option("--tile", type=int, help=f"Of a model: cores of large images. [{_TILE}]"),
-            click.option("--diameter", type=float, help="Of blobs, or of points in --boxes, in Å."),
-            click.option("--dark/--bright", default=True, help="Structures are dark. [default]"),
-            click.option(
-                "--sensitivity",
-                type=float,
-                help="Detector's threshold in robust sigmas. [default: 6 for blobs, else Otsu's]",
-            ),
-            click.option(
-                "--smooth", default=2.0, show_default=True, help="Of --detector threshold, pixels."
-            ),
-            denoise_option,
-            click.option(
-                "--min-size", default=0.0, show_default=True, help="Drop smaller 2D boxes (Å)."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+def source_options(command: Command) -> Command:
+    """--maps, --boxes or --detector and their options: one value, ``source``."""
+    options: list[Decorator] = [
+        maps_option,
+        cloup.option(
+            "--boxes",
+            type=click.Path(),
+            group=INPUT,
+            help="2D boxes or points made elsewhere: COCO JSON, CSV, Pascal VOC (folder), napari "
+            "CSV, IMOD .mod or model2point, STAR.",
+        ),
+        frame_option("--maps or --boxes"),
+        cloup.option(
+            "--flip-y", is_flag=True, group=INPUT, help="Count the rows of --boxes from the last."
+        ),
+        cloup.option(
+            "--min-score", type=float, group=INPUT, help="Lowest score of --boxes that are used."
+        ),
+        cloup.option("--detector", "--model", "detector", group=DETECTION, help=_DETECTORS),
+        cloup.option(
+            "--probability",
+            type=float,
+            group=DETECTION,
+            help="Probability above which a model's pixel is structure, or a box counts. "
+            "[default: the model's]",
+        ),
+        cloup.option(
+            "--average",
+            is_flag=True,
+            group=DETECTION,
+            help="Average a model over mirror images and quarter turns; takes 8 times as long.",
+        ),
+        cloup.option(
+            "--keep",
+            type=click.Choice(["uint8", "float16", "none"]),
+            default="uint8",
+            show_default=True,
+            group=DETECTION,
+            help="Type in which a model's probabilities are stored beside the maps.",
+        ),
+        cloup.option(
+            "--tile",
+            type=int,
+            group=DETECTION,
+            help="Side of the tiles in which a model takes large images, in pixels. "
+            "[default: 2048]",
+        ),
+        cloup.option(
+            "--diameter",
+            type=float,
+            group=DETECTION,
+            help="Diameter of blobs, or of points in --boxes, in Å.",
+        ),
+        dark_option,
+        cloup.option(
+            "--sensitivity",
+            type=float,
+            group=DETECTION,
+            help="Threshold of a classical detector, in robust standard deviations. [default: 6 "
+            "for blobs, Otsu's for threshold]",
+        ),
+        cloup.option(
+            "--smooth",
+            default=2.0,
+            show_default=True,
+            group=DETECTION,
+            help="Smoothing of --detector threshold, sigma in pixels.",
+        ),
+        denoise_option,
+        cloup.option(
+            "--min-size",
+            default=0.0,
+            show_default=True,
+            group=DETECTION,
+            help="Smallest side of a 2D box that is kept, in Å.",
+        ),
+    ]
+    return apply(options, gathered(SourceOptions, "source", command))

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def options_of(group: click.Group, arguments: Sequence[str]) -> dict[str, str]:
+def options_of(command: click.Command, arguments: Sequence[str]) -> dict[str, str]:
     """Options of the command that arguments call, by the argument that each sets.
 
     Parameters
     ----------
-    group : click.Group
-        The command line.
+    command : click.Command
+        The command line, or one command.
     arguments : sequence of str
         As typed, without the program's name.
 
@@ -26,8 +26,7 @@ def options_of(group: click.Group, arguments: Sequence[str]) -> dict[str, str]:
     dict of str to str
         Such as ``{"tilts_per_task": "--tilts-per-task"}``.
     """
-    command: click.Command = group
-    context = click.Context(group)
+    context = click.Context(command)
     for argument in arguments:
         if not isinstance(command, click.Group):
             break

@@ -131,7 +131,7 @@ def test_false_edges_of_noise_become_fewer() -> None:
 
 def test_an_unknown_method_is_refused() -> None:
     wrong: Method = "median"  # type: ignore[assignment]
-    with pytest.raises(InputError, match="denoise is 'median'; it must be one of none, gaussian"):
+    with pytest.raises(InputError, match="`denoise` is 'median'; it must be one of none, gaussian"):
         denoise(noisy(), wrong)
-    with pytest.raises(InputError, match="denoise is 'median'"):
+    with pytest.raises(InputError, match="`denoise` is 'median'"):
         Denoised(DogEdges(), wrong)

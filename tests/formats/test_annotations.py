@@ -335,5 +335,5 @@ def test_a_model_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.mod"
     for n in range(4, len(content)):
         path.write_bytes(content[:n])
-        with pytest.raises(InputError, match=r"cut\.mod is no complete IMOD model"):
+        with pytest.raises(InputError, match=r"cut\.mod is not a complete IMOD model"):
             read_annotations(path, Problems())

@@ -40,10 +40,10 @@ def test_a_target_is_checked_beforehand(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     check_target(path, overwrite=False)
     path.write_text("precious")
-    with pytest.raises(ExistsError, match=r"a.json exists; use --overwrite"):
+    with pytest.raises(ExistsError, match=r"a.json exists; use `overwrite`"):
         check_target(path, overwrite=False)
     check_target(path, overwrite=True)
     with pytest.raises(InputError, match="is a folder"):
         check_target(tmp_path, overwrite=True)
-    with pytest.raises(InputError, match=r"there is no folder .*no; make it first"):
+    with pytest.raises(InputError, match=r"folder .*no not found; create it first"):
         check_target(tmp_path / "no" / "a.json", overwrite=False)

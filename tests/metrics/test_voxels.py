@@ -152,8 +152,8 @@ def test_a_tolerance_without_end_finds_everything() -> None:
     [
         (lambda: iou(A, A.T), r"one shape; found \(2, 3\) and \(3, 2\)"),
         (lambda: tolerant_f1(A, B, 1, counted=A.T), r"one shape; found \(2, 3\) and \(3, 2\)"),
-        (lambda: tolerant_f1(A, B, -1), "tolerance_voxels must be 0 or more; found -1"),
-        (lambda: tolerant_f1(A, B, math.nan), "tolerance_voxels must be 0 or more; found nan"),
+        (lambda: tolerant_f1(A, B, -1), "`tolerance_voxels` must be 0 or more; found -1"),
+        (lambda: tolerant_f1(A, B, math.nan), "`tolerance_voxels` must be 0 or more; found nan"),
     ],
     ids=["shapes", "region", "tolerance", "nan"],
 )

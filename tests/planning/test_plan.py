@@ -218,13 +218,13 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
     for word in [
         "votes: brick (256, 512, 512) with 60 tilts per task",
         "(output 64.0 MiB, maps 58.6 KiB)",
-        "--memory",
-        "--brick",
-        "--tilts-per-task",
+        "`memory`",
+        "`brick`",
+        "`tilts_per_task`",
         *words,
     ]:
         assert word in message
-    asked = re.search(r"give workers ([\d.]+) (MiB|GiB)", message)
+    asked = re.search(r"set `memory` to ([\d.]+) (MiB|GiB)", message)
     assert asked
     rounding = 1.05 * (MiB if asked[2] == "MiB" else 0.1 * GiB)
     enough = int(float(asked[1]) * (MiB if asked[2] == "MiB" else GiB) + rounding)

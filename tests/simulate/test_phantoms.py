@@ -167,7 +167,7 @@ def test_grown_moves_the_surface() -> None:
         ({"size_zyx": (1000.0, 1000.0)}, "three positive lengths"),
         ({"size_zyx": (1000.0, 0.0, 1000.0)}, "three positive lengths"),
         ({"n_gold": -1}, "no negative numbers"),
-        ({"n_granules": 200}, r"found no room for object \d+ of 200 in 2000 tries"),
+        ({"n_granules": 200}, r"no room found for object \d+ of 200 in 2000 tries"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:

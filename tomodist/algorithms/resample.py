@@ -71,8 +71,8 @@ def aligned_shape(
     height, width = raw_shape[::-1] if _is_nearer_to_horizontal(transforms) else raw_shape
     if binning < 1 or min(height, width) < binning:
         raise InputError(
-            f"binning is {binning}, which images of {height} x {width} pixels do not allow; "
-            f"use 1..{min(height, width)}"
+            f"`binning` is {binning}; for images of {height} x {width} pixels it must be "
+            f"1 to {min(height, width)}"
         )
     return height // binning, width // binning
 

@@ -47,7 +47,7 @@ class BeadsMasked:
 
     def __post_init__(self) -> None:
         if not self.margin > 0:
-            raise InputError(f"margin is {self.margin}; it must be positive")
+            raise InputError(f"`margin` is {self.margin}; it must be positive")
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
         """Detect in one image; the map is 2 (not measured) where blobs are hidden."""

@@ -88,13 +88,15 @@ class CallableDetector:
             colon and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
         ):
             raise InputError(
-                f"{self.text!r} names no function; give package.module:function, such as "
+                f"{self.text!r} does not name a function; use package.module:function, such as "
                 "mypackage.detectors:find_granules"
             )
         if not 0 < self.threshold < 1:
-            raise InputError(f"a threshold on probability is {self.threshold:g}; give 0 to 1")
+            raise InputError(
+                f"the threshold `probability` is {self.threshold:g}; it must be between 0 and 1"
+            )
         if self.channel is not None and self.channel < 0:
-            raise InputError(f"a class is number {self.channel}; the first one is 0")
+            raise InputError(f"`channel` is {self.channel}; it must be 0 or more")
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- as the function
         """Detect in one image.
@@ -119,7 +121,7 @@ class CallableDetector:
         function, source = imported(self.text)
         if self.source not in (None, source):
             raise InputError(
-                f"{self.text} was edited since this process imported it; start its workers anew"
+                f"{self.text} was edited after this process imported it; restart its workers"
             )
         try:
             returned = function(image.copy(), pixel_size)  # its own, to do with what it likes
@@ -183,15 +185,15 @@ class CallableDetector:
         ):
             return self._cut(returned, measured)
         raise InputError(
-            f"{self.text} returned an array of shape {returned.shape}, {returned.dtype}, for an image of "
-            f"shape {measured.shape}; return {_ALLOWED}"
+            f"{self.text} returned an array of shape {returned.shape}, {returned.dtype}, for an "
+            f"image of shape {measured.shape}; return {_ALLOWED}"
         )
 
     def _boxes(self, rows: AnyArray, shape: tuple[int, ...]) -> Boxes:
         try:
             boxes = Boxes(rows[:, :2], rows[:, 2:4], rows[:, 4])
         except (InputError, TypeError) as error:
-            raise InputError(f"{self.text} returned boxes that make no sense: {error}") from error
+            raise InputError(f"{self.text} returned invalid boxes: {error}") from error
         beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
         beyond |= (boxes.center + 0.4 * boxes.size > np.array(shape)).any(axis=1)
         flat = (boxes.size <= 0).any(axis=1)
@@ -201,7 +203,7 @@ class CallableDetector:
             raise InputError(
                 f"{self.text} returned {wrong.sum()} of {len(boxes)} boxes that have no size or "
                 f"lie beyond an image of {shape[0]} x {shape[1]} pixels, such as ({row}); rows are "
-                "(y, x, height, width, score), y and x of the centre: turn corners into that"
+                "(y, x, height, width, score), y and x of the centre: convert corners to that"
             )
         return boxes
 
@@ -233,9 +235,8 @@ class CallableDetector:
             return np.asarray(returned[0])
         if self.channel is None or self.channel >= len(returned):
             raise InputError(
-                f"{self.text} returned probabilities of {len(returned)} classes, and "
-                f"{'none' if self.channel is None else f'number {self.channel}'} was asked for; "
-                f"give one from 0 to {len(returned) - 1}"
+                f"{self.text} returned probabilities of {len(returned)} classes, but `channel` is "
+                f"{self.channel}; set it to 0 to {len(returned) - 1}"
             )
         return np.asarray(returned[self.channel])
 
@@ -260,8 +261,8 @@ def imported(text: str) -> tuple[Function, str | None]:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise InputError(f"{text}: importing {module} needs {error.name}: {error}") from error
         raise InputError(
-            f"{text}: there is no module {error.name}; set PYTHONPATH to the folder that it lies "
-            "in, on every machine that works"
+            f"{text}: module {error.name} not found; add its folder to PYTHONPATH on every machine "
+            "that works"
         ) from error
     except Exception as error:  # whatever the module's code raises
         raise InputError(
@@ -270,10 +271,10 @@ def imported(text: str) -> tuple[Function, str | None]:
     for part in name.split("."):
         if not hasattr(named, part):
             names = ", ".join(n for n in vars(named) if not n.startswith("_")) or "nothing"
-            raise InputError(f"{text}: {module} has no {part!r} (there: {names[:200]})")
+            raise InputError(f"{text}: {module} has no {part!r} (available: {names[:200]})")
         named = getattr(named, part)
     if not callable(named):
-        raise InputError(f"{text} is a {type(named).__name__}, not a function; it must be callable")
+        raise InputError(f"{text} is a {type(named).__name__}; it must be callable")
     return named, source_hash(named)
 
 

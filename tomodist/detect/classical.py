@@ -174,8 +174,8 @@ class Blobs:
         size = self.diameter / pixel_size
         if size < 2:
             raise InputError(
-                f"diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
-                "need 2 pixels: use images binned less, or a larger diameter"
+                f"the diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
+                "need at least 2 pixels: use images binned less, or a larger diameter"
             )
         return size
 

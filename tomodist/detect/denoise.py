@@ -115,7 +115,7 @@ def denoise(image: Image, method: Method) -> Image:
     (3.0, 3.0, True)
     """
     if method not in METHODS:
-        raise InputError(f"denoise is {method!r}; it must be one of {', '.join(METHODS)}")
+        raise InputError(f"`denoise` is {method!r}; it must be one of {', '.join(METHODS)}")
     measured = np.isfinite(image)
     noise = noise_of(image)
     if method == "none" or noise == 0:
@@ -218,7 +218,9 @@ class Denoised:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InputError(f"denoise is {self.method!r}; it must be one of {', '.join(METHODS)}")
+            raise InputError(
+                f"`denoise` is {self.method!r}; it must be one of {', '.join(METHODS)}"
+            )
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- Map or Boxes
         """What the detector finds in the denoised image: a map, or boxes."""

@@ -219,7 +219,7 @@ def run_experiment(
         If there are no cases.
     """
     if not experiment.cases:
-        raise InputError(f"experiment {experiment.name} has no cases; give --seeds 1 or more")
+        raise InputError(f"experiment {experiment.name} has no cases; set `seeds` to 1 or more")
     _check_parameters(experiment, folder, overwrite=overwrite)
     rows = run_cases(
         session,
@@ -250,8 +250,8 @@ def _check_parameters(experiment: Experiment, folder: Path, *, overwrite: bool) 
     ]
     if different:
         raise ExistsError(
-            f"{path} exists and was made differently: {'; '.join(different)}; use --overwrite to "
-            "replace it, or another --output"
+            f"{path} exists and was made differently: {'; '.join(different)}; use `overwrite` to "
+            "replace it, or another `output`"
         )
 
 

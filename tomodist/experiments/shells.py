@@ -107,7 +107,7 @@ def make_specimen(
     the signal's variance is N² var(p), the noise's N mean(p), so N = snr · mean(p) / var(p).
     """
     if not snr > 0:
-        raise InputError(f"the signal-to-noise ratio is {snr}; it must be positive (inf: no noise)")
+        raise InputError(f"`snr` is {snr}; it must be positive (inf: no noise)")
     geometry = TiltGeometry(angles, (size, size), VOXEL)
     grid = VolumeGrid((size, size, size), VOXEL)
     scene, tilts = scene_of(shells), range(geometry.n_tilts)

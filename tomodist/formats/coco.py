@@ -56,14 +56,16 @@ def read_coco(path: Path, problems: Problems) -> Annotations:
     try:
         data = json.loads("\n".join(read_lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no complete JSON ({error}); write or copy it again") from error
+        raise InputError(
+            f"{path} is not complete JSON ({error}); write or copy it again"
+        ) from error
     if isinstance(data, list):
         return _detections(data, problems)
     if not isinstance(data, dict) or not all(
         isinstance(data.get(key), list) for key in ("images", "annotations")
     ):
         raise InputError(
-            f"{path} is no COCO file: it needs the lists 'images' and 'annotations', or to be a "
+            f"{path} is not a COCO file: expected the lists 'images' and 'annotations', or one "
             "list of detections; export it as COCO"
         )
     return _data_set(data, problems)
@@ -95,7 +97,9 @@ def _detections(data: list[Any], problems: Problems) -> Annotations:
             image = _id(entry, "image_id") if "image_id" in entry else None
             key = _named_key({"file_name": str(image), **entry}) or order.get(image)
             if key is None:
-                raise BadRow(f"image_id {image!r} names no section; write it as 'stack.mrc#12'")
+                raise BadRow(
+                    f"image_id {image!r} does not name a section; write it as 'stack.mrc#12'"
+                )
             rows.append(_row(where, key, entry, {}))
     return Annotations("COCO", _only_class_unnamed(rows, {}), len(ids))
 
@@ -111,7 +115,7 @@ def _images(
             _check_entry(entry)
             image = _id(entry, "id")
             if image in named:
-                raise BadRow(f"id {image!r} is that of an earlier image")
+                raise BadRow(f"id {image!r} is used by an earlier image")
             named[image] = _named_key(entry)
             if "height" in entry and "width" in entry:
                 shapes.add((whole(entry["height"], "height"), whole(entry["width"], "width")))
@@ -120,7 +124,7 @@ def _images(
         return {image: ("order", k) for k, image in enumerate(ids)}, frozenset(shapes)
     for image, key in named.items():
         if key is None:
-            problems.add(f"image of id {image!r} names no section, while others do")
+            problems.add(f"image {image!r} does not name a section, but others do")
     return {image: key for image, key in named.items() if key}, frozenset(shapes)
 
 
@@ -145,7 +149,7 @@ def _categories(entries: Any, problems: Problems) -> dict[Any, str]:  # noqa: AN
 def _row(where: str, key: ImageKey, entry: Entry, categories: dict[Any, str]) -> Row:
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
-        raise BadRow(f"bbox is {str(box)[:40]}, not [x, y, width, height]")
+        raise BadRow(f"bbox is {str(box)[:40]}; expected [x, y, width, height]")
     left, top = number(box[0], "x of bbox"), number(box[1], "y of bbox")
     width, height = length(box[2], "width of bbox"), length(box[3], "height of bbox")
     category = _id(entry, "category_id") if "category_id" in entry else ""
@@ -167,13 +171,13 @@ def _only_class_unnamed(rows: list[Row], categories: dict[Any, str]) -> list[Row
 
 def _check_entry(entry: object) -> None:
     if not isinstance(entry, dict):
-        raise BadRow(f"is {str(entry)[:40]}, not an object in braces")
+        raise BadRow(f"is {str(entry)[:40]}; expected an object in braces")
 
 
 def _id(entry: Entry, key: str) -> Any:  # noqa: ANN401 -- an int or a str
     value = entry.get(key)
     if not _is_int(value) and not isinstance(value, str):
-        raise BadRow(f"{key} is {str(value)[:40]}, neither an integer nor a name")
+        raise BadRow(f"{key} is {str(value)[:40]}; expected an integer or a name")
     return value
 
 

@@ -66,11 +66,11 @@ class Picks:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name.replace("_", "-"))
-        for option in ("user", "session"):
-            value = getattr(self, option)
+        for name in ("user", "session"):
+            value = getattr(self, name)
             if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
                 raise InputError(
-                    f"--{option} is {value!r}; copick takes letters, digits, '-' and '.' only"
+                    f"`{name}` is {value!r}; use only letters, digits, '-' and '.', as copick does"
                 )
 
     @property

@@ -50,9 +50,9 @@ def read_table(path: Path, problems: Problems) -> Annotations:
     missing = [name for name in ("y", "x") if name not in columns]
     if key is None or missing:
         raise InputError(
-            f"{path} has the columns {', '.join(columns)[:100]}, but boxes need y, x, one of "
-            "section, tilt or tilt_angle, and a size (height and width, or diameter); name them "
-            "in the first line"
+            f"{path} has the columns {', '.join(columns)[:100]}; boxes need y, x, one of section, "
+            "tilt or tilt_angle, and a size (height and width, or diameter): name them in the "
+            "first line"
         )
     rows: list[Row] = []
     for where, record in records(path, problems):

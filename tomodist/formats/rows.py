@@ -144,7 +144,7 @@ def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
             parsed = math.nan
     if not math.isfinite(parsed):
         shown = repr(value) if isinstance(value, str) else str(value)
-        raise BadRow(f"{what} is {shown[:40]}, which is no finite number")
+        raise BadRow(f"{what} is {shown[:40]}, which is not a finite number")
     return parsed
 
 
@@ -158,7 +158,7 @@ def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
     """
     parsed = number(value, what)
     if parsed <= 0:
-        raise BadRow(f"{what} is {parsed:g}; a box needs a size above 0")
+        raise BadRow(f"{what} is {parsed:g}; it must be above 0")
     return parsed
 
 
@@ -177,5 +177,5 @@ def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file ho
     """
     parsed = number(value, what)
     if abs(parsed - round(parsed)) > _WHOLE:
-        raise BadRow(f"{what} is {parsed:g}, between two sections; boxes lie on whole ones")
+        raise BadRow(f"{what} is {parsed:g}, between two sections; it must be a whole number")
     return round(parsed)

@@ -101,14 +101,14 @@ def open_stack(path: str | Path) -> ImageStack:
     """
     path = Path(path).absolute()  # workers may have another working folder
     if not path.exists():
-        raise InputError(f"{path}: there is no such file; check the path")
+        raise InputError(f"{path}: file not found; check the path")
     try:
         return _open(path)
     except (ValueError, OSError, KeyError, tifffile.TiffFileError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is not a readable stack of images ({error}); give MRC, TIFF, NPY or Zarr"
+            f"{path} is not a readable stack of images ({error}); use MRC, TIFF, NPY or Zarr"
         ) from error
 
 
@@ -128,5 +128,5 @@ def _open(path: Path) -> ImageStack:
 
 def _three(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise InputError(f"{path} has shape {shape}; a stack of images is (section, y, x)")
+        raise InputError(f"{path} has shape {shape}; a stack of images has (section, y, x)")
     return shape[0], shape[1], shape[2]

@@ -51,16 +51,14 @@ def read_voc(folder: Path, problems: Problems) -> Annotations:
     """
     paths = sorted(folder.glob("*.xml"), key=lambda p: (_last_number(p.stem), p.name))
     if not paths:
-        raise InputError(
-            f"{folder} is a folder without XML files; boxes in a folder are Pascal VOC"
-        )
+        raise InputError(f"{folder} holds no XML files; a folder of boxes must be Pascal VOC")
     trees = [(path, tree) for path in paths if (tree := _tree(path, problems)) is not None]
     named = [_SECTION.search(tree.findtext("filename", "").strip()) for _, tree in trees]
     rows: list[Row] = []
     shapes = set()
     for k, ((path, tree), section) in enumerate(zip(trees, named, strict=True)):
         if any(named) and section is None:
-            problems.add(f"{path.name}: its <filename> names no #section, while others do")
+            problems.add(f"{path.name}: its <filename> does not name a #section, but others do")
             continue
         key: tuple[Counted, float] = ("section", int(section[1])) if section else ("order", k)
         with problems.row(path.name):
@@ -76,7 +74,7 @@ def _tree(path: Path, problems: Problems) -> Element | None:
     try:
         return ET.parse(path).getroot()
     except (ET.ParseError, OSError, ValueError) as error:
-        problems.add(f"{path.name}: is no complete XML ({error})")
+        problems.add(f"{path.name}: is not complete XML ({error})")
         return None
 
 

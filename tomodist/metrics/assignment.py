@@ -56,7 +56,7 @@ def near_pairs(
     if numbers.sum() > _MOST:
         raise InputError(
             f"{len(points_a)} and {len(points_b)} objects make {numbers.sum()} pairs that could "
-            f"match, more than {_MOST}; use a smaller distance"
+            f"match, more than {_MOST}; use a smaller `distance`"
         )
     near = tree.query_ball_point(points_a, wide, norm)
     rows = np.repeat(np.arange(len(points_a)), numbers)

@@ -150,7 +150,7 @@ def match_points(points_a: npt.ArrayLike, points_b: npt.ArrayLike, max_distance:
     ((1, 0),)
     """
     if not max_distance > 0:
-        raise InputError(f"max_distance must be positive; found {max_distance}")
+        raise InputError(f"`max_distance` must be positive; found {max_distance}")
     a, b = _same_ndim(points_a, points_b)
     i, j = near_pairs(a, b, max_distance)
     distances = _distances(a, b, (i, j))

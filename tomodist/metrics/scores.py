@@ -205,4 +205,4 @@ def _sums(a: tuple[Agreement, ...], b: tuple[Agreement, ...]) -> tuple[Agreement
 
 def _check_same(a: tuple[object, ...], b: tuple[object, ...]) -> None:
     if a != b:
-        raise InputError(f"scores by {a} and by {b} do not add; judge both in the same way")
+        raise InputError(f"scores by {a} and by {b} cannot be added; evaluate both in the same way")

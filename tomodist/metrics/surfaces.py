@@ -174,7 +174,7 @@ def surface_distances(
     (0.5, 1.0)
     """
     if reach < 1:
-        raise InputError(f"reach must be 1 voxel or more; found {reach}")
+        raise InputError(f"`reach` must be 1 voxel or more; found {reach}")
     a, b = (surface(mask) for mask in same_masks(predicted, truth))
     asked_a, asked_b = a, b
     if counted is not None:

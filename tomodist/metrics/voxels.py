@@ -81,7 +81,7 @@ def tolerant_f1(
     Agreement(predicted_hits=1, n_predicted=2, truth_hits=1, n_truth=1)
     """
     if not tolerance_voxels >= 0:
-        raise InputError(f"tolerance_voxels must be 0 or more; found {tolerance_voxels}")
+        raise InputError(f"`tolerance_voxels` must be 0 or more; found {tolerance_voxels}")
     a, b = same_masks(predicted, truth)
     near_a, near_b = _near(a, tolerance_voxels), _near(b, tolerance_voxels)
     if counted is not None:

@@ -279,7 +279,7 @@ def check_fit(plan: Plan, *, cut: str = "brick", remedy: str = _SMALLER) -> None
         f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
         f"{format_bytes(plan.resources.memory_limit)} has "
         f"{format_bytes(max(plan.resources.task_budget, 0))} for each (a quarter is kept free, and "
-        f"{format_bytes(BASE_MEMORY)} are for the libraries); give workers a `memory` of "
+        f"{format_bytes(BASE_MEMORY)} are for the libraries); set `memory` to "
         f"{math.ceil(needed / MiB)} MiB{remedy}"
     )
 

@@ -55,9 +55,11 @@ class TiltScheme:
 
     def __post_init__(self) -> None:
         if self.step == 0 or not 0 <= (self.stop - self.start) / self.step < math.inf:
-            raise InputError(f"no tilt angles lead from start to stop by step: {self}")
+            raise InputError(f"the step does not lead from start to stop: {self}")
         if (self.stop - self.start) / self.step > _MOST_TILTS:
-            raise InputError(f"more than {_MOST_TILTS} tilts lead from start to stop: {self}")
+            raise InputError(
+                f"more than {_MOST_TILTS} tilts from start to stop: {self}; use a larger step"
+            )
 
     @property
     def angles(self) -> tuple[float, ...]:
@@ -112,12 +114,13 @@ class Acquisition:
         numbers = (self.dose or 0.0, self.read_noise, self.jitter, self.seed)
         if not all(0 <= v < math.inf for v in numbers):
             raise InputError(
-                f"dose, read_noise, jitter and seed must be finite and not negative; found {self}"
+                "`dose`, `read_noise`, `jitter` and `seed` must be finite and 0 or more; found "
+                f"{self}"
             )
         if self.supersample < 1:
-            raise InputError(f"supersample must be 1 or more; found {self.supersample}")
+            raise InputError(f"`supersample` must be 1 or more; found {self.supersample}")
         if self.dose is None and self.read_noise > 0:
-            raise InputError("read_noise is in electrons, so it needs a dose; give one")
+            raise InputError("`read_noise` is in electrons, so it needs a `dose`; set it")
 
     def counts(self, geometry: TiltGeometry) -> float:
         """Give the expected electrons per pixel where there is no matter; 1 without a dose."""

@@ -67,11 +67,13 @@ class Ctf:
 
     def __post_init__(self) -> None:
         if not self.voltage > 0:
-            raise InputError(f"voltage must be positive (kV); found {self.voltage}")
+            raise InputError(f"`voltage` must be positive (kV); found {self.voltage}")
         if not math.isfinite(self.defocus):
-            raise InputError(f"defocus must be a finite length (Å); found {self.defocus}")
+            raise InputError(f"`defocus` must be a finite length (Å); found {self.defocus}")
         if not 0 <= self.amplitude_contrast <= 1:
-            raise InputError(f"amplitude_contrast is 0..1; found {self.amplitude_contrast}")
+            raise InputError(
+                f"`amplitude_contrast` must be 0 to 1; found {self.amplitude_contrast}"
+            )
 
     @property
     def wavelength(self) -> float:

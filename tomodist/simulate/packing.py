@@ -103,8 +103,8 @@ def place_ellipsoids(
         )
         if candidate is None:
             raise InputError(
-                f"found no room for object {k + 1} of {count} in {_TRIES} tries; "
-                "ask for fewer or for a larger volume"
+                f"no room found for object {k + 1} of {count} in {_TRIES} tries; "
+                "use fewer objects or a larger volume"
             )
         placed.append(candidate)
     return placed

@@ -72,7 +72,7 @@ def project_scene(
     array([17.320509, 20.      , 17.320509], dtype=float32)
     """
     if supersample < 1:
-        raise InputError(f"supersample must be 1 or more; found {supersample}")
+        raise InputError(f"`supersample` must be 1 or more; found {supersample}")
     matrix = _matrix(geometry, tilt)
     image = np.zeros(geometry.image_shape)
     steps = (np.arange(supersample) + 0.5) / supersample - 0.5
@@ -192,5 +192,5 @@ def _add_ray_lengths(
 def _matrix(geometry: TiltGeometry, tilt: int) -> FloatArray:
     """Map from (z, y, x, 1) in Å to (row, column), shape (2, 4)."""
     if not 0 <= tilt < geometry.n_tilts:
-        raise InputError(f"there is no tilt {tilt}; the series has tilts 0..{geometry.n_tilts - 1}")
+        raise InputError(f"`tilt` is {tilt}; it must be 0 to {geometry.n_tilts - 1}")
     return np.asarray(geometry.select([tilt]).matrices(_ANGSTROM)[0], dtype=np.float64)

@@ -209,7 +209,9 @@ def projected_mask(
     volume = open_truth(path, value=value)
     grid = tomogram.grid
     if not isinstance(volume, MaskVolume):
-        raise InputError(f"{path} is a table; a 3D annotation is a volume: MRC, Zarr or OME-Zarr")
+        raise InputError(
+            f"{path} is a table; use a volume (MRC, Zarr or OME-Zarr) as 3D annotation"
+        )
     check_grid(volume, f"the volume of {tomogram}", grid.shape, grid.voxel_size)
     volume.check_content()
     return ProjectedMask(volume, tomogram.geometry, grid, _hash_of(volume))
@@ -236,6 +238,6 @@ def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapS
     beyond = [t for t in tilts if not 0 <= t < n_tilts]
     if beyond or not tilts:
         raise InputError(
-            f"--tilts names {beyond[0] if beyond else 'none'}; tilts are 0 to {n_tilts - 1}"
+            f"`tilts` names {beyond[0] if beyond else 'no tilt'}; tilts are 0 to {n_tilts - 1}"
         )
     return Sparse(source, tuple(sorted(set(tilts))))

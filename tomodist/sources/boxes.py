@@ -142,8 +142,8 @@ def import_boxes(
         if not any(map(len, boxes)):
             raise InputError(
                 f"{path}: no box {f'of class {name} ' if name else ''}is left on the "
-                f"{len(boxes)} tilts (--min-size is {min_size:g} Å, {placed.n_left_out} lie on "
-                "sections that were left out)"
+                f"{len(boxes)} tilts (`min_size` is {min_size:g} Å; {placed.n_left_out} lie on "
+                "excluded sections); use another file, or a smaller `min_size`"
             )
     return sources
 

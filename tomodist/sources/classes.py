@@ -84,7 +84,9 @@ class _ClassesOfTilt:
         """Label map of this tilt; boxes are of the classes, which have units of their own."""
         values = np.asarray(self.sections.stack.read(self.sections.numbers[self.tilt]))
         if values.size and values.max() > self.largest:  # it has changed since it was looked at
-            raise InputError(f"the map of tilt {self.tilt} holds {values.max()}; it was replaced")
+            raise InputError(
+                f"the map of tilt {self.tilt} holds {values.max()}: its file was changed; restart"
+            )
         labels = np.array(values, np.uint8)
         if self.transform is not None:
             way = (np.asarray(self.transform), image.shape, self.sections.binning)
@@ -148,13 +150,13 @@ def import_classes(
         beyond = [v for v in values if named and v > len(named)]
         if beyond:
             raise InputError(
-                f"{path}: section {section} holds {beyond[0]}, but --classes names "
+                f"{path}: section {section} holds {beyond[0]}, but `classes` names "
                 f"{len(named)} ({class_words(named)}); name every value, or correct the maps"
             )
         seen |= set(values)
     if not named:
         if not seen:
-            raise InputError(f"{path} holds nothing but 0: there are no classes; give other maps")
+            raise InputError(f"{path} holds only 0: it has no classes; use other maps")
         named = {value: check_label(f"{label}-{value}") for value in sorted(seen)}
     return ImportedClasses(sections, named, sections.stack.fingerprint(), min_size)
 
@@ -162,16 +164,18 @@ def import_classes(
 def _named(names: Sequence[str], label: str) -> Classes:
     """Names of the values 1, 2, ...; every one can name a unit of the store."""
     if not names or len(names) > MOST_CLASSES:
-        raise InputError(f"--classes names {len(names)} classes; it must be 1 to {MOST_CLASSES}")
+        raise InputError(f"`classes` names {len(names)} classes; it must be 1 to {MOST_CLASSES}")
     for name in names:
         check_label(name)
         if name == label:
             raise InputError(
-                f"--classes names {name!r}, which is the --label of all classes together; give "
-                "another name to either"
+                f"`classes` names {name!r}, which is the `label` of all classes together; use "
+                "another name for one of them"
             )
         if names.count(name) > 1:
-            raise InputError(f"--classes names {name!r} twice; give every value a name of its own")
+            raise InputError(
+                f"`classes` names {name!r} twice; use a different name for every value"
+            )
     return dict(enumerate(names, start=1))
 
 
@@ -186,7 +190,7 @@ def _values_of(image: npt.NDArray[Any], path: str | Path, section: int) -> list[
     if len(wrong):
         raise InputError(
             f"{path}: section {section} holds {wrong[0]:g}; label maps hold 0 for nothing and "
-            f"whole numbers up to {MOST_CLASSES} for the classes: correct them, or leave --classes "
-            "out, and anything but 0 is structure"
+            f"whole numbers up to {MOST_CLASSES} for the classes: correct them, or remove "
+            "`classes` (then any value except 0 is structure)"
         )
     return class_values(labels)

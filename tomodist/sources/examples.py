@@ -209,7 +209,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
         tomogram.label(label).maps.check_current()
         if stored_classes(tomogram.label(label).maps):
             raise InputError(
-                f"{tomogram}: maps/{label} holds several classes; give each as a --label"
+                f"{tomogram}: maps/{label} holds several classes; use each of them as a `label`"
             )
     maps = tuple(stored_maps(tomogram.label(label).maps) for label in source.labels)
     boxes = (
@@ -229,8 +229,8 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     nowhere = [label for label, n in zip(source.labels, marked_of, strict=True) if not n]
     if nowhere:
         raise InputError(
-            f"{tomogram}: no tilt of {nowhere[0]} has anything marked; `tomodist annotate` "
-            "puts annotations into the store"
+            f"{tomogram}: label {nowhere[0]} has nothing marked on any tilt; add annotations with "
+            "`tomodist annotate`"
         )
     return loaders
 
@@ -340,8 +340,8 @@ def check_reconstruction(tomogram: Tomogram, name: str) -> None:
     if not tomogram.reconstruction(name).exists():
         existing = ", ".join(tomogram.names("reconstructions")) or "none"
         raise StoreError(
-            f"{tomogram} has no reconstruction {name!r} (there: {existing}); `tomodist "
-            "reconstruct` makes one"
+            f"{tomogram}: reconstruction {name!r} not found (available: {existing}); make one with "
+            "`tomodist reconstruct`"
         )
 
 
@@ -361,14 +361,14 @@ def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHand
     if not tomogram.label(label).labels.exists():
         existing = ", ".join(tomogram.names("labels")) or "none"
         raise StoreError(
-            f"{tomogram} has no volume of labels {label!r} (there: {existing}); `tomodist "
-            "annotate --volume` puts one there"
+            f"{tomogram}: label volume {label!r} not found (available: {existing}); add one with "
+            "`tomodist annotate` and its `volume`"
         )
     tomogram.label(label).labels.check_current()
     labels = tomogram.label(label).labels.volume
     if labels.shape != volume.shape:
         raise StoreError(
-            f"{tomogram}: labels/{label} has shape {labels.shape}, the reconstruction "
-            f"{volume.shape}; both must be of the store's volume"
+            f"{tomogram}: labels/{label} has shape {labels.shape}, but the reconstruction has "
+            f"{volume.shape}; both must have the shape of the store's volume"
         )
     return labels

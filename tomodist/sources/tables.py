@@ -114,8 +114,8 @@ def read_csv(path: Path) -> Table:
     for k, row in enumerate(body):
         if row and len(row) != len(head):
             raise InputError(
-                f"{path}, line {k + 2} has {len(row)} of {len(head)} columns; the file is cut "
-                "short or damaged: write it again"
+                f"{path}, line {k + 2} has {len(row)} of {len(head)} columns; the file is "
+                "truncated or damaged: write it again"
             )
     lines = [k + 2 for k, row in enumerate(body) if row]
     cells = pd.DataFrame([row for row in body if row], columns=head, dtype=str)
@@ -161,7 +161,7 @@ def read_star(path: Path, tomogram: str | None = None, pixel_size: float | None 
                 sizes = _pixel_sizes(path, cells, blocks, pixel_size)[rows]
                 return Table(str(path), (positions + 0.5) * sizes[:, None], None, "corner")
     raise InputError(
-        f"{path} has neither rlnCenteredCoordinateXAngst nor rlnCoordinateX; give the STAR file of "
+        f"{path} has neither rlnCenteredCoordinateXAngst nor rlnCoordinateX; use the STAR file of "
         "the particles"
     )
 
@@ -196,7 +196,7 @@ def _of_tomogram(path: Path, cells: pd.DataFrame, tomogram: str | None) -> list[
         shown = ", ".join(tomograms[:5]) + (", ..." if len(tomograms) > 5 else "")
         raise InputError(
             f"{path} has particles of {len(tomograms)} tomograms ({shown}), none of them named "
-            f"{tomogram!r} as the store is; give a file of this one alone"
+            f"{tomogram!r} like the store; use a file of this tomogram only"
         )
     return rows
 
@@ -224,8 +224,8 @@ def _pixel_sizes(
                 if np.isfinite(sizes).all():
                     return np.array(sizes)
     raise InputError(
-        f"{path} has coordinates in pixels (rlnCoordinateX) but says no pixel size such as "
-        "rlnTomoTiltSeriesPixelSize; give it (--pixel-size)"
+        f"{path} has coordinates in pixels (rlnCoordinateX) but no pixel size, such as "
+        "rlnTomoTiltSeriesPixelSize; set `pixel_size`"
     )
 
 
@@ -256,7 +256,7 @@ def _columns(
             row = int(np.flatnonzero(bad)[0])
             what = "positive " * positive
             raise InputError(
-                f"{path}, {counted} {lines[row]}: {name} is {str(column.iloc[row])!r}, which is no "
-                f"finite {what}number; correct or remove it"
+                f"{path}, {counted} {lines[row]}: {name} is {str(column.iloc[row])!r}, which is "
+                f"not a finite {what}number; correct or remove it"
             )
     return table

@@ -65,9 +65,11 @@ class Boxes:
         object.__setattr__(self, "score", scores)
         for field in fields(self):
             if not np.isfinite(getattr(self, field.name)).all():
-                raise InputError(f"box {field.name} holds a value that is not finite; leave it out")
+                raise InputError(
+                    f"box {field.name} holds a value that is not finite; remove that box"
+                )
         if (self.size < 0).any():
-            raise InputError(f"box size is {self.size.min():g} px; it must not be negative")
+            raise InputError(f"box size is {self.size.min():g} pixels; it must be 0 or more")
 
     @classmethod
     def empty(cls) -> Self:

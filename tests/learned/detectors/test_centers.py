@@ -220,11 +220,11 @@ def test_memory_grows_with_the_image_until_it_is_cut_into_tiles() -> None:
 @pytest.mark.parametrize(
     ("of", "options", "message"),
     [
-        ({"task": "segment"}, {}, "is a model for masks, not for boxes"),
+        ({"task": "segment"}, {}, "is not a model for boxes"),
         ({}, {"name": "circle"}, "no class 'circle'"),
         ({"classes": ("a", "b"), "thresholds": (0.5, 0.5)}, {}, r"several classes \(a, b\)"),
-        ({}, {"threshold": 1.5}, "is 1.5; give 0 to 1"),
-        ({}, {"tile": 0}, "--tile is 0"),
+        ({}, {"threshold": 1.5}, "is 1.5; it must be between 0 and 1"),
+        ({}, {"tile": 0}, "`tile` is 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -218,9 +218,11 @@ class WeightedMean:
         if self.weights is None:
             return
         if len(self.weights) != n:
-            raise InputError(f"there are {len(self.weights)} weights for {n} tilts; give {n}")
+            raise InputError(
+                f"`weights` has {len(self.weights)} values for {n} tilts; it must have {n}"
+            )
         if not all(0 <= w < math.inf for w in self.weights):
-            raise InputError(f"weights must be numbers, 0 or more; found {self.weights}")
+            raise InputError(f"`weights` must be finite numbers, 0 or more; found {self.weights}")
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -66,7 +66,7 @@ class BalancedVotes:
 
     def __post_init__(self) -> None:
         if not 1 <= self.sectors <= MAX_SCORE:
-            raise InputError(f"--sectors is {self.sectors}; it must be 1 to {MAX_SCORE}")
+            raise InputError(f"`sectors` is {self.sectors}; it must be 1 to {MAX_SCORE}")
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -70,7 +70,7 @@ def project_tile(
         for ``"sum"``.
     """
     if kind not in PROJECTION_TYPES:
-        raise InputError(f"kind is {kind!r}; projection knows {', '.join(PROJECTION_TYPES)}")
+        raise InputError(f"kind is {kind!r}; it must be one of {', '.join(PROJECTION_TYPES)}")
     matrices = geometry.select(tilts).matrices(grid)
     shape = (len(tilts), geometry.image_shape[1], rows[1] - rows[0])
     images = aligned_zeros(shape, _working_type(kind, largest))

@@ -167,7 +167,7 @@ def checked_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
         value = wrong[0] if wrong else values.dtype
         raise InputError(
             f"map of tilt {tilt} holds {value}; a binary map is bool, or uint8 with 0 (nothing), "
-            "1 (structure) and 2 (not measured): pass `maps > 0` or `maps > threshold`"
+            "1 (structure) and 2 (not measured): use `maps > 0` or `maps > threshold`"
         )
     return values.astype(np.uint8, copy=False)
 

@@ -47,11 +47,11 @@ class LinkRule:
 
     def __post_init__(self) -> None:
         if self.min_tilts < 3:
-            raise InputError(f"--min-tilts is {self.min_tilts}; tracks need 3 tilts or more")
+            raise InputError(f"`min_tilts` is {self.min_tilts}; it must be 3 or more")
         if not 0 < self.tolerance < np.inf:
-            raise InputError(f"--tolerance is {self.tolerance} pixels; it must be positive")
+            raise InputError(f"`tolerance` is {self.tolerance} pixels; it must be positive")
         if not 0 <= self.share <= 1:
-            raise InputError(f"share is {self.share}; it must be 0 to 1")
+            raise InputError(f"`share` is {self.share}; it must be 0 to 1")
 
     def gates(self, boxes: FloatArray) -> FloatArray:
         """How far an object may be from each box: shape (n, 2), rows and columns, in pixels."""

@@ -116,12 +116,12 @@ def link_boxes(
         If there is not one array of boxes per tilt, or a box is not finite or of negative size.
     """
     if len(boxes) != geometry.n_tilts:
-        raise InputError(f"boxes of {len(boxes)} tilts, but the geometry has {geometry.n_tilts}")
+        raise InputError(f"`boxes` has {len(boxes)} tilts, but the geometry has {geometry.n_tilts}")
     rule, shape = rule or LinkRule(), grid.shape
     arrays = tuple(np.asarray(b, np.float64).reshape(-1, 4) for b in boxes)
     for t, rows in enumerate(arrays):
         if not np.isfinite(rows).all() or (rows[:, 2:] < 0).any():
-            raise InputError(f"a box of tilt {t} is not finite, or of negative size; leave it out")
+            raise InputError(f"a box of tilt {t} is not finite, or has a negative size; remove it")
     box_index = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
     points = proposals(box_index, shape)
     for widening in (1.5, 1.0, 1.0):

@@ -62,16 +62,16 @@ class WeightedBackprojection:
     def __post_init__(self) -> None:
         if not 0 < self.cutoff <= 0.5:
             raise InputError(
-                f"the cutoff of --radial is {self.cutoff:g}; it must be above 0 and at most 0.5 "
+                f"the cutoff of `radial` is {self.cutoff:g}; it must be above 0 and at most 0.5 "
                 "cycles per pixel"
             )
         if not 0 <= self.falloff < math.inf:
             raise InputError(
-                f"the falloff of --radial is {self.falloff:g}; it must be a number, 0 or more, in "
-                "cycles per pixel"
+                f"the falloff of `radial` is {self.falloff:g}; it must be a finite number, 0 or "
+                "more, in cycles per pixel"
             )
         if self.filter_kind not in ("ramp", "exact"):
-            raise InputError(f"--filter is {self.filter_kind!r}; it must be ramp or exact")
+            raise InputError(f"`filter_kind` is {self.filter_kind!r}; it must be ramp or exact")
 
     @functools.cached_property
     def views(self) -> Views:

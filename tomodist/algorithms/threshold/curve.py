@@ -89,8 +89,8 @@ def count_agreement(largest: npt.NDArray[Any], maps: npt.NDArray[Any], max_score
     """
     if largest.size and not -1 <= largest.min() <= largest.max() <= max_score:
         raise InputError(
-            f"scores go up to {max_score}, but there are some from {largest.min()} to "
-            f"{largest.max()}; give the scores of these tilts"
+            f"scores are {largest.min()} to {largest.max()}, but the highest possible score is "
+            f"{max_score}; use the scores of these tilts"
         )
     counts = np.zeros((len(maps), 2, max_score + 1), np.int64)
     for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
@@ -119,7 +119,7 @@ def curve_of(counts: IntArray) -> ThresholdCurve:
     if not marked.any():
         raise InputError(
             "no map marks any pixel that sees the volume, so no threshold can be chosen; "
-            "look at the maps (too strict a detector?) or give --threshold"
+            "check the maps (is the detector too strict?) or set `threshold`"
         )
     above = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # pixels with maxFP > T
     both, reprojected = above[:, 1], above.sum(axis=1)

@@ -137,10 +137,10 @@ def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve
     n_marked, n_other = a[0, 0], b[0, 0]
     a, b = a[:, 1:], b[:, 1:]
     if not n_marked or not a.any():
-        missing = "no map marks any pixel" if not n_marked else "no voxel has votes enough"
+        missing = "no map marks any pixel" if not n_marked else "no voxel has enough votes"
         raise InputError(
-            f"{missing}, so no threshold can be chosen; look at the maps (too strict a detector?), "
-            "use fewer --rounds or less --support, or give --threshold"
+            f"{missing}, so no threshold can be chosen; check the maps (is the detector too "
+            "strict?), use fewer `rounds` or less `support`, or set `threshold`"
         )
     n = n_marked + n_other
     by_chance = ((a + b) * n_marked + (n - a - b) * n_other) / n**2

@@ -41,7 +41,7 @@ class _Strict(io.BytesIO):
         """Read all bytes that are asked for."""
         content = super().read(size)
         if size is not None and len(content) < size:
-            raise EOFError(f"it ends after {self.tell()} bytes, in the middle")
+            raise EOFError(f"it ends after {self.tell()} bytes")
         return content
 
 
@@ -71,7 +71,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
         model = parse_model(_Strict(path.read_bytes()))
     except (EOFError, struct.error, ValueError, LookupError, OSError, MemoryError) as error:
         raise InputError(
-            f"{path} is no complete IMOD model ({error}); copy it again, or convert it with "
+            f"{path} is not a complete IMOD model ({error}); copy it again, or convert it with "
             "model2point -object"
         ) from error
     offset = _origin(model)
@@ -113,7 +113,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
         n_columns = n_columns or len(words)
         with problems.row(f"line {k}"):
             if len(words) != n_columns:
-                raise BadRow(f"has {len(words)} numbers, earlier lines {n_columns}")
+                raise BadRow(f"has {len(words)} numbers; earlier lines have {n_columns}")
             values = [number(word, "a coordinate") for word in words]
             name = f"object{values[0]:g}" if n_columns == 5 else ""
             rows.append(_row(f"line {k}", np.array(values[-3:]), name))

@@ -98,15 +98,17 @@ class MrcStack:
         Takes, returns and raises as `read`, but for the type.
         """
         if not 0 <= section < len(self):
-            raise InputError(f"{self.path} has sections 0..{len(self) - 1}; asked for {section}")
+            raise InputError(
+                f"{self.path} has sections 0..{len(self) - 1}; section {section} was requested"
+            )
         stored = np.dtype(self.dtype)
         start = self.offset + section * self.shape[1] * self.shape[2] * stored.itemsize
         try:
             image = np.memmap(self.path, stored, "r", start, self.shape[1:])
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.path}: section {section} can no longer be read ({error}); "
-                "the file was changed or removed since it was opened"
+                f"{self.path}: section {section} can no longer be read ({error}); the file "
+                "was changed or removed after it was opened: run the command again"
             ) from error
         return np.array(image[rows, columns], dtype=stored.newbyteorder("="), subok=False)
 

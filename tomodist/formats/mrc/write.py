@@ -133,7 +133,7 @@ def create_mrc(
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise ExistsError(f"{target} exists; give another name, or allow overwriting")
+        raise ExistsError(f"{target} exists; use another name, or set `overwrite`")
     header = _new_header(target, shape, dtype, voxel_size, origin, labels, kind)
     stored = np.dtype(MODES[int(header["mode"])])
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
@@ -175,7 +175,7 @@ def _new_header(
     kind: str,
 ) -> npt.NDArray[Any]:
     if not (math.isfinite(voxel_size) and voxel_size > 0):
-        raise InputError(f"{path}: voxel_size is {voxel_size} Å; it must be a positive number")
+        raise InputError(f"{path}: `voxel_size` is {voxel_size} Å; it must be a positive number")
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
     header["mode"] = _mode(path, dtype)
     header["ispg"] = 1 if kind == "volume" else 0
@@ -194,7 +194,9 @@ def _set_sizes(
     path: Path, header: npt.NDArray[Any], shape: Sequence[int], voxel_size: float, kind: str
 ) -> None:
     if len(shape) != 3 or min(shape) < 1 or max(shape) > _INT32_MAX:
-        raise InputError(f"{path}: shape is {tuple(shape)}; it must be (nz, ny, nx), all positive")
+        raise InputError(
+            f"{path}: `shape` is {tuple(shape)}; it must be (nz, ny, nx), all positive"
+        )
     cell = (shape[0] if kind == "volume" else 1, *shape[1:])  # an image is a cell of a stack
     for axis, n, m in zip("zyx", shape, cell, strict=True):
         header[f"n{axis}"], header[f"m{axis}"] = n, m
@@ -207,7 +209,9 @@ def _mode(path: Path, dtype: npt.DTypeLike) -> int:
     name = _STORED_AS.get(name, name)
     if name not in _MODE_OF:
         known = ", ".join(_MODE_OF)
-        raise InputError(f"{path}: MRC files cannot hold {name}; convert to one of {known}")
+        raise InputError(
+            f"{path}: MRC files cannot hold {name}; convert the data to one of {known}"
+        )
     return _MODE_OF[name]
 
 

@@ -81,16 +81,20 @@ class LearnedBoxes:
     def __post_init__(self) -> None:
         card, path = self.model.card, self.model.path
         if (card.task, card.dims) != ("boxes", 2):
-            raise InputError(f"{path} is a model for masks, not for boxes of images")
+            raise InputError(
+                f"{path} is not a model for boxes of images; use a model that was trained for boxes"
+            )
         classes = ", ".join(card.classes)
         if self.name is None and len(card.classes) != 1:
-            raise InputError(f"{path} has several classes ({classes}); name one")
+            raise InputError(f"{path} has several classes ({classes}); select one of them")
         if self.name is not None and self.name not in card.classes:
-            raise InputError(f"{path} has no class {self.name!r} (there: {classes})")
+            raise InputError(f"{path} has no class {self.name!r}; use one of {classes}")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"a threshold on the score is {self.threshold:g}; give 0 to 1")
+            raise InputError(
+                f"the threshold `probability` is {self.threshold:g}; it must be between 0 and 1"
+            )
         if self.tile < 1:
-            raise InputError(f"--tile is {self.tile}; it must be positive")
+            raise InputError(f"`tile` is {self.tile}; it must be 1 or more")
 
     @property
     def index(self) -> int:

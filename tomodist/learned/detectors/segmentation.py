@@ -62,14 +62,16 @@ class LearnedSegmentation:
         card = self.model.card
         if (card.task, card.dims) != ("segment", 2):
             what = "boxes" if card.task == "boxes" else "volumes"
-            raise InputError(f"{self.model.path} is a model for {what}, not for masks of images")
+            raise InputError(
+                f"{self.model.path} is a model for {what}; use a model for masks of images"
+            )
         if self.name is not None and self.name not in card.classes:
             classes = ", ".join(card.classes)
-            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {classes})")
+            raise InputError(f"{self.model.path} has no class {self.name!r}; use one of {classes}")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"--probability is {self.threshold:g}; give a number between 0 and 1")
+            raise InputError(f"`probability` is {self.threshold:g}; it must be between 0 and 1")
         if self.tile < 1:
-            raise InputError(f"--tile is {self.tile}; it must be positive")
+            raise InputError(f"`tile` is {self.tile}; it must be 1 or more")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class LearnedSegmentation:
             If the model has several classes and none was named.
         """
         if len(self.classes) != 1:
-            raise InputError(f"{self.model.path} has several classes; name one")
+            raise InputError(f"{self.model.path} has several classes; select one of them")
         structure = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
         return as_map(structure, np.isfinite(image))
 

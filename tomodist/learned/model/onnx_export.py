@@ -65,11 +65,11 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
     folder = Path(model.path if isinstance(model, Model) else model)
     _check_packages()
     if path.suffix != ".onnx":
-        raise InputError(f"{path} must end in .onnx; give another --output")
+        raise InputError(f"{path} does not end in .onnx; use another `output`")
     check_target(path, overwrite=overwrite)
     card = read_card(folder)
     if not is_model(folder):
-        raise InputError(f"{folder} is a file already; a model folder can be exported")
+        raise InputError(f"{folder} is a file; only a model folder can be exported")
     module = module_of(folder, card).cpu()
     draft = path.with_name(f".{path.stem}.draft.onnx")
     written = _card_of_file(card, module)
@@ -78,7 +78,9 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
         _check_outputs(module, OnnxNetwork(draft, written), card.dims, path)
         draft.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; use another `output`"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return read_card(path)
@@ -119,7 +121,8 @@ def _export(module: Any, card: ModelCard, written: ModelCard, path: Path) -> Non
             )
     except Exception as error:  # whatever the exporter raises
         raise InputError(
-            f"the network {card.architecture} cannot be exported to ONNX: {first_line(error)}"
+            f"network {card.architecture} cannot be exported to ONNX ({first_line(error)}); use "
+            "the model folder"
         ) from error
     assert program is not None
     document = {"tomodist_model": FORMAT, **asdict(written)}
@@ -140,8 +143,9 @@ def _check_outputs(module: Any, network: OnnxNetwork, dims: int, path: Path) -> 
         difference = float(np.abs(network(image) - expected).max())
         if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise InputError(
-                f"{path}: its outputs differ by {difference:.1e} from those of the network, of "
-                f"{np.abs(expected).max():.1e} at most; it is not kept: use the model folder"
+                f"{path}: its outputs differ from those of the network by {difference:.1e} "
+                f"(largest output {np.abs(expected).max():.1e}); it was not kept: use the model "
+                "folder"
             )
 
 
@@ -149,7 +153,7 @@ def _check_packages() -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise InputError(
-                f"writing ONNX needs the package {name}, which is not installed; "
+                f"ONNX export needs the package {name}, which is not installed; run "
                 "`pip install tomodist[onnx-export]`"
             )
 

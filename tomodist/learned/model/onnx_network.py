@@ -42,7 +42,8 @@ class OnnxNetwork:
         if len(inputs) != 1 or inputs[0].type not in _FLOATS:
             words = ", ".join(f"{one.name}: {one.type}" for one in inputs)
             raise InputError(
-                f"{path} takes {words}; it must take one image or volume of float32 or float16"
+                f"{path} has the inputs {words}; it must have one input, an image or volume of "
+                "float32 or float16"
             )
         self._input, self._dtype = inputs[0].name, _FLOATS[inputs[0].type]
         self._one_by_one = isinstance(inputs[0].shape[0], int)
@@ -62,7 +63,7 @@ def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
         import onnxruntime
     except ImportError as error:
         raise InputError(
-            f"{path} needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"
+            f"{path} needs onnxruntime, which is not installed; run `pip install tomodist[onnx]`"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
@@ -74,6 +75,6 @@ def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
         return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # whatever it raises
         raise InputError(
-            f"{path} is damaged, or onnxruntime {onnxruntime.__version__} does not know what it "
-            f"asks for: {first_line(error)}"
+            f"{path} is damaged, or onnxruntime {onnxruntime.__version__} does not support it "
+            f"({first_line(error)}); export it again, or install a newer onnxruntime"
         ) from error

@@ -48,16 +48,16 @@ def stride_of(
         shape = network(np.zeros((1, 1, *sides), np.float32)).shape
     except Exception as error:  # whatever the libraries raise
         raise InputError(
-            f"{path} cannot look at one grey image of {words} pixels ({first_line(error)}); "
-            "export it with free sides, and give the multiple that they must be of as tiling in "
-            "its document"
+            f"{path} cannot be applied to one grey image of {words} pixels ({first_line(error)}); "
+            "export it with variable image sizes, and set the multiple of their sides in the "
+            "tiling of its document"
         ) from error
     strides = {n / m for n, m in zip(sides, shape[2:], strict=False) if m}
     if len(shape) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
         raise InputError(
-            f"{path} gives an array of shape {tuple(shape)} for an image of {words} pixels; it "
-            "must be (1, outputs, ...), with the sides of the image or all of them divided by the "
-            "same whole number"
+            f"{path} returned shape {tuple(shape)} for an image of {words} pixels; it must be "
+            "(1, outputs, ...), with the sides of the image or all of them divided by the same "
+            "whole number"
         )
     return int(min(strides))
 

@@ -84,7 +84,9 @@ def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  
 
     n_classes = architecture.n_outputs - N_REGRESSION
     if architecture.dims != 2 or n_classes < 1:
-        raise InputError(f"network {architecture.name} makes boxes in images, nothing else")
+        raise InputError(
+            f"network {architecture.name} is only for boxes in 2D images; use another network"
+        )
     return FasterRCNN(n_classes, **architecture.all_options, download=download)
 
 
@@ -93,17 +95,19 @@ def _monai(name: str, dims: int, n_outputs: int, options: dict[str, Any]) -> Mon
         import monai.networks.nets as nets
     except ImportError as error:
         raise InputError(
-            f"network monai:{name} needs MONAI, which is not installed; `pip install "
+            f"network monai:{name} needs MONAI, which is not installed; run `pip install "
             "tomodist[monai]`, or use residual-unet"
         ) from error
     kind = getattr(nets, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise InputError(f"MONAI has no network {name!r}; see monai.networks.nets")
+        raise InputError(f"MONAI has no network {name!r}; use a class of monai.networks.nets")
     shared = {"spatial_dims": dims, "in_channels": 1, "out_channels": n_outputs}
     try:
         return MonaiNetwork(kind(**shared, **{**_MONAI_OPTIONS.get(name, {}), **options}))
     except (TypeError, ValueError) as error:
-        raise InputError(f"monai.networks.nets.{name} cannot be made: {error}") from error
+        raise InputError(
+            f"network monai:{name} cannot be built ({error}); correct its `option` values"
+        ) from error
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -133,7 +137,7 @@ def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], 
     if expected != stored:
         name = min(k for k in {**expected, **stored} if expected.get(k) != stored.get(k))
         raise InputError(
-            f"{origin}: the weights do not fit the network {architecture.name}: {name} has shape "
+            f"{origin}: the weights do not match the network {architecture.name}: {name} has shape "
             f"{stored.get(name, 'none')}, but {expected.get(name, 'none')} is expected"
         )
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})

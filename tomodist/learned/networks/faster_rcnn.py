@@ -52,9 +52,10 @@ def torchvision_parts() -> Torchvision:
     # A build for another torch fails with RuntimeError: an operator does not exist.
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            "network faster-rcnn needs torchvision, and a torch of the same build (PyPI's is for "
-            f"CUDA); found: {error}. Install both with `pip install tomodist[fasterrcnn]` on a "
-            "machine with CUDA, or use the default network for boxes, residual-unet"
+            "network faster-rcnn needs torchvision and a torch of the same build (PyPI's is for "
+            f"CUDA), but importing it failed: {error}. Install both with `pip install "
+            "tomodist[fasterrcnn]` on a machine with CUDA, or use the default network for boxes, "
+            "residual-unet"
         ) from error
     return Torchvision(detection, torchvision.ops)
 

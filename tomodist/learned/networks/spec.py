@@ -66,14 +66,14 @@ class Architecture:
             )
         if self.dims not in (2, 3) or self.n_outputs < 1:
             raise InputError(
-                f"a network of {self.dims} dimensions with {self.n_outputs} outputs cannot be; "
-                "give 2 or 3, and 1 or more"
+                f"a network has {self.dims} dimensions and {self.n_outputs} outputs; it must have "
+                "2 or 3 dimensions and at least 1 output"
             )
         known = _DEFAULTS.get(self.name, self.options)
         unknown = sorted(set(self.options) - set(known))
         if unknown:
             raise InputError(
-                f"network {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}"
+                f"network {self.name} has no option {unknown[0]!r}; use one of {', '.join(known)}"
             )
         for name in ("widths", "blocks"):
             numbers = self.options.get(name, (16,))

@@ -247,8 +247,8 @@ class _Run:
         value = float(loss.detach())
         if not np.isfinite(value):
             raise InputError(
-                f"the loss of step {step} is {value}; use a smaller learning rate, or look for "
-                "damaged images"
+                f"the loss of step {step} is {value}; use a smaller `learning_rate`, or check the "
+                "images for damage"
             )
         return value
 
@@ -324,7 +324,7 @@ def _resumed(path: Path | None, fingerprint: str, module: Any, optimizer: Any) -
         content = torch.load(path, map_location=device(), weights_only=True)
     except Exception as error:  # whatever a damaged file raises
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}); remove it, and training starts anew"
+            f"{path} is damaged ({type(error).__name__}); remove it to restart the training"
         ) from error
     if content["fingerprint"] != fingerprint:
         return _State()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
+    from tomodist.values.arrays import Image
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-Image = npt.NDArray[np.float32]
 SIGMA = 2.0  # voxels
 # Offsets from the middle (z, y, x) and densities: no mirror image or rotation looks the same.
 BALLS = (((-5, -6, -9), 1.0), ((4, 5, 8), 2.0), ((5, -6, 4), -1.5))

@@ -577,9 +577,9 @@ def _voted(
     votes = backproject(maps, geometry, grid).compute()
     if threshold is None:
         threshold = float(choose_threshold(votes, maps, geometry).best)
-    scores, levels = votes.values, Votes(geometry, grid).levels
+    scores, max_score = votes.values, Votes(geometry, grid).max_score
     labels = label_brick(scores, threshold)
-    sure = stable_threshold(np.array(threshold), levels)
+    sure = stable_threshold(np.array(threshold), max_score)
     origin = (0, 0, 0)
     rows = measure(labels, scores, list(origin), scores.shape, float(sure))
     measures, _ = merge({origin: rows}, {})

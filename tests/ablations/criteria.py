@@ -20,15 +20,16 @@ from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
     from tomodist.detect.base import MapDetector
-    from tomodist.experiments.lifted import Array, Maps
+    from tomodist.experiments.lifted import Maps
     from tomodist.experiments.shells import Specimen
+    from tomodist.values.arrays import AnyArray
 
 _BOUNDARIES = (1, 2, 3)  # pixels
 _REDETECTED = 12  # thresholds that are tried where each costs a projection and a detection
 
 
 def all_criteria(
-    votes: Array, maps: Maps, specimen: Specimen, rule: Rule, detector: MapDetector
+    votes: AnyArray, maps: Maps, specimen: Specimen, rule: Rule, detector: MapDetector
 ) -> dict[str, int]:
     """The threshold of every criterion.
 
@@ -67,7 +68,7 @@ def all_criteria(
     return thresholds
 
 
-def boundary_threshold(largest: Array, maps: Maps, width: int) -> int:
+def boundary_threshold(largest: AnyArray, maps: Maps, width: int) -> int:
     """IoU of the maps with the boundary of the reprojection.
 
     A pixel belongs to the boundary at T if the largest vote of its ray exceeds T, and that of some
@@ -89,7 +90,7 @@ def boundary_threshold(largest: Array, maps: Maps, width: int) -> int:
 
 
 def redetected_threshold(
-    votes: Array, maps: Maps, specimen: Specimen, detector: MapDetector
+    votes: AnyArray, maps: Maps, specimen: Specimen, detector: MapDetector
 ) -> int:
     """IoU of the maps with what the detector finds on sum projections of the result."""
     edges, n = edges_of(maps), specimen.geometry.n_tilts
@@ -117,7 +118,7 @@ def halves_threshold(maps: Maps, specimen: Specimen, rule: Rule) -> int:
     return 2 * int(np.argmax(scores))
 
 
-def histogram_thresholds(votes: Array) -> dict[str, int]:
+def histogram_thresholds(votes: AnyArray) -> dict[str, int]:
     """Of the histogram of the votes above 0: Otsu's, the knee (triangle), and Yen's."""
     values: npt.NDArray[Any] = votes[votes > 0]
     rules = {"Otsu": threshold_otsu, "knee": threshold_triangle, "Yen": threshold_yen}

@@ -23,7 +23,8 @@ from tomodist.simulate.projection import ShadowBoxes, boxes, silhouette
 from tomodist.simulate.scene import Scene
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray, TiltGeometry
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import TiltGeometry
 
 Mask = npt.NDArray[np.bool_]
 _FALSE_ID = 0

@@ -26,7 +26,7 @@ from tomodist.values.geometry import TiltGeometry, VolumeGrid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 VOXEL, SHAPE, STEP = 10.0, (64, 200, 200), 3
 RADII = (4.0, 8.0)  # voxels

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tests.ablations.errors import DetectorErrors, detected_mask, softened
 from tomodist.algorithms.lift.backproject import Votes, WeightedMean
-from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
+from tomodist.algorithms.lift.balanced import MAX_SCORE, BalancedVotes
 from tomodist.algorithms.threshold.consistency import consistency_of
 from tomodist.detect.classical import Blobs
 from tomodist.experiments.cases import Case, Row
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tomodist.simulate import Scene
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 Maps = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -66,19 +66,19 @@ class Specimen:
     truth: Mask
     probabilities: npt.NDArray[np.float32]
 
-    def curve_of(self, scores: Scores, levels: int) -> tuple[int, float]:
+    def curve_of(self, scores: Scores, max_score: int) -> tuple[int, float]:
         """The best threshold, and how well its reprojection agrees."""
-        curve = threshold_curve(scores, self.maps, self.geometry, self.grid, levels)
+        curve = threshold_curve(scores, self.maps, self.geometry, self.grid, max_score)
         return curve.best, float(curve.score.max())
 
-    def cut(self, scores: Scores, levels: int = LEVELS) -> Mask:
+    def cut(self, scores: Scores, max_score: int = MAX_SCORE) -> Mask:
         """Scores above the best threshold."""
-        return np.asarray(scores > self.curve_of(scores, levels)[0])
+        return np.asarray(scores > self.curve_of(scores, max_score)[0])
 
-    def cut_each(self, scores: Scores, levels: int = LEVELS) -> Mask:
+    def cut_each(self, scores: Scores, max_score: int = MAX_SCORE) -> Mask:
         """The same, and every component at a threshold of its own."""
-        threshold = self.curve_of(scores, levels)[0]
-        return cut_each(scores, threshold, self.maps, self.geometry, self.grid, levels)
+        threshold = self.curve_of(scores, max_score)[0]
+        return cut_each(scores, threshold, self.maps, self.geometry, self.grid, max_score)
 
     def iou_per_tilt(self, mask: Mask) -> FloatArray:
         """Agreement of a mask's reprojection with every map."""
@@ -215,7 +215,7 @@ def _weighted(weights_of: Callable[[Specimen], FloatArray]) -> Callable[[Specime
         for t, weight in enumerate(weights / weights.sum()):
             one = Votes(s.geometry.select([t]), s.grid)
             total += np.float32(weight) * lifted(one, s.maps[t : t + 1])
-        return s.cut(np.rint(LEVELS * np.clip(total, 0, 1)).astype(np.uint8))
+        return s.cut(np.rint(MAX_SCORE * np.clip(total, 0, 1)).astype(np.uint8))
 
     return variant
 
@@ -232,7 +232,7 @@ def _residual_weights(s: Specimen) -> FloatArray:
 def _soft(s: Specimen) -> Mask:
     """The mean of probabilities, linearly interpolated."""
     mean = np.nan_to_num(lifted(WeightedMean(s.geometry, s.grid), s.probabilities))
-    return s.cut(np.rint(LEVELS * np.clip(mean, 0, 1)).astype(np.uint8))
+    return s.cut(np.rint(MAX_SCORE * np.clip(mean, 0, 1)).astype(np.uint8))
 
 
 def _unexplained(s: Specimen) -> Mask:
@@ -272,7 +272,7 @@ def _fitted(s: Specimen, n_iterations: int = 15) -> Mask:
         gradient = (1 - e0 - e1) * survives * np.where(marked, 1 / p, -1 / (1 - p))
         step = np.nan_to_num(lifted(mean, gradient.astype(np.float32)))
         volume = np.where(allowed, np.clip(volume + step, 0, 1.5), 0).astype(np.float32)
-    return s.cut(np.rint(LEVELS * np.clip(volume, 0, 1)).astype(np.uint8))
+    return s.cut(np.rint(MAX_SCORE * np.clip(volume, 0, 1)).astype(np.uint8))
 
 
 VARIANTS: dict[str, Callable[[Specimen], Mask]] = {
@@ -345,7 +345,7 @@ def _spoiled(maps: Maps, seed: int) -> tuple[Maps, npt.NDArray[np.int64]]:
 def _disagreeing(s: Specimen) -> npt.NDArray[np.int64]:
     """Tilts far below their neighbours in agreement."""
     scores = lifted(BalancedVotes(s.geometry, s.grid), s.maps)
-    curve = threshold_curve(scores, s.maps, s.geometry, s.grid, LEVELS)
+    curve = threshold_curve(scores, s.maps, s.geometry, s.grid, MAX_SCORE)
     at = curve.best
     columns = (curve.iou[:, at], curve.precision[:, at], curve.recall[:, at])
     return np.flatnonzero(consistency_of(s.geometry.tilt_angles, *columns).disagrees)

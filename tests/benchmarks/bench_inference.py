@@ -45,8 +45,9 @@ from tomodist.values.geometry import TiltGeometry, VolumeGrid
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    FloatArray = npt.NDArray[np.float32]
-    Form = Callable[[FloatArray], FloatArray]
+    from tomodist.values.arrays import Float32Array
+
+    Form = Callable[[Float32Array], Float32Array]
 
 LABEL = "granule"
 SIDE = 1024
@@ -110,7 +111,7 @@ class Whole:
     channels_last: bool = True
     half: bool = False
 
-    def __call__(self, image: FloatArray) -> FloatArray:
+    def __call__(self, image: Float32Array) -> Float32Array:
         """Logits of an image."""
         import torch
 
@@ -128,7 +129,7 @@ class Sliding:
     module: Any
     overlap: float
 
-    def __call__(self, image: FloatArray) -> FloatArray:
+    def __call__(self, image: Float32Array) -> Float32Array:
         """Logits of an image."""
         import torch
         from monai.inferers.utils import sliding_window_inference
@@ -192,7 +193,7 @@ def other_networks() -> dict[str, Form]:
 # ---------------------------------------------------------------------------------------- figures
 
 
-def times(ways: dict[str, Form], image: FloatArray, rounds: int) -> list[list[str]]:
+def times(ways: dict[str, Form], image: Float32Array, rounds: int) -> list[list[str]]:
     """Median processor and wall seconds of each, and ratios to the first."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):

@@ -158,7 +158,7 @@ def _steps(tomogram: Tomogram, votes: Lifting, *, per_structure: bool) -> dict[s
 
     return {
         "backproject": Backproject((label,), votes),
-        "threshold": ChooseThreshold(label, votes.levels or 1),
+        "threshold": ChooseThreshold(label, votes.max_score or 1),
         "select": FindStructures(label, threshold, Selection(per_structure=per_structure)),
     }
 

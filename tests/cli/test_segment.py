@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.cli.materials import THREADS, ingest, tomodist, tree, write_stack
-from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
+from tomodist.algorithms.lift.balanced import MAX_SCORE, BalancedVotes
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
 from tomodist.metrics import Confusion
 from tomodist.store.tomogram import Tomogram, Unit
@@ -81,15 +81,15 @@ def test_the_default_equals_the_same_in_memory(place: Place) -> None:
     maps = (place.masks > 0).astype(np.uint8)
     scores = lifted(lifting, maps)
     np.testing.assert_array_equal(place.array("scores/default"), scores)
-    at = (maps, tomogram.geometry, tomogram.grid, LEVELS)
+    at = (maps, tomogram.geometry, tomogram.grid, MAX_SCORE)
     best = threshold_curve(scores, *at).best
-    assert tomogram.label("default").curves.attributes["best"] == pytest.approx(best / LEVELS)
+    assert tomogram.label("default").curves.attributes["best"] == pytest.approx(best / MAX_SCORE)
     assert place.segment("one", "--one-threshold") == 0
     np.testing.assert_array_equal(place.array("labels/one") > 0, scores > best)
     mask = cut_each(scores, best, *at)
     np.testing.assert_array_equal(place.array("labels/default") > 0, mask)
     table = tomogram.label("default").structures.dataset().load()
-    assert (table["threshold"].values >= best / LEVELS - 1e-9).all()
+    assert (table["threshold"].values >= best / MAX_SCORE - 1e-9).all()
     assert table["n_voxels"].values.sum() == mask.sum()
 
 

@@ -146,7 +146,7 @@ def test_changing_the_method_needs_overwrite_and_leaves_nothing_that_disagrees(
         (("--brick", "64,64,64"), "--brick is of --method votes"),
         (("--method", "votes", "--tolerance", 3), "--tolerance is of --method tracks"),
         (("--tolerance", 0), "must be positive"),
-        (("--min-tilts", 2), "3 tilts or more"),
+        (("--min-tilts", 2), "it must be 3 or more"),
     ],
 )
 def test_options_of_the_other_method_are_refused(

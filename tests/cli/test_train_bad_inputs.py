@@ -111,7 +111,7 @@ ANNOTATE = {
     "beyond": (("--maps", "MAPS", "--tilts", "3,40"), "--tilts names 40; tilts are 0 to 20"),
     "other grid": (("--volume", "MAPS"), "both must have the same voxels"),
     "from nothing": (("--from", "x"), "has no maps labelled 'x' (there: "),
-    "missing": (("--volume", "nowhere.mrc"), "there is no such file"),
+    "missing": (("--volume", "nowhere.mrc"), "file not found"),
 }
 
 
@@ -142,8 +142,8 @@ def _spoil(model: Path, how: str) -> None:
 
 
 SPOILT = {
-    "flipped byte": "damaged or of another model",
-    "truncated": "damaged or of another model",
+    "flipped byte": "damaged or belongs to another model",
+    "truncated": "damaged or belongs to another model",
     "other network": "the weights do not fit the network residual-unet: head.",
     "no document": "model.json",
 }
@@ -166,7 +166,7 @@ def test_a_model_that_changes_during_a_run_is_another(model: Path) -> None:
     weights = {name: value.numpy() for name, value in module.state_dict().items()}
     card = ModelCard("segment", 2, "residual-unet", {}, ("a", "b"), 40.0, (0.5, 0.5))
     write_model(model, card, weights)
-    with pytest.raises(InputError, match="is another model than when the run began"):
+    with pytest.raises(InputError, match="was changed after the run began"):
         travelled.network()
 
 
@@ -207,7 +207,7 @@ def test_a_file_of_torch_is_told_which_forms_work(
     path.write_bytes(b"PK\x03\x04")
     words = ("check", path) if command == "model" else (store, "--model", path, "--label", "a")
     error = error_of(capsys, command, *words)
-    assert "granules.pt2 is no model that tomodist opens; give a model folder" in error
+    assert "granules.pt2 is not a model; use a model folder" in error
     assert "an ONNX file (.onnx; PyTorch's networks become one by torch.onnx.export)" in error
 
 
@@ -264,7 +264,7 @@ def test_a_changed_threshold_is_another_model(model: Path) -> None:
     document.write_text(json.dumps({**found, "thresholds": [0.9, 0.5]}))
     assert Model.at(model).card.thresholds == (0.9, 0.5)
     assert Model.at(model) != before
-    with pytest.raises(InputError, match="is another model than when the run began"):
+    with pytest.raises(InputError, match="was changed after the run began"):
         before.network()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ from scipy import ndimage
 from tomodist.values.boxes import Boxes
 from tomodist.values.maps import as_map
 
-Image = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import Image
 
 not_callable = 3.0
 

@@ -39,5 +39,5 @@ def test_parameters_tell_what_is_hidden() -> None:
     edges, beads = DogEdges(), Blobs(diameter=100.0)
     told = BeadsMasked(edges, beads, margin=1.5).parameters()
     assert told == {**edges.parameters(), "hidden": {**beads.parameters(), "margin": 1.5}}
-    with pytest.raises(InputError, match="margin is 0; it must be positive"):
+    with pytest.raises(InputError, match="`margin` is 0; it must be positive"):
         BeadsMasked(edges, beads, margin=0)

@@ -114,7 +114,7 @@ def test_an_edited_function_counts_as_a_change(
         importlib.invalidate_caches()
         imported.cache_clear()  # another process
         assert detector.parameters()["source"] != before["source"]
-        with pytest.raises(InputError, match="was edited since this process imported it"):
+        with pytest.raises(InputError, match="was edited after this process imported it"):
             pinned(np.zeros((8, 9), np.float32), 10.0)
     finally:
         sys.modules.pop("edited_detector", None)
@@ -142,8 +142,8 @@ def test_it_is_imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BAD: dict[str, str] = {
-    "nothing": "tests.detect.functions has no 'nothing' (there: ",
-    "not_callable": "tests.detect.functions:not_callable is a float, not a function",
+    "nothing": "tests.detect.functions has no 'nothing' (available: ",
+    "not_callable": "tests.detect.functions:not_callable is a float; it must be callable",
     "transposed": "returned an array of shape (80, 96), bool, for an image of shape (96, 80)",
     "integers": "returned an array of shape (96, 80), int64",
     "too_large": "returned a mask with the value 255; return 0, 1",
@@ -151,8 +151,8 @@ BAD: dict[str, str] = {
     "blurred": "not finite where the image was measured; fill NaN before you filter",
     "a_list": "returned a list; return a mask (bool or uint8)",
     "broken": "raised ZeroDivisionError: of its own; it is called with an image of shape (96, 80)",
-    "negative_boxes": "returned boxes that make no sense: box size is -3 px",
-    "classes": "probabilities of 3 classes, and none was asked for; give one from 0 to 2",
+    "negative_boxes": "returned invalid boxes: box size is -3 pixels",
+    "classes": "probabilities of 3 classes, but `channel` is None; set it to 0 to 2",
 }
 
 
@@ -164,13 +164,14 @@ def test_what_is_wrong_is_found_before_work_starts(name: str) -> None:
 
 
 def test_a_class_beyond_the_last_is_refused() -> None:
-    with pytest.raises(InputError, match="of 3 classes, and number 3 was asked for"):
+    with pytest.raises(InputError, match="of 3 classes, but `channel` is 3"):
         of("classes", channel=3).check()
 
 
 TEXTS: dict[str, str] = {
-    "no.such.module:find": "there is no module no; set PYTHONPATH",
-    "tests.detect.nothing:find": "there is no module tests.detect.nothing; set PYTHONPATH",
+    "no.such.module:find": "module no not found; add its folder to PYTHONPATH",
+    "tests.detect.nothing:find": "module tests.detect.nothing not found; add its folder to "
+    "PYTHONPATH",
     "numpy:linalg.nothing": "numpy has no 'nothing'",
 }
 
@@ -204,15 +205,15 @@ def test_modules_that_cannot_be_imported(
     "text", ["", "module", "module:", ":name", "a b:c", "a/b.py:find", "a:b:c"]
 )
 def test_texts_of_another_form(text: str) -> None:
-    with pytest.raises(InputError, match=r"names no function; give package\.module:function"):
+    with pytest.raises(InputError, match=r"does not name a function; use package\.module:function"):
         CallableDetector(text)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
 def test_thresholds_that_make_no_sense(threshold: float) -> None:
-    with pytest.raises(InputError, match="a threshold on probability is"):
+    with pytest.raises(InputError, match="the threshold `probability` is"):
         of("likely", threshold=threshold)
-    with pytest.raises(InputError, match="a class is number -1"):
+    with pytest.raises(InputError, match="`channel` is -1"):
         of("likely", channel=-1)
 
 

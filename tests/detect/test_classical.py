@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import Image
 
-    Image = npt.NDArray[np.float32]
 
 PIXEL = 20.0
 DETECTORS: list[Blobs | DogEdges | GlobalThreshold] = [

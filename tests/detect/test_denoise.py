@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.detect.denoise import METHODS, Denoised, Method, denoise, noise_of
 from tomodist.errors import InputError
 
-Image = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import Image
+
 CHANGING = tuple(method for method in METHODS if method != "none")
 NOISE = 0.7
 
@@ -130,7 +131,7 @@ def test_false_edges_of_noise_become_fewer() -> None:
 
 def test_an_unknown_method_is_refused() -> None:
     wrong: Method = "median"  # type: ignore[assignment]
-    with pytest.raises(InputError, match="denoise is 'median'; it must be one of none, gaussian"):
+    with pytest.raises(InputError, match="`denoise` is 'median'; it must be one of none, gaussian"):
         denoise(noisy(), wrong)
-    with pytest.raises(InputError, match="denoise is 'median'"):
+    with pytest.raises(InputError, match="`denoise` is 'median'"):
         Denoised(DogEdges(), wrong)

@@ -125,7 +125,7 @@ def test_a_report_of_other_parameters_is_not_replaced_unasked(tmp_path: Path) ->
     with open_session("threads") as session:
         run_experiment(session, Experiment("trial", measure, CASES, {"size": 3}), tmp_path)
         other = Experiment("trial", measure, CASES, {"size": 4})
-        with pytest.raises(ExistsError, match="size was 3 and is 4; use --overwrite"):
+        with pytest.raises(ExistsError, match="size was 3 and is 4; use `overwrite`"):
             run_experiment(session, other, tmp_path)
         run_experiment(session, other, tmp_path, overwrite=True)
         with pytest.raises(InputError, match="has no cases"):

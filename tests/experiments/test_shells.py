@@ -59,5 +59,5 @@ def test_labels_are_shells() -> None:
 
 
 def test_a_ratio_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="signal-to-noise ratio is 0; it must be positive"):
+    with pytest.raises(InputError, match="`snr` is 0; it must be positive"):
         make_specimen(draw_shells(0, 32), 32, (0.0,), 0, 0)

@@ -52,7 +52,7 @@ SHAPE = (25, 47)
 def read(path: Path) -> Annotations:
     problems = Problems()
     content = read_annotations(path, problems)
-    assert problems.found == []
+    assert problems.entries == []
     return content
 
 
@@ -252,7 +252,7 @@ def test_voc_without_sections_is_in_the_order_of_the_numbers(tmp_path: Path) -> 
     content = read(write_voc(tmp_path / "voc", named=False))
     assert content.n_images == 4
     assert content.image_shapes == {SHAPE}
-    found = [(row.counted, row.place, row.name) for row in content.rows]
+    found = [(row.counted, row.which, row.name) for row in content.rows]
     assert found == [("order", 0, "gold"), ("order", 3, "gold"), ("order", 3, "granule")]
 
 
@@ -263,7 +263,7 @@ def test_coco_images_without_sections_are_in_the_order_of_their_ids(tmp_path: Pa
     path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": []}))
     content = read(path)
     assert content.n_images == 3
-    assert [(row.place, row.x, row.name) for row in content.rows] == [
+    assert [(row.which, row.x, row.name) for row in content.rows] == [
         (2, 30.5, ""), (0, 4.5, ""), (1, 11.5, ""),
     ]  # fmt: skip
 
@@ -293,7 +293,7 @@ def test_star_classes_and_frame_numbers(tmp_path: Path) -> None:
     labels = ("rlnCoordinateX", "rlnCoordinateY", "rlnMicrographFrameNumber", "rlnClassNumber")
     head = "".join(f"_{label} #{k}\n" for k, label in enumerate(labels, 1))
     path.write_text(f"data_\n\nloop_\n{head}3.0 4.5 1 2\n8.0 9.5 12 5\n")
-    found = [(row.place, row.y, row.x, row.name) for row in read(path).rows]
+    found = [(row.which, row.y, row.x, row.name) for row in read(path).rows]
     assert found == [(0, 4.5, 3.0, "class2"), (11, 9.5, 8.0, "class5")]
 
 
@@ -304,7 +304,7 @@ def test_points_of_a_real_imod_model(data_dir: Path) -> None:
     rows = read(data_dir / "metadata" / "imodmodel" / "two_contour_example.mod").rows
     assert len(rows) == 17 + 8
     assert {row.name for row in rows} == {""}
-    assert [row.place for row in rows] == [80] * 17 + [59] * 8
+    assert [row.which for row in rows] == [80] * 17 + [59] * 8
     # 3dmod shows x = 64.33, y = 64.67 for the first: from the corner of the first pixel
     np.testing.assert_allclose((rows[0].y, rows[0].x), (64.1666667, 63.8333333), atol=1e-6)
     np.testing.assert_allclose((rows[17].y, rows[17].x), (63.5, 63.8333333), atol=1e-6)
@@ -313,7 +313,7 @@ def test_points_of_a_real_imod_model(data_dir: Path) -> None:
 def test_objects_of_one_name_are_one_class(data_dir: Path) -> None:
     rows = read(data_dir / "metadata" / "imodmodel" / "multiple_objects_example.mod").rows
     assert {row.name for row in rows} == {"chemo-array"}
-    assert {row.place for row in rows} == {134, 141}
+    assert {row.which for row in rows} == {134, 141}
     assert rows[0].where == "object 2, contour 1, point 1"
     np.testing.assert_allclose((rows[0].y, rows[0].x), (661.333435, 366.500061), atol=1e-4)
 
@@ -322,7 +322,7 @@ def test_a_model_of_a_tomogram_is_refused(data_dir: Path) -> None:
     path = data_dir / "metadata" / "imodmodel" / "meshed_contour_example.mod"
     problems = Problems()
     rows = read_annotations(path, problems).rows
-    assert len(problems.found) + len(rows) == sum(
+    assert len(problems.entries) + len(rows) == sum(
         len(c.points) for c in ImodModel.from_file(path).objects[0].contours
     )
     with pytest.raises(InputError, match=r"point 1: z is 32\.8754, between two sections"):
@@ -335,5 +335,5 @@ def test_a_model_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.mod"
     for n in range(4, len(content)):
         path.write_bytes(content[:n])
-        with pytest.raises(InputError, match=r"cut\.mod is no complete IMOD model"):
+        with pytest.raises(InputError, match=r"cut\.mod is not a complete IMOD model"):
             read_annotations(path, Problems())

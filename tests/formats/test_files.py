@@ -45,5 +45,5 @@ def test_a_target_is_checked_beforehand(tmp_path: Path) -> None:
     check_target(path, overwrite=True)
     with pytest.raises(InputError, match="is a folder"):
         check_target(tmp_path, overwrite=True)
-    with pytest.raises(InputError, match=r"there is no folder .*no; make it first"):
+    with pytest.raises(InputError, match=r"folder .*no not found; create it first"):
         check_target(tmp_path / "no" / "a.json", overwrite=False)

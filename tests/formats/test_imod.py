@@ -56,11 +56,11 @@ BAD_ANGLES = {
     "NaN": (b"-60\nnan\n", "line 2: 'nan' is not finite"),
     "inf": (b"-inf\n", "line 1: '-inf' is not finite"),
     "word": (b"-60\n\n-57 deg\n", "line 3: '-57 deg' is not a tilt angle (1 numbers)"),
-    "xf": (XF_LINE.encode(), "has 6 numbers, a tilt angle has 1; is this an .xf? Give the .tlt"),
-    "two columns": (b"-60 3\n", "has 2 numbers, a tilt angle has 1"),
-    "beyond": (b"0\n360\n", "line 2: tilt angle 360 is beyond -180..180"),
-    "aln": (ALN.encode(), "is an AreTomo .aln; give its .tlt instead"),
-    "mdoc": (MDOC.encode(), "is an mdoc; extract its tilt angles"),
+    "xf": (XF_LINE.encode(), "has 6 numbers; a tilt angle has 1: is this an .xf? Use the .tlt"),
+    "two columns": (b"-60 3\n", "has 2 numbers; a tilt angle has 1"),
+    "beyond": (b"0\n360\n", "line 2: tilt angle 360 is outside -180..180"),
+    "aln": (ALN.encode(), "is an AreTomo .aln file; use its .tlt instead"),
+    "mdoc": (MDOC.encode(), "is an mdoc file; extract its tilt angles"),
     "mdoc of frames": (b"[FrameSet = 0]\n", "is an mdoc"),
     "HTML": (b"<!DOCTYPE html>", "is an HTML page"),
     "binary": (bytes(2048), "is a binary file"),
@@ -81,7 +81,7 @@ def test_bad_angle_files(tmp_path: Path, name: str) -> None:
 
 
 def test_missing_directory_and_huge(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="file not found"):
         read_tilt_angles(tmp_path / "missing.tlt")
     with pytest.raises(InputError, match="is a directory"):
         read_xf(tmp_path)
@@ -101,12 +101,12 @@ def test_xf_is_rows_of_the_matrix_then_the_shift(tmp_path: Path) -> None:
 
 
 BAD_XF = {
-    "tlt": (b"-60.0\n", "has 1 numbers, a transform has 6; is this a .tlt? Give the .xf"),
-    "five": (b"1 0 0 1 0\n", "has 5 numbers, a transform has 6"),
+    "tlt": (b"-60.0\n", "has 1 numbers; a transform has 6: is this a .tlt? Use the .xf"),
+    "five": (b"1 0 0 1 0\n", "has 5 numbers; a transform has 6"),
     "singular": (XF_LINE.encode() + b"1 2 2 4 0 0\n", "line 2: matrix [1 2; 2 4] is singular"),
     "not finite": (b"1 0 0 1 nan 0\n", "is not finite"),
     "decimal comma": (b"1,0 0 0 1,0 0 0\n", "has a decimal comma"),
-    "aln": (ALN.encode(), "is an AreTomo .aln; give its .xf instead"),
+    "aln": (ALN.encode(), "is an AreTomo .aln file; use its .xf instead"),
     "word": (b"A11 A12 A21 A22 DX DY\n", "is not a transform (6 numbers)"),
 }
 

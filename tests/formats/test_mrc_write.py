@@ -122,10 +122,10 @@ def test_existing_file_is_kept_unless_asked(tmp_path: Path) -> None:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "complex": ({"dtype": np.complex64}, "cannot hold complex64"),
     "float64": ({"dtype": np.float64}, "cannot hold float64"),
-    "2D": ({"shape": (4, 5)}, r"shape is \(4, 5\)"),
-    "empty": ({"shape": (4, 0, 5)}, r"shape is \(4, 0, 5\)"),
-    "voxel size 0": ({"voxel_size": 0}, "voxel_size is 0 Å"),
-    "voxel size NaN": ({"voxel_size": np.nan}, "voxel_size is nan Å"),
+    "2D": ({"shape": (4, 5)}, r"`shape` is \(4, 5\)"),
+    "empty": ({"shape": (4, 0, 5)}, r"`shape` is \(4, 0, 5\)"),
+    "voxel size 0": ({"voxel_size": 0}, "`voxel_size` is 0 Å"),
+    "voxel size NaN": ({"voxel_size": np.nan}, "`voxel_size` is nan Å"),
 }
 
 

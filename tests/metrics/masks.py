@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
+    from tomodist.values.arrays import BoolArray, FloatArray
 
 
 def random_masks(seed: int = 0, share: float = 0.02) -> tuple[BoolArray, BoolArray]:

@@ -176,7 +176,7 @@ def test_the_median_is_of_the_pairs() -> None:
     [
         (lambda: match_points([[1, 2]], [[1, 2, 3]], 1), r"shape \(n, ndim\)"),
         (lambda: match_points([1, 2], [1, 2], 1), r"shape \(n, ndim\)"),
-        (lambda: match_points([[1]], [[1]], 0), "max_distance must be positive; found 0"),
+        (lambda: match_points([[1]], [[1]], 0), "`max_distance` must be positive; found 0"),
         (lambda: match_points([[1]], [[math.nan]], 1), "not finite; remove"),
         (lambda: match_points(np.zeros((5000, 1)), np.zeros((5000, 1)), 1), "25000000 pairs"),
         (lambda: box_iou([[1, 1]], [[1, 0]], [[1, 1]], [[1, 1]]), "positive size"),

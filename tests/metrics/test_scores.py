@@ -64,9 +64,9 @@ def test_sums_of_edges_and_objects_are_sums_of_counts() -> None:
 def test_scores_by_other_criteria_do_not_add() -> None:
     one = ObjectScores(("within 10 Å",), (Agreement(),), ((),))
     other = ObjectScores(("within 20 Å",), (Agreement(),), ((),))
-    with pytest.raises(InputError, match="do not add; judge both in the same way"):
+    with pytest.raises(InputError, match="cannot be added; evaluate both in the same way"):
         _ = one + other
-    with pytest.raises(InputError, match="do not add"):
+    with pytest.raises(InputError, match="cannot be added"):
         _ = EdgeScores((1,), (Agreement(),)) + EdgeScores((2,), (Agreement(),))
     assert math.isnan(one.mean_center_errors[0])
     assert math.isnan(one.median_center_errors[0])

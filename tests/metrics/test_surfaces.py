@@ -140,7 +140,7 @@ def test_histograms_of_different_counts_differ() -> None:
     ("arguments", "message"),
     [
         ((np.ones((2, 2)), np.ones((2, 3)), 4), "one shape"),
-        ((np.ones((2, 2)), np.ones((2, 2)), 0), "reach must be 1 voxel or more; found 0"),
+        ((np.ones((2, 2)), np.ones((2, 2)), 0), "`reach` must be 1 voxel or more; found 0"),
     ],
     ids=["shapes", "reach"],
 )

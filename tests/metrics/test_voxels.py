@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.spatial.distance import cdist
 
@@ -12,7 +12,8 @@ from tests.metrics.masks import random_masks, smooth_masks
 from tomodist.errors import InputError
 from tomodist.metrics import Agreement, Confusion, iou, tolerant_f1
 
-BoolArray = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import BoolArray
 
 A: BoolArray = np.array([[1, 1, 0], [0, 1, 0]], dtype=bool)
 B: BoolArray = np.array([[0, 1, 1], [0, 1, 1]], dtype=bool)
@@ -151,8 +152,8 @@ def test_a_tolerance_without_end_finds_everything() -> None:
     [
         (lambda: iou(A, A.T), r"one shape; found \(2, 3\) and \(3, 2\)"),
         (lambda: tolerant_f1(A, B, 1, counted=A.T), r"one shape; found \(2, 3\) and \(3, 2\)"),
-        (lambda: tolerant_f1(A, B, -1), "tolerance_voxels must be 0 or more; found -1"),
-        (lambda: tolerant_f1(A, B, math.nan), "tolerance_voxels must be 0 or more; found nan"),
+        (lambda: tolerant_f1(A, B, -1), "`tolerance_voxels` must be 0 or more; found -1"),
+        (lambda: tolerant_f1(A, B, math.nan), "`tolerance_voxels` must be 0 or more; found nan"),
     ],
     ids=["shapes", "region", "tolerance", "nan"],
 )

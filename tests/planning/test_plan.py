@@ -225,7 +225,7 @@ def test_a_refusal_names_the_numbers_and_the_remedies(
         *words,
     ]:
         assert word in message
-    asked = re.search(r"give workers a `memory` of ([\d.]+) (MiB|GiB)", message)
+    asked = re.search(r"set `memory` to ([\d.]+) (MiB|GiB)", message)
     assert asked
     rounding = 1.05 * (MiB if asked[2] == "MiB" else 0.1 * GiB)
     enough = int(float(asked[1]) * (MiB if asked[2] == "MiB" else GiB) + rounding)

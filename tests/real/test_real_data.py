@@ -22,9 +22,9 @@ from tomodist.values.projection import project_points
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+    from tomodist.values.arrays import Image
 
-Image = npt.NDArray[np.float32]
+pytestmark = pytest.mark.slow
 
 
 def existing(path: Path) -> Path:

@@ -281,7 +281,7 @@ def test_bad_choices_are_refused_at_once() -> None:
         (lambda: tomodist.project(np.zeros(grid.shape), geometry, "mean"), "'mean'; .* max, sum"),  # type: ignore[arg-type]
         (lambda: tomodist.project(np.zeros((7, 8)), geometry), "shape"),
         (lambda: tomodist.project(np.zeros((7, 8, 9)), geometry, grid=grid), r"\(7, 8, 9\)"),
-        (lambda: tomodist.detect_edges(maps, geometry, grid, reach=1, support=4), "support is 4"),
+        (lambda: tomodist.detect_edges(maps, geometry, grid, reach=1, support=4), "`support` is 4"),
         (
             lambda: tomodist.backproject(maps, geometry, grid, brick=(4, 0, 4)),
             r"brick .*\(4, 0, 4\)",

@@ -39,7 +39,7 @@ def test_a_scheme_runs_from_start_to_stop(scheme: TiltScheme, angles: tuple[floa
 
 @pytest.mark.parametrize("step", [0, -3, np.nan])
 def test_a_scheme_must_lead_to_its_stop(step: float) -> None:
-    with pytest.raises(InputError, match="no tilt angles lead from start to stop"):
+    with pytest.raises(InputError, match="the step does not lead from start to stop"):
         TiltScheme(-60, 60, step)
 
 
@@ -123,13 +123,13 @@ def test_noise_does_not_depend_on_whether_there_is_jitter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dose": -1.0}, "must be finite and not negative"),
-        ({"dose": 1.0, "read_noise": -1.0}, "must be finite and not negative"),
+        ({"dose": -1.0}, "must be finite and 0 or more"),
+        ({"dose": 1.0, "read_noise": -1.0}, "must be finite and 0 or more"),
         ({"dose": np.nan}, "must be finite"),
-        ({"jitter": -1.0}, "must be finite and not negative"),
-        ({"seed": -1}, "must be finite and not negative"),
-        ({"supersample": 0}, "supersample must be 1 or more"),
-        ({"read_noise": 1.0}, "needs a dose"),
+        ({"jitter": -1.0}, "must be finite and 0 or more"),
+        ({"seed": -1}, "must be finite and 0 or more"),
+        ({"supersample": 0}, "`supersample` must be 1 or more"),
+        ({"read_noise": 1.0}, "needs a `dose`"),
     ],
 )
 def test_bad_acquisitions_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -138,5 +138,5 @@ def test_bad_acquisitions_are_refused(arguments: dict[str, Any], message: str) -
 
 
 def test_no_image_without_its_tilt() -> None:
-    with pytest.raises(InputError, match="no tilt 4"):
+    with pytest.raises(InputError, match="`tilt` is 4"):
         acquire(EMPTY, skew_geometry(), 4)

@@ -85,8 +85,8 @@ def test_intensity_is_never_negative() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"voltage": 0.0}, "voltage must be positive"),
-        ({"amplitude_contrast": 1.1}, "amplitude_contrast is 0..1; found 1.1"),
+        ({"voltage": 0.0}, "`voltage` must be positive"),
+        ({"amplitude_contrast": 1.1}, "`amplitude_contrast` must be 0 to 1; found 1.1"),
     ],
 )
 def test_bad_microscopes_are_refused(arguments: dict[str, float], message: str) -> None:

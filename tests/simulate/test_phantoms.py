@@ -9,7 +9,7 @@ import pytest
 from tests.simulate.scenes import random_ellipsoids
 from tomodist.errors import InputError
 from tomodist.simulate import Ellipsoid, Scene, cell, hollow_sphere
-from tomodist.simulate.packing import disjoint, grown, place
+from tomodist.simulate.packing import disjoint, grown, place_ellipsoids
 from tomodist.values.geometry import VolumeGrid
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_place_keeps_the_gap_and_the_limits() -> None:
         z, y, x = random.uniform(-limits, limits).tolist()
         return Ellipsoid((z, y, x), (10, 10, 10))
 
-    placed = place(20, ball, taken=taken, gap=5.0, limits=limits)
+    placed = place_ellipsoids(20, ball, taken=taken, gap=5.0, limits=limits)
     centers = np.array([b.center for b in placed])
     apart = np.linalg.norm(centers[:, None] - centers, axis=-1)[np.triu_indices(20, k=1)]
     assert apart.min() >= 25
@@ -167,7 +167,7 @@ def test_grown_moves_the_surface() -> None:
         ({"size_zyx": (1000.0, 1000.0)}, "three positive lengths"),
         ({"size_zyx": (1000.0, 0.0, 1000.0)}, "three positive lengths"),
         ({"n_gold": -1}, "no negative numbers"),
-        ({"n_granules": 200}, r"found no room for object \d+ of 200 in 2000 tries"),
+        ({"n_granules": 200}, r"no room found for object \d+ of 200 in 2000 tries"),
     ],
 )
 def test_a_cell_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:

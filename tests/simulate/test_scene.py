@@ -123,12 +123,12 @@ def test_a_scene_is_a_value() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"semi_axes": (1, 0, 1)}, "semi_axes must be positive"),
+        ({"semi_axes": (1, 0, 1)}, "`semi_axes` must be positive"),
         ({"center": (0, np.nan, 0)}, "finite"),
         ({"center": (0, 0)}, "three finite numbers"),
         ({"rotation": ((1, 0, 0), (0, 1, 1), (0, 0, 1))}, "orthonormal"),
-        ({"structure": 0}, "structure ids are"),
-        ({"structure": 2**32}, "structure ids are"),
+        ({"structure": 0}, "`structure` must be 1"),
+        ({"structure": 2**32}, "`structure` must be 1"),
     ],
 )
 def test_bad_ellipsoids_are_refused(change: dict[str, Any], message: str) -> None:
@@ -138,7 +138,7 @@ def test_bad_ellipsoids_are_refused(change: dict[str, Any], message: str) -> Non
 
 def test_what_is_not_there_is_named() -> None:
     scene = chiral_scene()
-    with pytest.raises(InputError, match=r"no label 'gold'; it has \['b', 'a'\]"):
+    with pytest.raises(InputError, match=r"no label 'gold'; use one of \['b', 'a'\]"):
         scene.structures("gold")
-    with pytest.raises(InputError, match="no such window"):
+    with pytest.raises(InputError, match="invalid window"):
         scene.density(GRID, (3, 0, 0), (2, 5, 5))

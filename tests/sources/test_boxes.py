@@ -7,7 +7,6 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.cli.materials import ANGLES, HEIGHT, N_TILTS, WIDTH, bead_images, write_series
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.store.tomogram import Tomogram
-
-FloatArray = npt.NDArray[np.float64]
+    from tomodist.values.arrays import FloatArray
 
 
 def transform(angle: float, shift: tuple[float, float], magnification: float = 1) -> FloatArray:
@@ -214,12 +212,12 @@ def test_boxes_beyond_what_the_stored_images_show_are_dropped(tmp_path: Path) ->
 
 HEAD = "section,y,x,height,width"
 BAD: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
-    "no section": (["9,1,1,2,2"], {}, ["line 2: section is 9; there are 0 to 8"]),
-    "negative section": (["-1,1,1,2,2"], {}, ["section is -1; there are 0 to 8"]),
+    "no section": (["9,1,1,2,2"], {}, ["line 2: section is 9; it must be 0 to 8"]),
+    "negative section": (["-1,1,1,2,2"], {}, ["section is -1; it must be 0 to 8"]),
     "half a section": (["1.5,1,1,2,2"], {}, ["section is 1.5, between two sections"]),
-    "no height": (["1,1,1,0,2"], {}, ["height is 0; a box needs a size above 0"]),
-    "negative width": (["1,1,1,2,-3"], {}, ["width is -3; a box needs a size above 0"]),
-    "NaN": (["1,nan,1,2,2"], {}, ["y is 'nan', which is no finite number"]),
+    "no height": (["1,1,1,0,2"], {}, ["height is 0; it must be above 0"]),
+    "negative width": (["1,1,1,2,-3"], {}, ["width is -3; it must be above 0"]),
+    "NaN": (["1,nan,1,2,2"], {}, ["y is 'nan', which is not a finite number"]),
     "words": (["1,1,one,2,2"], {}, ["x is 'one', which is no finite number"]),
     "cut short": (["1,1,1,2,2", "1,1,1"], {}, ["line 3: has 3 fields, the header 5"]),
     "outside": (
@@ -232,17 +230,17 @@ BAD: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
         {},
         ["line 2: x is 'x'", "line 3: y is 'y'", "line 5: height is 0", "and 2 more (5 in all)"],
     ),
-    "nothing": ([], {}, ["holds no box (CSV)", "give another file"]),
+    "nothing": ([], {}, ["holds no box (CSV)", "use another file"]),
     "score of none": (
         ["1,1,1,2,2"],
         {"options": PointOptions(min_score=2)},
-        ["no box reaches --min-score 2", "the highest is 1"],
+        ["no box reaches the `min_score` 2", "the highest score is 1"],
     ),
-    "size of none": (["1,1,1,2,2"], {"min_size": 500.0}, ["no box is left", "--min-size is 500"]),
+    "size of none": (["1,1,1,2,2"], {"min_size": 500.0}, ["no box is left", "`min_size` is 500"]),
     "diameter of boxes": (
         ["1,1,1,2,2"],
         {"options": PointOptions(diameter=60)},
-        ["has boxes with sizes (CSV)", "leave --diameter out"],
+        ["has boxes with sizes (CSV)", "remove `diameter`"],
     ),
     "too many": (
         ["4,1,1,2,2"] * 4097,
@@ -284,7 +282,7 @@ def test_centres_at_the_border_are_no_other_frame(whole: Tomogram, tmp_path: Pat
         ("section,y,x,height", "1,1,1,2", "only one of height and width"),
         ("section,y,x", "1,1,1", "holds points without sizes"),
         ("tilt_angle,y,x,diameter", "7,1,1,2", "no tilt is at 7° (the nearest at 12°)"),
-        ("tilt,y,x,diameter", "9,1,1,2", "tilt is 9; there are 0 to 8"),
+        ("tilt,y,x,diameter", "9,1,1,2", "tilt is 9; it must be 0 to 8"),
         ("section,y,x,diameter,class", "1,1,1,2,\n2,2,2,2,gold", "some boxes have no class"),
         ("section,y,x,diameter,class", "1,1,1,2,a b\n2,2,2,2,a-b", "would become one label"),
         ("section,y,x,diameter,class", "1,1,1,2,$", "has no letters or digits"),
@@ -310,5 +308,7 @@ def test_boxes_of_the_other_frame_are_told_so(thinned: Tomogram, tmp_path: Path)
     coco = tmp_path / "b.json"
     box = {"image_id": 1, "bbox": [1, 1, 2, 2], "category_id": 1}  # it would fit
     coco.write_text(json.dumps({"images": [image], "annotations": [box]}))
-    with pytest.raises(InputError, match=r"40 x 48 pixels.*the aligned ones 20 x 24.*-frame raw"):
+    with pytest.raises(
+        InputError, match=r"40 x 48 pixels.*the aligned ones 20 x 24.*_frame` to raw"
+    ):
         import_boxes(thinned, coco)

@@ -12,7 +12,7 @@ from tests.learned.training.toys import squares
 from tomodist.errors import InputError
 from tomodist.learned.training.examples import IGNORED
 from tomodist.learned.training.split import block_of
-from tomodist.sources.examples import Source, block_loaders, divided, tilt_loaders
+from tomodist.sources.examples import Source, block_loaders, split_examples, tilt_loaders
 from tomodist.store.boxes import create_boxes, write_boxes
 from tomodist.store.tomogram import Tomogram, Unit
 from tomodist.store.volumes import create_levels, create_stack
@@ -88,13 +88,13 @@ def test_at_another_pixel_size_everything_lies_where_it_was(tmp_path: Path, want
 
 def test_nothing_marked_is_refused(tmp_path: Path) -> None:
     tomogram = store(tmp_path / "a.zarr", blank=tuple(range(N)))
-    with pytest.raises(InputError, match="has anything marked"):
+    with pytest.raises(InputError, match="has nothing marked"):
         tilt_loaders(Source(tomogram, ("thing",), PIXEL))
 
 
 def test_neighbours_of_what_is_held_out_are_in_neither_part(tmp_path: Path) -> None:
     loaders = tilt_loaders(Source(store(tmp_path / "a.zarr"), ("thing",), PIXEL))
-    parts = divided([loaders])
+    parts = split_examples([loaders])
     learnt, judged = ({x.tilt for x in part} for part in (parts.training, parts.validation))
     assert judged == set(range(min(judged), max(judged) + 1))
     assert not {k + d for k in judged for d in (-1, 0, 1)} & learnt
@@ -103,9 +103,9 @@ def test_neighbours_of_what_is_held_out_are_in_neither_part(tmp_path: Path) -> N
 
 def test_of_three_stores_the_last_is_held_out_and_named_ones_win() -> None:
     stores = [[replace_name(squares(k), f"{name} {k}") for k in range(3)] for name in "abc"]
-    names = [loader.name for loader in divided(stores).validation]
+    names = [loader.name for loader in split_examples(stores).validation]
     assert names == ["c 0", "c 1", "c 2"]
-    given = divided(stores[:1], stores[2:])
+    given = split_examples(stores[:1], stores[2:])
     assert [loader.name for loader in given.training] == ["a 0", "a 1", "a 2"]
     assert [loader.name for loader in given.validation] == names
 
@@ -123,9 +123,9 @@ def test_a_block_is_held_out_with_gaps(n: int) -> None:
 
 
 def test_too_few_tilts_are_told() -> None:
-    with pytest.raises(InputError, match=r"of 1 annotated tilts .* annotate more"):
+    with pytest.raises(InputError, match=r"1 annotated tilts .* annotate more"):
         block_of(1)
-    with pytest.raises(InputError, match="none can be held out such that something is marked"):
+    with pytest.raises(InputError, match="cannot be split such that both training and validation"):
         block_of(20, [0] * 10 + [5] + [0] * 9)
 
 
@@ -160,12 +160,12 @@ def test_blocks_of_a_volume_are_apart_and_hold_labels(tmp_path: Path) -> None:
         expected = np.where(known, labels[window] > 0, IGNORED)
         np.testing.assert_array_equal(example.target[0], expected)
         np.testing.assert_allclose(
-            example.image[known], (values[window][known] - loader.levels.mean)
-            / loader.levels.deviation, atol=1e-4,
+            example.image[known], (values[window][known] - loader.statistics.mean)
+            / loader.statistics.deviation, atol=1e-4,
         )  # fmt: skip
     known = values[np.isfinite(values)]
-    assert parts.training[0].levels.mean == pytest.approx(float(known.mean()), rel=1e-5)
-    assert parts.training[0].levels.deviation == pytest.approx(float(known.std()), rel=1e-5)
+    assert parts.training[0].statistics.mean == pytest.approx(float(known.mean()), rel=1e-5)
+    assert parts.training[0].statistics.deviation == pytest.approx(float(known.std()), rel=1e-5)
     assert all(
         any((x.load().target == 1).any() for x in part)
         for part in (parts.training, parts.validation)
@@ -185,7 +185,7 @@ def test_of_a_dose_symmetric_series_neighbours_by_angle_are_left_out(tmp_path: P
         create_boxes(staging, N)
         for tilt in range(N):
             maps.write((tilt, 0, 0), np.ones((1, *SHAPE), np.uint8))
-    parts = divided([tilt_loaders(Source(tomogram, ("thing",), PIXEL))])
+    parts = split_examples([tilt_loaders(Source(tomogram, ("thing",), PIXEL))])
     learnt, judged = ({angles[x.tilt] for x in p} for p in (parts.training, parts.validation))
     assert min(abs(a - b) for a in learnt for b in judged) >= 6
 

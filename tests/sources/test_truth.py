@@ -160,16 +160,16 @@ def lost_level(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder / "no.mrc", "no.mrc: there is no such file; check the path"),
+        (lambda folder: folder / "no.mrc", "no.mrc: file not found; check the path"),
         (cut_short, r"t.mrc is cut short: 13 sections of 17 x 12"),
-        (group, "neither a Zarr array nor an OME-Zarr image; give MRC, Zarr, STAR or CSV"),
+        (group, "neither a Zarr array nor an OME-Zarr image; use MRC, Zarr, STAR or CSV"),
         (lambda folder: folder, "neither a Zarr array nor an OME-Zarr image"),
         (lost_level, "neither a Zarr array nor an OME-Zarr image"),
         (broken_ome, r"damaged OME-Zarr metadata \(IndexError"),
         (lambda folder: write_zarr(folder / "t.zarr", labels((4, 5))), r"shape \(4, 5\); a volume"),
         (
             lambda folder: write_ome(folder / "t.zarr", labels(), scale=(2, 1, 1)),
-            r"voxels of 20 x 10 x 10 Å \(z, y, x\); only cubes",
+            r"voxels of 20 x 10 x 10 Å \(z, y, x\); only cubic voxels",
         ),
         (
             lambda folder: Tomogram.create(folder / "t.zarr").place.path,
@@ -188,7 +188,7 @@ def test_what_is_no_volume_is_refused(
 def test_a_value_of_a_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("z_angstrom,y_angstrom,x_angstrom\n1,2,3\n")
-    with pytest.raises(InputError, match=r"is a table; a value .* picks a class of a volume"):
+    with pytest.raises(InputError, match=r"is a table, but `value` selects a class of a volume"):
         open_truth(path, value=2)
 
 

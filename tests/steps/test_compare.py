@@ -42,7 +42,7 @@ from tomodist.steps.compare import (
 )
 
 if TYPE_CHECKING:
-    BoolArray = npt.NDArray[np.bool_]
+    from tomodist.values.arrays import BoolArray
 
 SHAPE = (70, 131, 129)
 THREADS = Session(Resources(1, 2, 4096 * MiB))

@@ -194,7 +194,9 @@ def test_sirt_is_the_dense_sirt(tmp_path: Path, seed: int, *, turned: bool) -> N
 
 def test_voxels_wider_than_the_interpolation_reaches_are_refused() -> None:
     geometry = TiltGeometry([-30.0, 0.0, 30.0], (15, 15), 10.0)
-    with pytest.raises(InputError, match=r"voxels are 2 pixels wide, but SIRT takes 1\.5 at most"):
+    with pytest.raises(
+        InputError, match=r"voxels are 2 pixels wide, but SIRT supports at most 1\.5"
+    ):
         Sirt(geometry, VolumeGrid((8, 8, 8), 20.0))
 
 
@@ -306,9 +308,9 @@ def test_too_little_memory_is_said_before_anything_is_made(series: Tomogram, met
 def test_what_makes_no_sense_is_refused(series: Tomogram, tmp_path: Path) -> None:
     for method, options, words in (
         ("art", {}, "'art'; it must be wbp or sirt"),
-        ("sirt", {"iterations": 0}, "--iterations is 0; it must be 1 to 1000"),
+        ("sirt", {"iterations": 0}, "`iterations` is 0; it must be 1 to 1000"),
         ("sirt", {"background": "edge"}, "'edge'; it must be mean or none"),
-        ("sirt", {"non_negative": True}, "give --background none"),
+        ("sirt", {"non_negative": True}, "set `background` to none"),
     ):
         with pytest.raises(InputError, match=words):
             method_of(series, method, options)

@@ -102,7 +102,7 @@ BAD: dict[str, tuple[tuple[Any, Any, Any], str]] = {
     "no center": (([], [[1, 1]], [1]), "box center is empty"),
     "NaN": (([[np.nan, 1]], [[1, 1]], [1]), "box center holds a value that is not finite"),
     "inf score": (([[1, 1]], [[1, 1]], [np.inf]), "box score holds a value that is not finite"),
-    "negative": (([[1, 1]], [[1, -2]], [1]), "box size is -2 px"),
+    "negative": (([[1, 1]], [[1, -2]], [1]), "box size is -2 pixels"),
 }
 
 

@@ -29,12 +29,9 @@ from tomodist.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import BoolArray, FloatArray, Image, UInt8Array
 
-    FloatArray = npt.NDArray[np.float64]
-    Image = npt.NDArray[np.float32]
-    Mask = npt.NDArray[np.bool_]
-    Labels = npt.NDArray[np.uint8]
+    Labels = UInt8Array
 
 _INSIDE = 1e-6  # px; rounding of a 90 degree rotation must not cost the border
 _PIXELS_AT_ONCE = 2**21  # 8 MiB of float32 while sampling
@@ -72,8 +69,8 @@ def aligned_shape(
     height, width = raw_shape[::-1] if _is_nearer_to_horizontal(transforms) else raw_shape
     if binning < 1 or min(height, width) < binning:
         raise InputError(
-            f"binning is {binning}, which images of {height} x {width} pixels do not allow; "
-            f"use 1..{min(height, width)}"
+            f"`binning` is {binning}; for images of {height} x {width} pixels it must be "
+            f"1 to {min(height, width)}"
         )
     return height // binning, width // binning
 
@@ -270,7 +267,7 @@ def _row_blocks(shape: tuple[int, int], binning: int) -> Iterator[slice]:
 
 def _inside(
     matrix: FloatArray, offset: FloatArray, shape: tuple[int, int], raw_shape: tuple[int, ...]
-) -> Mask:
+) -> BoolArray:
     """Which aligned pixels have their source between the first and last raw pixel centres."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     inside = np.ones(shape, np.bool_)
@@ -284,12 +281,12 @@ def _nearest(
     values: Labels, matrix: FloatArray, offset: FloatArray, shape: tuple[int, int]
 ) -> Labels:
     """The value of the raw pixel nearest to each aligned pixel."""
-    found = np.empty(shape, np.uint8)
-    ndimage.affine_transform(values, matrix, offset, shape, output=found, order=0, mode="nearest")
-    return found
+    nearest = np.empty(shape, np.uint8)
+    ndimage.affine_transform(values, matrix, offset, shape, output=nearest, order=0, mode="nearest")
+    return nearest
 
 
-def _mean(image: Image, measured: Mask) -> np.float32:
+def _mean(image: Image, measured: BoolArray) -> np.float32:
     return np.float32(image[measured].mean(dtype=np.float64)) if measured.any() else np.float32(0)
 
 

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from tomodist.values.arrays import Float32Array, Image, Map
     from tomodist.values.boxes import Boxes
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
 
 
 @runtime_checkable
@@ -81,10 +76,10 @@ class ProbabilityDetector(Protocol):
         """Names."""
 
     @property
-    def thresholds(self) -> npt.NDArray[np.float32]:
+    def thresholds(self) -> Float32Array:
         """Per class: a probability above is structure."""
 
-    def probabilities(self, image: Image, pixel_size: float) -> npt.NDArray[np.float32]:
+    def probabilities(self, image: Image, pixel_size: float) -> Float32Array:
         """Probabilities, shape (n_classes, height, width), float32; 0 where not measured."""
         ...
 

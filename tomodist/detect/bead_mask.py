@@ -14,13 +14,9 @@ import numpy as np
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from tomodist.detect.base import MapDetector
     from tomodist.detect.classical import Blobs
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import FloatArray, Image, Map
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,13 @@ class BeadsMasked:
 
     def __post_init__(self) -> None:
         if not self.margin > 0:
-            raise InputError(f"margin is {self.margin}; it must be positive")
+            raise InputError(f"`margin` is {self.margin}; it must be positive")
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
         """Detect in one image; the map is 2 (not measured) where blobs are hidden."""
-        found = self.blobs(image, pixel_size)
+        beads = self.blobs(image, pixel_size)
         radius = self.margin * self.blobs.diameter_px(pixel_size) / 2
-        return self.detector(without_disks(image, found.center, radius), pixel_size)
+        return self.detector(without_disks(image, beads.center, radius), pixel_size)
 
     def parameters(self) -> dict[str, Any]:
         """Those of the detector, and of what is hidden."""
@@ -63,7 +59,7 @@ class BeadsMasked:
         return {**self.detector.parameters(), "hidden": hidden}
 
 
-def without_disks(image: Image, centers: npt.NDArray[np.float64], radius: float) -> Image:
+def without_disks(image: Image, centers: FloatArray, radius: float) -> Image:
     """An image that was not measured in some disks.
 
     Parameters

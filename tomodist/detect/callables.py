@@ -32,11 +32,8 @@ from tomodist.values.boxes import Boxes
 from tomodist.values.maps import UNMEASURED, as_map
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tomodist.values.arrays import AnyArray, BoolArray, Image, Map
 
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
-    Anything = npt.NDArray[Any]
 
 Kind = Literal["mask", "boxes"]
 Function = Callable[..., Any]
@@ -89,13 +86,15 @@ class CallableDetector:
             colon and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
         ):
             raise InputError(
-                f"{self.text!r} names no function; give package.module:function, such as "
+                f"{self.text!r} does not name a function; use package.module:function, such as "
                 "mypackage.detectors:find_granules"
             )
         if not 0 < self.threshold < 1:
-            raise InputError(f"a threshold on probability is {self.threshold:g}; give 0 to 1")
+            raise InputError(
+                f"the threshold `probability` is {self.threshold:g}; it must be between 0 and 1"
+            )
         if self.channel is not None and self.channel < 0:
-            raise InputError(f"a class is number {self.channel}; the first one is 0")
+            raise InputError(f"`channel` is {self.channel}; it must be 0 or more")
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- as the function
         """Detect in one image.
@@ -120,16 +119,16 @@ class CallableDetector:
         function, source = imported(self.text)
         if self.source not in (None, source):
             raise InputError(
-                f"{self.text} was edited since this process imported it; start its workers anew"
+                f"{self.text} was edited after this process imported it; restart its workers"
             )
         try:
-            found = function(image.copy(), pixel_size)  # its own, to do with what it likes
+            returned = function(image.copy(), pixel_size)  # its own, to do with what it likes
         except Exception as error:  # whatever it raises
             raise InputError(
                 f"{self.text} raised {type(error).__name__}: {error}; it is called with an image "
                 f"of shape {image.shape}, float32, NaN where not measured, and its pixel size in Å"
             ) from error
-        return self._understood(found, np.isfinite(image))
+        return self._understood(returned, np.isfinite(image))
 
     def check(self, pixel_size: float = 10.0) -> Kind:
         """Try it on a small image of noise with a rim that was not measured.
@@ -155,36 +154,44 @@ class CallableDetector:
 
     def parameters(self) -> dict[str, Any]:
         """Name, settings and hash of the source as plain values; those of a detector too."""
-        found, source = imported(self.text)
-        of = getattr(found, "parameters", None)
-        own = of() if callable(of) and not isinstance(found, type) else {}
+        function, source = imported(self.text)
+        of = getattr(function, "parameters", None)
+        own = of() if callable(of) and not isinstance(function, type) else {}
         settings = {"threshold": self.threshold, "channel": self.channel}
         return {"detector": self.text, **settings, "source": source, **({"of": own} if own else {})}
 
-    def _understood(self, found: Any, measured: npt.NDArray[np.bool_]) -> Map | Boxes:  # noqa: ANN401
-        if isinstance(found, Boxes):
-            return found
-        empty = isinstance(found, np.ndarray) and found.shape != measured.shape and not found.size
-        if empty or (isinstance(found, list | tuple) and not found):
-            found = _NO_ROWS  # no boxes, however somebody writes it
-        if not isinstance(found, np.ndarray):
-            raise InputError(f"{self.text} returned a {type(found).__name__}; return {_ALLOWED}")
-        if found.ndim == 2 and found.shape[1] == _FIELDS and found.shape != measured.shape:
-            return self._boxes(found, measured.shape)
-        if found.dtype in (np.bool_, np.uint8) and found.shape == measured.shape:
-            return self._mask(found, measured)
-        if found.dtype.kind == "f" and found.shape[-2:] == measured.shape and found.ndim in (2, 3):
-            return self._cut(found, measured)
+    def _understood(self, returned: Any, measured: BoolArray) -> Map | Boxes:  # noqa: ANN401
+        if isinstance(returned, Boxes):
+            return returned
+        empty = (
+            isinstance(returned, np.ndarray)
+            and returned.shape != measured.shape
+            and not returned.size
+        )
+        if empty or (isinstance(returned, list | tuple) and not returned):
+            returned = _NO_ROWS  # no boxes, however somebody writes it
+        if not isinstance(returned, np.ndarray):
+            raise InputError(f"{self.text} returned a {type(returned).__name__}; return {_ALLOWED}")
+        if returned.ndim == 2 and returned.shape[1] == _FIELDS and returned.shape != measured.shape:
+            return self._boxes(returned, measured.shape)
+        if returned.dtype in (np.bool_, np.uint8) and returned.shape == measured.shape:
+            return self._mask(returned, measured)
+        if (
+            returned.dtype.kind == "f"
+            and returned.shape[-2:] == measured.shape
+            and returned.ndim in (2, 3)
+        ):
+            return self._cut(returned, measured)
         raise InputError(
-            f"{self.text} returned an array of shape {found.shape}, {found.dtype}, for an image of "
-            f"shape {measured.shape}; return {_ALLOWED}"
+            f"{self.text} returned an array of shape {returned.shape}, {returned.dtype}, for an "
+            f"image of shape {measured.shape}; return {_ALLOWED}"
         )
 
-    def _boxes(self, rows: Anything, shape: tuple[int, ...]) -> Boxes:
+    def _boxes(self, rows: AnyArray, shape: tuple[int, ...]) -> Boxes:
         try:
             boxes = Boxes(rows[:, :2], rows[:, 2:4], rows[:, 4])
         except (InputError, TypeError) as error:
-            raise InputError(f"{self.text} returned boxes that make no sense: {error}") from error
+            raise InputError(f"{self.text} returned invalid boxes: {error}") from error
         beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
         beyond |= (boxes.center + 0.4 * boxes.size > np.array(shape)).any(axis=1)
         flat = (boxes.size <= 0).any(axis=1)
@@ -194,20 +201,20 @@ class CallableDetector:
             raise InputError(
                 f"{self.text} returned {wrong.sum()} of {len(boxes)} boxes that have no size or "
                 f"lie beyond an image of {shape[0]} x {shape[1]} pixels, such as ({row}); rows are "
-                "(y, x, height, width, score), y and x of the centre: turn corners into that"
+                "(y, x, height, width, score), y and x of the centre: convert corners to that"
             )
         return boxes
 
-    def _mask(self, found: Anything, measured: npt.NDArray[np.bool_]) -> Map:
-        if found.dtype == np.uint8 and found.max(initial=0) > UNMEASURED:
+    def _mask(self, returned: AnyArray, measured: BoolArray) -> Map:
+        if returned.dtype == np.uint8 and returned.max(initial=0) > UNMEASURED:
             raise InputError(
-                f"{self.text} returned a mask with the value {found.max()}; return 0, 1 for "
+                f"{self.text} returned a mask with the value {returned.max()}; return 0, 1 for "
                 "structure and 2 for not measured (or float for probabilities)"
             )
-        return as_map(found == 1, measured & (found != UNMEASURED))
+        return as_map(returned == 1, measured & (returned != UNMEASURED))
 
-    def _cut(self, found: Anything, measured: npt.NDArray[np.bool_]) -> Map:
-        values = found if found.ndim == 2 else self._chosen(found)
+    def _cut(self, returned: AnyArray, measured: BoolArray) -> Map:
+        values = returned if returned.ndim == 2 else self._chosen(returned)
         known = values[measured]  # filters spread NaN over what was not measured: that is no fault
         if not np.isfinite(known).all():
             raise InputError(
@@ -221,16 +228,15 @@ class CallableDetector:
             )
         return as_map(values > self.threshold, measured)
 
-    def _chosen(self, found: Anything) -> Anything:
-        if len(found) == 1 and self.channel is None:
-            return np.asarray(found[0])
-        if self.channel is None or self.channel >= len(found):
+    def _chosen(self, returned: AnyArray) -> AnyArray:
+        if len(returned) == 1 and self.channel is None:
+            return np.asarray(returned[0])
+        if self.channel is None or self.channel >= len(returned):
             raise InputError(
-                f"{self.text} returned probabilities of {len(found)} classes, and "
-                f"{'none' if self.channel is None else f'number {self.channel}'} was asked for; "
-                f"give one from 0 to {len(found) - 1}"
+                f"{self.text} returned probabilities of {len(returned)} classes, but `channel` is "
+                f"{self.channel}; set it to 0 to {len(returned) - 1}"
             )
-        return np.asarray(found[self.channel])
+        return np.asarray(returned[self.channel])
 
     def pinned(self) -> CallableDetector:
         """The same, and it must be this version of the source everywhere."""
@@ -246,37 +252,37 @@ def imported(text: str) -> tuple[Function, str | None]:
     InputError
         If there is no such module, importing it fails, or it has nothing callable of that name.
     """
-    place, _, name = text.partition(":")
+    module, _, name = text.partition(":")
     try:
-        found: Any = importlib.import_module(place)
+        named: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise InputError(f"{text}: importing {place} needs {error.name}: {error}") from error
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise InputError(f"{text}: importing {module} needs {error.name}: {error}") from error
         raise InputError(
-            f"{text}: there is no module {error.name}; set PYTHONPATH to the folder that it lies "
-            "in, on every machine that works"
+            f"{text}: module {error.name} not found; add its folder to PYTHONPATH on every machine "
+            "that works"
         ) from error
     except Exception as error:  # whatever the module's code raises
         raise InputError(
-            f"{text}: importing {place} raised {type(error).__name__}: {error}"
+            f"{text}: importing {module} raised {type(error).__name__}: {error}"
         ) from error
     for part in name.split("."):
-        if not hasattr(found, part):
-            there = ", ".join(n for n in vars(found) if not n.startswith("_")) or "nothing"
-            raise InputError(f"{text}: {place} has no {part!r} (there: {there[:200]})")
-        found = getattr(found, part)
-    if not callable(found):
-        raise InputError(f"{text} is a {type(found).__name__}, not a function; it must be callable")
-    return found, source_hash(found)
+        if not hasattr(named, part):
+            names = ", ".join(n for n in vars(named) if not n.startswith("_")) or "nothing"
+            raise InputError(f"{text}: {module} has no {part!r} (available: {names[:200]})")
+        named = getattr(named, part)
+    if not callable(named):
+        raise InputError(f"{text} is a {type(named).__name__}; it must be callable")
+    return named, source_hash(named)
 
 
-def source_hash(found: Any) -> str | None:  # noqa: ANN401 -- any object
+def source_hash(function: Any) -> str | None:  # noqa: ANN401 -- any object
     """Hash of the file that something callable was defined in; None where there is none.
 
     The whole file counts, because a function calls others beside it.
     """
     kinds = (inspect.isfunction, inspect.ismethod, inspect.isclass)
-    inner = inspect.unwrap(found)
+    inner = inspect.unwrap(function)
     while isinstance(inner, functools.partial):
         inner = inner.func
     defined = inner if any(is_kind(inner) for is_kind in kinds) else type(inner)

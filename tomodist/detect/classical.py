@@ -25,8 +25,8 @@ from tomodist.values.maps import as_map
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import BoolArray, Image, Map
+
 
 _LOG_RATIO = 1.6  # a difference of Gaussians of this ratio is closest to the Laplacian of one
 _WIDEST = 1000  # pixels; a Gaussian wider than that takes minutes
@@ -174,21 +174,21 @@ class Blobs:
         size = self.diameter / pixel_size
         if size < 2:
             raise InputError(
-                f"diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
-                "need 2 pixels: use images binned less, or a larger diameter"
+                f"the diameter {self.diameter:g} Å is {size:.2g} pixels of {pixel_size:g} Å; blobs "
+                "need at least 2 pixels: use images binned less, or a larger diameter"
             )
         return size
 
     def _of_this_size(
         self, image: Image, size: float, response: Image, peaks: npt.NDArray[np.intp]
-    ) -> npt.NDArray[np.bool_]:
+    ) -> BoolArray:
         """Which peaks are not those of something much smaller, whose response rises inwards."""
         if size / 2 < _LEAST_HALF:
             return np.ones(len(peaks), bool)
         half = np.nan_to_num(_at_scale(image, size / 2, dark=self.dark))
-        place = tuple(peaks.T)
-        found: npt.NDArray[np.bool_] = maximum_filter(half, 3)[place] <= _RISE * response[place]
-        return found
+        pixels = tuple(peaks.T)
+        kept: BoolArray = maximum_filter(half, 3)[pixels] <= _RISE * response[pixels]
+        return kept
 
     def parameters(self) -> dict[str, Any]:
         """Name and settings as plain values."""
@@ -225,8 +225,8 @@ class GlobalThreshold:
     dark: bool = True
 
     def __post_init__(self) -> None:
-        given = self.threshold
-        known = given == "otsu" if isinstance(given, str) else math.isfinite(given)
+        threshold = self.threshold
+        known = threshold == "otsu" if isinstance(threshold, str) else math.isfinite(threshold)
         _check(self, "threshold", known, "a number or 'otsu'")
         _check(self, "sigma", 0 <= self.sigma <= _WIDEST, f"0 or more, at most {_WIDEST} pixels")
 
@@ -266,9 +266,7 @@ def _check(detector: object, name: str, valid: bool, expected: str) -> None:  # 
         )
 
 
-def _clipped(
-    image: Image, measured: npt.NDArray[np.bool_], clip: tuple[float, float] | None
-) -> Image:
+def _clipped(image: Image, measured: BoolArray, clip: tuple[float, float] | None) -> Image:
     if clip is None or not measured.any():
         return image
     low, high = np.percentile(image[measured], clip)

@@ -22,12 +22,10 @@ from tomodist.detect.filters import smooth
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.values.arrays import AnyArray, BoolArray, Image, UInt8Array
     from tomodist.values.boxes import Boxes
 
-    Image = npt.NDArray[np.float32]
 
 Method = Literal["none", "gaussian", "tv", "nlm", "bilateral", "wavelet"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -115,7 +113,7 @@ def denoise(image: Image, method: Method) -> Image:
     (3.0, 3.0, True)
     """
     if method not in METHODS:
-        raise InputError(f"denoise is {method!r}; it must be one of {', '.join(METHODS)}")
+        raise InputError(f"`denoise` is {method!r}; it must be one of {', '.join(METHODS)}")
     measured = np.isfinite(image)
     noise = noise_of(image)
     if method == "none" or noise == 0:
@@ -130,19 +128,19 @@ def denoise(image: Image, method: Method) -> Image:
     return np.where(measured, cleaned, np.float32(np.nan)).astype(np.float32)
 
 
-def _restored(image: Image, method: Method) -> npt.NDArray[Any]:
+def _restored(image: Image, method: Method) -> AnyArray:
     """Of an image without gaps whose noise is 1."""
-    found: npt.NDArray[Any]
+    restored: AnyArray
     if method == "tv":
-        found = restoration.denoise_tv_chambolle(image, weight=_TV)
+        restored = restoration.denoise_tv_chambolle(image, weight=_TV)
     elif method == "nlm":
-        found = restoration.denoise_nl_means(image, h=_NLM, sigma=1.0, **_PATCH)
+        restored = restoration.denoise_nl_means(image, h=_NLM, sigma=1.0, **_PATCH)
     else:
-        found = restoration.denoise_wavelet(image, sigma=1.0, wavelet="sym4", mode="soft")
-    return found
+        restored = restoration.denoise_wavelet(image, sigma=1.0, wavelet="sym4", mode="soft")
+    return restored
 
 
-def _least_risk(image: Image, noise: float, measured: npt.NDArray[np.bool_]) -> Image:
+def _least_risk(image: Image, noise: float, measured: BoolArray) -> Image:
     """Smoothed by the Gaussian of the least estimated risk; untouched if none lowers it."""
     best, least = image, noise**2
     for sigma in _WIDTHS:
@@ -181,7 +179,7 @@ def _own_weight(sigma: float) -> float:
     return float(1 / np.exp(-0.5 * (steps / sigma) ** 2).sum() ** 2)
 
 
-def _filled(image: Image, measured: npt.NDArray[np.bool_]) -> Image:
+def _filled(image: Image, measured: BoolArray) -> Image:
     """What is not measured, from the measured pixels around; their mean where there are none."""
     if measured.all():
         return image
@@ -218,14 +216,14 @@ class Denoised:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InputError(f"denoise is {self.method!r}; it must be one of {', '.join(METHODS)}")
+            raise InputError(
+                f"`denoise` is {self.method!r}; it must be one of {', '.join(METHODS)}"
+            )
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- Map or Boxes
         """What the detector finds in the denoised image: a map, or boxes."""
-        found: npt.NDArray[np.uint8] | Boxes = self.detector(
-            denoise(image, self.method), pixel_size
-        )
-        return found
+        detected: UInt8Array | Boxes = self.detector(denoise(image, self.method), pixel_size)
+        return detected
 
     def parameters(self) -> dict[str, Any]:
         """Those of the detector; those of the noise only where it is removed."""

@@ -13,9 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tomodist.values.arrays import Image
 
-    Image = npt.NDArray[np.float32]
 
 _NORMAL_MAD = 1.4826  # standard deviation of a normal distribution / its MAD
 _ROUNDING = 1e-5  # of the largest value of the image: contrast below is float32 rounding
@@ -77,10 +76,10 @@ def difference_of_gaussians(image: Image, sigma: float, ratio: float, *, dark: b
 def has_contrast(response: Image, image: Image) -> bool:
     """Whether a filter's response is more than the rounding of the image that it came from."""
     values = image[np.isfinite(image)]
-    found = response[np.isfinite(response)]
-    if not found.size:
+    responses = response[np.isfinite(response)]
+    if not responses.size:
         return False
-    return bool(np.ptp(found) > _ROUNDING * np.abs(values).max())
+    return bool(np.ptp(responses) > _ROUNDING * np.abs(values).max())
 
 
 def robust_score(response: Image) -> Image:

@@ -10,9 +10,8 @@ from scipy.spatial import KDTree
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    FloatArray = npt.NDArray[np.float64]
-    IntArray = npt.NDArray[np.int64]
-    Image = npt.NDArray[np.float32]
+    from tomodist.values.arrays import FloatArray, Image, IntArray
+
 
 # Least squares of  c + gy·y + gx·x + hyy·y²/2 + hxy·y·x + hxx·x²/2  over the 3 x 3 neighbours.
 _Y, _X = (a.ravel() for a in np.mgrid[-1:2, -1:2].astype(np.float64))

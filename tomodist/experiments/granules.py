@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tomodist.algorithms.lift.backproject import Votes, WeightedMean
-from tomodist.algorithms.lift.balanced import LEVELS, BalancedVotes
+from tomodist.algorithms.lift.balanced import MAX_SCORE, BalancedVotes
 from tomodist.algorithms.reconstruct.wbp import WeightedBackprojection
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, threshold_curve
-from tomodist.experiments.learning import divided_tilts, learn
+from tomodist.experiments.learning import learn, split_tilts
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import SimulatedTomogram, simulate_tomogram
 from tomodist.learned.detectors.tiles import Blending
@@ -51,14 +51,11 @@ from tomodist.sources.statistics import combined, sums_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.detectors.tiles import Window
     from tomodist.learned.model.torch_network import TorchNetwork
     from tomodist.learned.training.loop import Trained
+    from tomodist.values.arrays import AnyArray, BoolArray, Float32Array, UInt8Array
 
-    FloatArray = npt.NDArray[np.float32]
-    Mask = npt.NDArray[np.bool_]
 
 LABEL = "granule"
 PAPER = "2D network, plain votes"
@@ -185,7 +182,7 @@ def run_case(case: Case) -> list[Row]:
         rows.append(Row("granules", variant, case.condition, case.seed, measure, value))
 
     began = time.process_time()
-    network, trained = _learnt(settings.flat(case.seed), *divided_tilts([known], LABEL))
+    network, trained = _learnt(settings.flat(case.seed), *split_tilts([known], LABEL))
     tell("2D network, plain votes", "training time", time.process_time() - began)
     masks = detect_tilts(network, unknown, trained)
     tell("2D network, plain votes", "2D IoU", _iou(masks.maps > 0, unknown.maps(LABEL) > 0))
@@ -211,7 +208,7 @@ def _learnt(
     return learn(job, module, training, validation, contender.schedule)
 
 
-def _blocks(known: SimulatedTomogram, volume: FloatArray) -> tuple[list[Loaded], list[Loaded]]:
+def _blocks(known: SimulatedTomogram, volume: Float32Array) -> tuple[list[Loaded], list[Loaded]]:
     """The volume with its truth: rows to learn from in two blocks, and the held-out rows."""
     truth = (known.truth(LABEL) > 0).astype(np.uint8)
     marked = truth.sum(axis=(0, 2), dtype=np.int64).tolist()
@@ -233,8 +230,8 @@ def _blocks(known: SimulatedTomogram, volume: FloatArray) -> tuple[list[Loaded],
 class TiltDetections:
     """Probabilities of every tilt, and masks."""
 
-    probabilities: FloatArray
-    maps: npt.NDArray[np.uint8]
+    probabilities: Float32Array
+    maps: UInt8Array
 
 
 def detect_tilts(
@@ -248,47 +245,47 @@ def detect_tilts(
     return TiltDetections(probabilities, (probabilities > threshold).astype(np.uint8))
 
 
-def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, Mask]:
+def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, BoolArray]:
     """Algorithm 1, its forms, and soft votes."""
     at = (unknown.told, unknown.grid)
     n = unknown.n_tilts
     votes = lifted(Votes(*at), tilts.maps)
     balanced = lifted(BalancedVotes(*at), tilts.maps)
     soft = np.nan_to_num(lifted(WeightedMean(*at), tilts.probabilities))
-    soft = np.rint(LEVELS * np.clip(soft, 0, 1)).astype(np.uint8)
+    soft = np.rint(MAX_SCORE * np.clip(soft, 0, 1)).astype(np.uint8)
 
-    def best(scores: npt.NDArray[Any], levels: int) -> int:
-        return threshold_curve(scores, tilts.maps, *at, levels).best
+    def best(scores: AnyArray, max_score: int) -> int:
+        return threshold_curve(scores, tilts.maps, *at, max_score).best
 
-    cut = best(balanced, LEVELS)
+    cut = best(balanced, MAX_SCORE)
     return {
         PAPER: votes > best(votes, n),
         "2D network, balanced votes": balanced > cut,
         "2D network, balanced, own thresholds (default)": cut_each(
-            balanced, cut, tilts.maps, *at, LEVELS
+            balanced, cut, tilts.maps, *at, MAX_SCORE
         ),
-        "2D network, soft votes": soft > best(soft, LEVELS),
+        "2D network, soft votes": soft > best(soft, MAX_SCORE),
     }
 
 
-def reconstructed(tomogram: SimulatedTomogram) -> FloatArray:
+def reconstructed(tomogram: SimulatedTomogram) -> Float32Array:
     """Weighted backprojection, normalised."""
     method = WeightedBackprojection(tomogram.told, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
-    volume: FloatArray = lifted(method.lifting, np.stack(filtered))
+    volume: Float32Array = lifted(method.lifting, np.stack(filtered))
     return combined([sums_of(volume)]).normalised(volume)
 
 
-def detect_volume(network: TorchNetwork, volume: FloatArray) -> npt.NDArray[np.uint8]:
+def detect_volume(network: TorchNetwork, volume: Float32Array) -> UInt8Array:
     """Scores of the 3D network in a volume, by overlapping windows, as they would be stored."""
     whole = tuple((0, n) for n in volume.shape)
     blending = Blending(volume.shape, SIDE, OVERLAP)
 
-    def read(window: Window) -> FloatArray:
+    def read(window: Window) -> Float32Array:
         return volume[tuple(slice(*w) for w in window)]
 
     return as_scores(blended_probabilities(network, read, blending, whole)[0])
 
 
-def _iou(mask: Mask, truth: Mask) -> float:
+def _iou(mask: BoolArray, truth: BoolArray) -> float:
     return float(Confusion.of(np.asarray(mask), np.asarray(truth)).iou)

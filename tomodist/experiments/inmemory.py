@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from tomodist.algorithms.lift.backproject import Lifting, lift_brick
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.algorithms.lift.windows import Range, ReadImage
+    from tomodist.values.arrays import AnyArray, BoolArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
-
-AnyArray = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
 
 
 def reader(images: AnyArray) -> ReadImage:
@@ -56,11 +53,11 @@ def projected(
 
 
 def threshold_curve(
-    scores: AnyArray, maps: AnyArray, geometry: TiltGeometry, grid: VolumeGrid, levels: int
+    scores: AnyArray, maps: AnyArray, geometry: TiltGeometry, grid: VolumeGrid, max_score: int
 ) -> ThresholdCurve:
     """Agreement of the reprojection at every threshold."""
-    largest = projected("max", scores, geometry, grid, levels)
-    return curve_of(count_agreement(largest, maps, levels))
+    largest = projected("max", scores, geometry, grid, max_score)
+    return curve_of(count_agreement(largest, maps, max_score))
 
 
 def cut_each(
@@ -69,13 +66,13 @@ def cut_each(
     maps: AnyArray,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-    levels: int,
-) -> Mask:
+    max_score: int,
+) -> BoolArray:
     """The mask in which every component has a threshold of its own."""
     labels, _ = ndimage.label(scores > threshold)
     mask = np.zeros(scores.shape, np.bool_)
     for k, window in enumerate(ndimage.find_objects(labels), start=1):
         own = np.where(labels[window] == k, scores[window], 0)
-        at = (geometry, grid, reader(maps), levels)
+        at = (geometry, grid, reader(maps), max_score)
         mask[window] |= own > structure_threshold(own, [s.start for s in window], threshold, *at)
     return mask

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MEMORY = 2**31
 
 
-def divided_tilts(
+def split_tilts(
     known: Sequence[SimulatedTomogram], label: str, *, with_boxes: bool = False
 ) -> tuple[list[Loaded], list[Loaded]]:
     """Tilts to learn from, and held-out ones, of all tomograms."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.edges import RefinedEdges
 from tomodist.algorithms.threshold.ray_lengths import (
@@ -18,6 +17,7 @@ from tomodist.algorithms.threshold.ray_lengths import (
 )
 from tomodist.experiments.inmemory import lifted, projected
 from tomodist.metrics import Agreement, surface_distances, tolerant_curve
+from tomodist.values.arrays import UInt8Array
 from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from tomodist.detect.base import MapDetector
     from tomodist.experiments.shells import Specimen
+    from tomodist.values.arrays import AnyArray, BoolArray
 
-Maps = npt.NDArray[np.uint8]
-Array = npt.NDArray[Any]
+Maps = UInt8Array
 
 TOLERANCES = (1, 2)  # voxels
 _REACH = 16  # voxels: farther surfaces count as so far
@@ -67,7 +67,7 @@ def detect_all(specimen: Specimen, detector: MapDetector) -> Maps:
     return maps
 
 
-def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> Array:
+def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> AnyArray:
     """Refined votes of the whole volume, of all tilts or of some."""
     chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
     geometry = specimen.geometry.select(chosen)
@@ -75,16 +75,18 @@ def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] 
 
 
 def ray_length_threshold(
-    votes: Array, maps: Maps, specimen: Specimen, rule: Rule
+    votes: AnyArray, maps: Maps, specimen: Specimen, rule: Rule
 ) -> RayLengthCurve:
     """What `tomodist.steps.ray_lengths` does, on a volume in memory."""
     geometry, grid = specimen.geometry, specimen.grid
     tilts = list(sampled_tilts(geometry))
     shadow = partial(projected, "sum", geometry=geometry, grid=grid, tilts=tilts)
 
-    def count(levels: Sequence[int]) -> dict[int, Array]:
-        dense = ((level, (votes > level).astype(np.float32)) for level in levels)
-        return {level: count_ray_lengths(shadow(mask), maps[tilts]) for level, mask in dense}
+    def count(thresholds: Sequence[int]) -> dict[int, AnyArray]:
+        dense = ((threshold, (votes > threshold).astype(np.float32)) for threshold in thresholds)
+        return {
+            threshold: count_ray_lengths(shadow(mask), maps[tilts]) for threshold, mask in dense
+        }
 
     return choose_by_ray_lengths(count, geometry.n_tilts, 0 if rule.rounds else 1)
 
@@ -120,7 +122,7 @@ class EdgeAgreement:
 
 
 def edge_agreement(
-    votes: Array, specimen: Specimen, tolerances: Iterable[int] = TOLERANCES
+    votes: AnyArray, specimen: Specimen, tolerances: Iterable[int] = TOLERANCES
 ) -> EdgeAgreement:
     """Compare edges at all thresholds 0 .. n_tilts - 1 with the truth.
 
@@ -144,7 +146,7 @@ def _none_is_wrong(agreement: Agreement) -> Agreement:
     return agreement if agreement.n_predicted else replace(agreement, n_predicted=1)
 
 
-def surface_measures(mask: Array, specimen: Specimen) -> dict[str, float]:
+def surface_measures(mask: AnyArray, specimen: Specimen) -> dict[str, float]:
     """Distances between the surfaces in voxels: of all that is found, and of the shown truth."""
     whole = surface_distances(mask, specimen.truth, _REACH)
     shown = surface_distances(mask, specimen.truth, _REACH, counted=specimen.shown)
@@ -157,6 +159,6 @@ def surface_measures(mask: Array, specimen: Specimen) -> dict[str, float]:
     }
 
 
-def edges_of(maps: Maps) -> npt.NDArray[np.bool_]:
+def edges_of(maps: Maps) -> BoolArray:
     """Where maps hold edges."""
     return np.asarray(maps == STRUCTURE)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tomodist.experiments.cases import Case, Row
-from tomodist.experiments.learning import divided_tilts, learn
+from tomodist.experiments.learning import learn, split_tilts
 from tomodist.experiments.objects import by_components, by_tracks
 from tomodist.experiments.report import Experiment
 from tomodist.experiments.tomograms import VOXEL, SimulatedTomogram, simulate_tomogram
@@ -35,7 +35,7 @@ from tomodist.learned.model.network import dense_output, sigmoid
 from tomodist.learned.networks.build import seeded
 from tomodist.learned.networks.device import use_threads
 from tomodist.learned.networks.faster_rcnn import SMALL, is_available
-from tomodist.learned.networks.spec import FASTER_RCNN, N_PLACE, Architecture
+from tomodist.learned.networks.spec import FASTER_RCNN, N_REGRESSION, Architecture
 from tomodist.learned.training.centers import (
     LOWEST,
     CentersJob,
@@ -53,11 +53,9 @@ from tomodist.values.boxes import Boxes, boxes_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.training.loop import Trained
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
     Learner = Callable[[Sequence[SimulatedTomogram], "Settings", int], "Detector"]
 
 LABEL = "mitochondrion"
@@ -120,7 +118,7 @@ class Detector:
         Boxes of a higher score are kept.
     """
 
-    find: Callable[[FloatArray], Boxes]
+    find: Callable[[Float32Array], Boxes]
     threshold: float
 
 
@@ -201,7 +199,7 @@ def learners(settings: Settings) -> dict[str, Learner]:
 
 def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
     """The default detector."""
-    training, validation = divided_tilts(known, LABEL, with_boxes=True)
+    training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed)
     size = mean_log_size([e.example.boxes[0] for e in training])
     job = CentersJob(schedule, (LABEL,))
@@ -211,14 +209,14 @@ def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: 
 
 def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
     """Connected parts of the masks of a segmentation."""
-    training, validation = divided_tilts(known, LABEL)
+    training, validation = split_tilts(known, LABEL)
     schedule = _schedule(settings, seed)
     job = SegmentJob(schedule, (LABEL,))
     module = seeded(Architecture(), seed)
     network, trained = learn(job, module, training, validation, schedule)
     threshold = _threshold(trained)
 
-    def find(image: FloatArray) -> Boxes:
+    def find(image: Float32Array) -> Boxes:
         return boxes_of(sigmoid(dense_output(network, image)[0]) > threshold)
 
     return Detector(find, 0.0)
@@ -228,10 +226,10 @@ def learn_faster_rcnn(
     known: Sequence[SimulatedTomogram], settings: Settings, seed: int
 ) -> Detector:
     """The paper's detector, with a small backbone."""
-    training, validation = divided_tilts(known, LABEL, with_boxes=True)
+    training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed, part=2)
     job = FasterRCNNJob(schedule, (LABEL,))
-    module = seeded(Architecture(FASTER_RCNN, 2, 1 + N_PLACE, {"backbone": SMALL}), seed)
+    module = seeded(Architecture(FASTER_RCNN, 2, 1 + N_REGRESSION, {"backbone": SMALL}), seed)
     network, trained = learn(job, module, training, validation[::2], schedule)
     return Detector(
         lambda image: boxes_of_rows(network(image[None, None])[0], LOWEST, 0), _threshold(trained)

@@ -17,7 +17,8 @@ from tomodist.values.boxes import Boxes, fill
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
 class Objects(NamedTuple):

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from tomodist.runtime.runner import Session
+    from tomodist.values.arrays import FloatArray
 
 _LIBRARIES = ("tomodist", "numpy", "scipy", "numba", "scikit-image", "dask")
 
@@ -99,11 +98,11 @@ class Report:
         self, algorithm: str, measure: str, variant: str, condition: str
     ) -> dict[int, float]:
         """The value of every seed."""
-        wanted = (algorithm, variant, condition, measure)
+        key = (algorithm, variant, condition, measure)
         return {
             row.seed: row.value
             for row in self.rows
-            if (row.algorithm, row.variant, row.condition, row.measure) == wanted
+            if (row.algorithm, row.variant, row.condition, row.measure) == key
         }
 
     def table(self, algorithm: str, measure: str) -> tuple[list[str], list[list[str]]]:
@@ -219,7 +218,7 @@ def run_experiment(
         If there are no cases.
     """
     if not experiment.cases:
-        raise InputError(f"experiment {experiment.name} has no cases; give --seeds 1 or more")
+        raise InputError(f"experiment {experiment.name} has no cases; set `seeds` to 1 or more")
     _check_parameters(experiment, folder, overwrite=overwrite)
     rows = run_cases(
         session,
@@ -250,12 +249,12 @@ def _check_parameters(experiment: Experiment, folder: Path, *, overwrite: bool) 
     ]
     if different:
         raise ExistsError(
-            f"{path} exists and was made differently: {'; '.join(different)}; use --overwrite to "
-            "replace it, or another --output"
+            f"{path} exists and was made differently: {'; '.join(different)}; use `overwrite` to "
+            "replace it, or another `output`"
         )
 
 
-def _array(values: dict[int, float]) -> npt.NDArray[np.float64]:
+def _array(values: dict[int, float]) -> FloatArray:
     return np.array([values[seed] for seed in sorted(values)], dtype=np.float64)
 
 

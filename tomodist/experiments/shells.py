@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.simulate import Acquisition, Scene, acquire
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.simulate.scene import Vector
+    from tomodist.values.arrays import BoolArray, Float32Array
 
 VOXEL = 20.0  # Å
 LABEL = "sphere"
@@ -57,9 +57,9 @@ class Specimen:
 
     geometry: TiltGeometry
     grid: VolumeGrid
-    images: npt.NDArray[np.float32]
-    truth: npt.NDArray[np.bool_]
-    shown: npt.NDArray[np.bool_]
+    images: Float32Array
+    truth: BoolArray
+    shown: BoolArray
 
 
 def scene_of(shells: Sequence[Shell], density: float = _DENSITY) -> Scene:
@@ -107,7 +107,7 @@ def make_specimen(
     the signal's variance is N² var(p), the noise's N mean(p), so N = snr · mean(p) / var(p).
     """
     if not snr > 0:
-        raise InputError(f"the signal-to-noise ratio is {snr}; it must be positive (inf: no noise)")
+        raise InputError(f"`snr` is {snr}; it must be positive (inf: no noise)")
     geometry = TiltGeometry(angles, (size, size), VOXEL)
     grid = VolumeGrid((size, size, size), VOXEL)
     scene, tilts = scene_of(shells), range(geometry.n_tilts)

@@ -32,7 +32,8 @@ from tomodist.pictures.sphere import SphereFigure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.experiments.lifted import Array, Maps
+    from tomodist.experiments.lifted import Maps
+    from tomodist.values.arrays import AnyArray
 
 _RADIUS, _THICKNESS = 0.4, 4.0  # of the side; voxels
 _LOWER = tuple(
@@ -121,9 +122,9 @@ def measure_case(case: Case) -> list[Row]:
     for rule in settings.rules:
         votes = edge_votes(specimen, maps, rule)
         agreement = edge_agreement(votes, specimen)
-        for algorithm, level in _levels(votes, maps, specimen, rule).items():
-            values = agreement.measures(level) | surface_measures(votes > level, specimen)
-            values["voxels"] = float(np.count_nonzero(votes > level))
+        for algorithm, threshold in _thresholds(votes, maps, specimen, rule).items():
+            values = agreement.measures(threshold) | surface_measures(votes > threshold, specimen)
+            values["voxels"] = float(np.count_nonzero(votes > threshold))
             rows += [
                 Row(algorithm, _variant(rule), case.condition, case.seed, measure, value)
                 for measure, value in values.items()
@@ -137,7 +138,7 @@ def _variant(rule: Rule) -> str:
     return f"{rule.rounds} round" + "s" * (rule.rounds > 1)
 
 
-def _levels(votes: Array, maps: Maps, specimen: Specimen, rule: Rule) -> dict[str, int]:
+def _thresholds(votes: AnyArray, maps: Maps, specimen: Specimen, rule: Rule) -> dict[str, int]:
     """Thresholds by algorithm."""
     fixed = specimen.geometry.n_tilts // 5
     chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
@@ -161,7 +162,7 @@ def sphere_figure(settings: Settings, seed: int = 0) -> SphereFigure:
     specimen = settings.specimen(seed)
     maps = detect_all(specimen, DogEdges(sigma=settings.sigma))
     rounds = [edge_votes(specimen, maps, rule) for rule in settings.rules]
-    level = _levels(rounds[-1], maps, specimen, settings.rules[-1])[_CHOSEN]
+    threshold = _thresholds(rounds[-1], maps, specimen, settings.rules[-1])[_CHOSEN]
     tilts = _three(settings.angles)
     middle = settings.size // 2
     near = squared_distances(specimen.truth, 2) <= 4
@@ -173,8 +174,8 @@ def sphere_figure(settings: Settings, seed: int = 0) -> SphereFigure:
         truth=[specimen.truth[p] for p in planes],
         shown=[specimen.shown[p] for p in planes],
         near=[near[p] for p in planes],
-        rounds=[[(votes > level)[p] for votes in rounds] for p in planes],
-        threshold=level,
+        rounds=[[(votes > threshold)[p] for votes in rounds] for p in planes],
+        threshold=threshold,
     )
 
 

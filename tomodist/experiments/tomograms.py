@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.simulate import Scene
+    from tomodist.values.arrays import Float32Array, UInt8Array
 
 VOXEL = 20.0
 
@@ -43,14 +44,14 @@ class SimulatedTomogram:
     told: TiltGeometry
     true: TiltGeometry
     grid: VolumeGrid
-    images: npt.NDArray[np.float32]
+    images: Float32Array
 
     @property
     def n_tilts(self) -> int:
         """Number of images."""
         return self.told.n_tilts
 
-    def maps(self, label: str) -> npt.NDArray[np.uint8]:
+    def maps(self, label: str) -> UInt8Array:
         """True masks, shape of the images, 0 or 1."""
         masks = [silhouette(self.scene, label, self.true, t) for t in range(self.n_tilts)]
         return np.stack(masks).astype(np.uint8)

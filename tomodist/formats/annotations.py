@@ -60,7 +60,7 @@ def _reader(path: Path) -> Reader:
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     first = lines[0] if lines else ""
     if not first:
-        raise InputError(f"{path} holds no box: all its lines are blank; give another file")
+        raise InputError(f"{path} holds no boxes: all its lines are blank; use another file")
     if first[0] in "{[":
         return read_coco
     if any(line.startswith(("data_", "loop_", "_rln")) for line in lines[:20]):
@@ -71,9 +71,9 @@ def _reader(path: Path) -> Reader:
     if any(name.startswith("axis-") for name in columns):
         return read_napari
     if first[0] == "<":
-        raise InputError(f"{path} is one XML file; give the folder with the files of all tilts")
+        raise InputError(f"{path} is one XML file; use the folder with the files of all tilts")
     if len(columns) < 3:
-        raise InputError(f"{path} is no file of boxes ({first[:40]!r}); give {FORMATS}")
+        raise InputError(f"{path} is not a file of boxes ({first[:40]!r}); use {FORMATS}")
     return read_table
 
 

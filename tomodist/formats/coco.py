@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Entry = dict[str, Any]
-Place = tuple[Counted, float]
+ImageKey = tuple[Counted, float]
 _KEYS: tuple[Counted, ...] = ("section", "tilt", "tilt_angle")
 _SECTION = re.compile(r"#(\d+)$")
 
@@ -56,21 +56,23 @@ def read_coco(path: Path, problems: Problems) -> Annotations:
     try:
         data = json.loads("\n".join(read_lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no complete JSON ({error}); write or copy it again") from error
+        raise InputError(
+            f"{path} is not complete JSON ({error}); write or copy it again"
+        ) from error
     if isinstance(data, list):
         return _detections(data, problems)
     if not isinstance(data, dict) or not all(
         isinstance(data.get(key), list) for key in ("images", "annotations")
     ):
         raise InputError(
-            f"{path} is no COCO file: it needs the lists 'images' and 'annotations', or to be a "
+            f"{path} is not a COCO file: expected the lists 'images' and 'annotations', or one "
             "list of detections; export it as COCO"
         )
     return _data_set(data, problems)
 
 
 def _data_set(data: Entry, problems: Problems) -> Annotations:
-    places, shapes = _images(data["images"], problems)
+    keys, shapes = _images(data["images"], problems)
     categories = _categories(data.get("categories", []), problems)
     rows: list[Row] = []
     for k, entry in enumerate(data["annotations"]):
@@ -78,59 +80,61 @@ def _data_set(data: Entry, problems: Problems) -> Annotations:
         with problems.row(where):
             _check_entry(entry)
             image = _id(entry, "image_id")
-            if image not in places:
+            if image not in keys:
                 raise BadRow(f"image_id {image!r} is not among the images")
-            rows.append(_row(where, places[image], entry, categories))
-    return Annotations("COCO", _only_class_unnamed(rows, categories), len(places), shapes)
+            rows.append(_row(where, keys[image], entry, categories))
+    return Annotations("COCO", _only_class_unnamed(rows, categories), len(keys), shapes)
 
 
 def _detections(data: list[Any], problems: Problems) -> Annotations:
     ids = {e["image_id"] for e in data if isinstance(e, dict) and _is_int(e.get("image_id"))}
-    order: dict[Any, Place] = {image: ("order", k) for k, image in enumerate(sorted(ids))}
+    order: dict[Any, ImageKey] = {image: ("order", k) for k, image in enumerate(sorted(ids))}
     rows: list[Row] = []
     for k, entry in enumerate(data):
         where = f"detection {k}"
         with problems.row(where):
             _check_entry(entry)
             image = _id(entry, "image_id") if "image_id" in entry else None
-            place = _named_place({"file_name": str(image), **entry}) or order.get(image)
-            if place is None:
-                raise BadRow(f"image_id {image!r} names no section; write it as 'stack.mrc#12'")
-            rows.append(_row(where, place, entry, {}))
+            key = _named_key({"file_name": str(image), **entry}) or order.get(image)
+            if key is None:
+                raise BadRow(
+                    f"image_id {image!r} does not name a section; write it as 'stack.mrc#12'"
+                )
+            rows.append(_row(where, key, entry, {}))
     return Annotations("COCO", _only_class_unnamed(rows, {}), len(ids))
 
 
 def _images(
     entries: list[Any], problems: Problems
-) -> tuple[dict[Any, Place], frozenset[tuple[int, int]]]:
-    """Place of every image id, and their sizes."""
-    named: dict[Any, Place | None] = {}
+) -> tuple[dict[Any, ImageKey], frozenset[tuple[int, int]]]:
+    """ImageKey of every image id, and their sizes."""
+    named: dict[Any, ImageKey | None] = {}
     shapes = set()
     for k, entry in enumerate(entries):
         with problems.row(f"image {k}"):
             _check_entry(entry)
             image = _id(entry, "id")
             if image in named:
-                raise BadRow(f"id {image!r} is that of an earlier image")
-            named[image] = _named_place(entry)
+                raise BadRow(f"id {image!r} is used by an earlier image")
+            named[image] = _named_key(entry)
             if "height" in entry and "width" in entry:
                 shapes.add((whole(entry["height"], "height"), whole(entry["width"], "width")))
     if not any(named.values()):
         ids = sorted(named, key=lambda i: (isinstance(i, str), i))
         return {image: ("order", k) for k, image in enumerate(ids)}, frozenset(shapes)
-    for image, place in named.items():
-        if place is None:
-            problems.add(f"image of id {image!r} names no section, while others do")
-    return {image: place for image, place in named.items() if place}, frozenset(shapes)
+    for image, key in named.items():
+        if key is None:
+            problems.add(f"image {image!r} does not name a section, but others do")
+    return {image: key for image, key in named.items() if key}, frozenset(shapes)
 
 
-def _named_place(entry: Entry) -> Place | None:
+def _named_key(entry: Entry) -> ImageKey | None:
     for key in _KEYS:
         if key in entry:
             read = number if key == "tilt_angle" else whole
             return key, read(entry[key], key)
-    found = _SECTION.search(str(entry.get("file_name", "")))
-    return ("section", int(found[1])) if found else None
+    match = _SECTION.search(str(entry.get("file_name", "")))
+    return ("section", int(match[1])) if match else None
 
 
 def _categories(entries: Any, problems: Problems) -> dict[Any, str]:  # noqa: ANN401 -- any JSON
@@ -142,20 +146,20 @@ def _categories(entries: Any, problems: Problems) -> dict[Any, str]:  # noqa: AN
     return names
 
 
-def _row(where: str, place: Place, entry: Entry, categories: dict[Any, str]) -> Row:
+def _row(where: str, key: ImageKey, entry: Entry, categories: dict[Any, str]) -> Row:
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
-        raise BadRow(f"bbox is {str(box)[:40]}, not [x, y, width, height]")
+        raise BadRow(f"bbox is {str(box)[:40]}; expected [x, y, width, height]")
     left, top = number(box[0], "x of bbox"), number(box[1], "y of bbox")
     width, height = length(box[2], "width of bbox"), length(box[3], "height of bbox")
     category = _id(entry, "category_id") if "category_id" in entry else ""
     if categories and category not in categories:
-        there = ", ".join(f"{key}: {name}" for key, name in categories.items())
-        raise BadRow(f"category_id {category!r} is not among the categories ({there})")
+        known = ", ".join(f"{key}: {name}" for key, name in categories.items())
+        raise BadRow(f"category_id {category!r} is not among the categories ({known})")
     score = number(entry.get("score", 1.0), "score")
     y, x = top + height / 2 - 0.5, left + width / 2 - 0.5
     name = categories.get(category, str(category))
-    return Row(where, *place, y, x, height, width, score, name)
+    return Row(where, *key, y, x, height, width, score, name)
 
 
 def _only_class_unnamed(rows: list[Row], categories: dict[Any, str]) -> list[Row]:
@@ -167,13 +171,13 @@ def _only_class_unnamed(rows: list[Row], categories: dict[Any, str]) -> list[Row
 
 def _check_entry(entry: object) -> None:
     if not isinstance(entry, dict):
-        raise BadRow(f"is {str(entry)[:40]}, not an object in braces")
+        raise BadRow(f"is {str(entry)[:40]}; expected an object in braces")
 
 
 def _id(entry: Entry, key: str) -> Any:  # noqa: ANN401 -- an int or a str
     value = entry.get(key)
     if not _is_int(value) and not isinstance(value, str):
-        raise BadRow(f"{key} is {str(value)[:40]}, neither an integer nor a name")
+        raise BadRow(f"{key} is {str(value)[:40]}; expected an integer or a name")
     return value
 
 

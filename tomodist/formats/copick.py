@@ -55,7 +55,7 @@ class Picks:
 
     Examples
     --------
-    >>> str(Picks("TS_01", "gold_10nm").place)
+    >>> str(Picks("TS_01", "gold_10nm").path)
     'ExperimentRuns/TS_01/Picks/tomodist_0_gold-10nm.json'
     """
 
@@ -66,15 +66,15 @@ class Picks:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name.replace("_", "-"))
-        for option in ("user", "session"):
-            value = getattr(self, option)
+        for name in ("user", "session"):
+            value = getattr(self, name)
             if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
                 raise InputError(
-                    f"--{option} is {value!r}; copick takes letters, digits, '-' and '.' only"
+                    f"`{name}` is {value!r}; use only letters, digits, '-' and '.', as copick does"
                 )
 
     @property
-    def place(self) -> Path:
+    def path(self) -> Path:
         """Path of the file below the root."""
         file = f"{self.user}_{self.session}_{self.name}.json"
         return Path("ExperimentRuns", self.run, "Picks", file)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Record = dict[str, str]
-_PLACES: tuple[Counted, ...] = ("section", "tilt", "tilt_angle")
+_KEYS: tuple[Counted, ...] = ("section", "tilt", "tilt_angle")
 
 
 def read_table(path: Path, problems: Problems) -> Annotations:
@@ -46,18 +46,18 @@ def read_table(path: Path, problems: Problems) -> Annotations:
         If a column is missing.
     """
     columns = header_of(path)
-    place = next((name for name in _PLACES if name in columns), None)
+    key = next((name for name in _KEYS if name in columns), None)
     missing = [name for name in ("y", "x") if name not in columns]
-    if place is None or missing:
+    if key is None or missing:
         raise InputError(
-            f"{path} has the columns {', '.join(columns)[:100]}, but boxes need y, x, one of "
-            "section, tilt or tilt_angle, and a size (height and width, or diameter); name them "
-            "in the first line"
+            f"{path} has the columns {', '.join(columns)[:100]}; boxes need y, x, one of section, "
+            "tilt or tilt_angle, and a size (height and width, or diameter): name them in the "
+            "first line"
         )
     rows: list[Row] = []
     for where, record in records(path, problems):
         with problems.row(where):
-            rows.append(_row(where, place, record))
+            rows.append(_row(where, key, record))
     return Annotations("CSV", rows)
 
 
@@ -99,12 +99,12 @@ def name_and_score(record: Record) -> tuple[float, str]:
     return score, record.get("class", record.get("label", ""))
 
 
-def _row(where: str, place: Counted, record: Record) -> Row:
-    read = number if place == "tilt_angle" else whole
-    which = read(record[place], place)
+def _row(where: str, key: Counted, record: Record) -> Row:
+    read = number if key == "tilt_angle" else whole
+    which = read(record[key], key)
     y, x = number(record["y"], "y"), number(record["x"], "x")
     score, name = name_and_score(record)
-    return Row(where, place, which, y, x, *_size(record), score, name)
+    return Row(where, key, which, y, x, *_size(record), score, name)
 
 
 def _size(record: Record) -> tuple[float, float]:

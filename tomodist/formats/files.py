@@ -27,13 +27,13 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         If there is no folder for it, or nothing can be written there.
     """
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{path}: folder {path.parent} not found; create it first")
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of the file to write")
+        raise InputError(f"{path} is a folder; use the name of a file to write")
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use `overwrite` to replace it")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: no permission; give another place")
+        raise InputError(f"{path} cannot be written: no permission; use another `output`")
 
 
 @contextmanager
@@ -90,9 +90,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); remove it, or give another") from error
+        raise InputError(
+            f"{path} cannot be read ({error}); remove it, or use another file"
+        ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, but must hold a JSON object")
+        raise InputError(f"{path} holds a {type(content).__name__}; expected a JSON object")
     return content
 
 

@@ -50,7 +50,7 @@ def read_napari(path: Path, problems: Problems) -> Annotations:
     axes = [name for name in columns if name.startswith("axis-")]
     if sorted(axes) != list(_AXES):
         raise InputError(
-            f"{path} is of a napari layer with the axes {', '.join(axes)}; boxes need axis-0 "
+            f"{path} is a napari layer with the axes {', '.join(axes)}; boxes need axis-0 "
             "(section), axis-1 (y) and axis-2 (x): draw them on the stack"
         )
     if "shape-type" in columns:
@@ -65,8 +65,8 @@ def _points(path: Path, problems: Problems) -> list[Row]:
             section, y, x = _position(record)
             size = length(record["diameter"], "diameter") if "diameter" in record else math.nan
             score, name = name_and_score(record)
-            place = whole(section, "axis-0")
-            rows.append(Row(where, "section", place, y, x, size, size, score, name))
+            index = whole(section, "axis-0")
+            rows.append(Row(where, "section", index, y, x, size, size, score, name))
     return rows
 
 
@@ -86,11 +86,11 @@ def _shapes(path: Path, problems: Problems) -> list[Row]:
 def _shape(where: str, vertices: list[Record]) -> Row:
     kind = vertices[0]["shape-type"]
     if kind not in _TYPES:
-        raise BadRow(f"shape-type is {kind!r}; known are {', '.join(_TYPES)}")
+        raise BadRow(f"shape-type is {kind!r}; it must be one of {', '.join(_TYPES)}")
     sections, ys, xs = zip(*map(_position, vertices), strict=True)
     if max(sections) - min(sections) > 0.01:
         raise BadRow(
-            f"reaches from section {min(sections):g} to {max(sections):g}; boxes lie on one"
+            f"reaches from section {min(sections):g} to {max(sections):g}; boxes lie on one section"
         )
     section = whole(sections[0], "axis-0")
     height, width = length(max(ys) - min(ys), "height"), length(max(xs) - min(xs), "width")

@@ -31,10 +31,10 @@ class Row(NamedTuple):
     where : str
         Its place in the file, for messages.
     counted : {"section", "tilt", "tilt_angle", "order"}
-        What `place` is: a section of the stack (0-based), a tilt of the store (0-based), an angle
+        What `which` is: a section of the stack (0-based), a tilt of the store (0-based), an angle
         in degrees, or the how manieth of the file's images.
-    place : float
-        Which image.
+    which : float
+        Which image, counted as `counted` says.
     y, x : float
         Centre.
     height, width : float
@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
     where: str
     counted: Counted
-    place: float
+    which: float
     y: float
     x: float
     height: float = math.nan
@@ -88,15 +88,15 @@ class Problems:
 
     Parameters
     ----------
-    found : list of (str, str)
-        What has been found so far, and what to do about it (empty: correct the file).
+    entries : list of (str, str)
+        The problems so far, and the remedy of each (empty: correct the file).
     """
 
-    found: list[tuple[str, str]] = field(default_factory=list)
+    entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, text: str, remedy: str = "") -> None:
         """Note one."""
-        self.found.append((text, remedy))
+        self.entries.append((text, remedy))
 
     @contextmanager
     def row(self, where: str) -> Iterator[None]:
@@ -114,13 +114,13 @@ class Problems:
         InputError
             If there is one.
         """
-        if not self.found:
+        if not self.entries:
             return
-        more = len(self.found) - _TOLD
-        rest = f"; and {more} more ({len(self.found)} in all)" if more > 0 else ""
-        told = "; ".join(text for text, _ in self.found[:_TOLD])
-        remedies = dict.fromkeys(remedy or "correct the file" for _, remedy in self.found)
-        raise InputError(f"{path}: {told}{rest}; {', and '.join(remedies)}")
+        more = len(self.entries) - _TOLD
+        rest = f"; and {more} more ({len(self.entries)} in all)" if more > 0 else ""
+        first = "; ".join(text for text, _ in self.entries[:_TOLD])
+        remedies = dict.fromkeys(remedy or "correct the file" for _, remedy in self.entries)
+        raise InputError(f"{path}: {first}{rest}; {', and '.join(remedies)}")
 
 
 def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
@@ -136,16 +136,16 @@ def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
     >>> number(" 2.5", "x")
     2.5
     """
-    found = math.nan
+    parsed = math.nan
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
-            found = float(value)
+            parsed = float(value)
         except ValueError:
-            found = math.nan
-    if not math.isfinite(found):
+            parsed = math.nan
+    if not math.isfinite(parsed):
         shown = repr(value) if isinstance(value, str) else str(value)
-        raise BadRow(f"{what} is {shown[:40]}, which is no finite number")
-    return found
+        raise BadRow(f"{what} is {shown[:40]}, which is not a finite number")
+    return parsed
 
 
 def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
@@ -156,10 +156,10 @@ def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
     BadRow
         If it is none.
     """
-    found = number(value, what)
-    if found <= 0:
-        raise BadRow(f"{what} is {found:g}; a box needs a size above 0")
-    return found
+    parsed = number(value, what)
+    if parsed <= 0:
+        raise BadRow(f"{what} is {parsed:g}; it must be above 0")
+    return parsed
 
 
 def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file holds
@@ -175,7 +175,7 @@ def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file ho
     >>> whole("12.00", "section")
     12
     """
-    found = number(value, what)
-    if abs(found - round(found)) > _WHOLE:
-        raise BadRow(f"{what} is {found:g}, between two sections; boxes lie on whole ones")
-    return round(found)
+    parsed = number(value, what)
+    if abs(parsed - round(parsed)) > _WHOLE:
+        raise BadRow(f"{what} is {parsed:g}, between two sections; it must be a whole number")
+    return round(parsed)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import tifffile
 import zarr
 from numpy.lib.format import open_memmap
@@ -16,6 +15,9 @@ from numpy.lib.format import open_memmap
 from tomodist.errors import InputError
 from tomodist.formats.mrc.read import MrcStack, open_mrc
 from tomodist.formats.zarr import ArrayHandle
+
+if TYPE_CHECKING:
+    from tomodist.values.arrays import AnyArray
 
 
 class ImageStack(Protocol):
@@ -25,7 +27,7 @@ class ImageStack(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(n_sections, height, width)."""
 
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One image, shape (height, width)."""
 
     def fingerprint(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class _File:
             total.update(np.ascontiguousarray(self.read(k)).tobytes())
         return {"shape": list(self.shape), "sha256": total.hexdigest()[:16]}
 
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One image."""
         raise NotImplementedError
 
@@ -55,28 +57,28 @@ class _File:
 class _Mrc(_File):
     stack: MrcStack
 
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One image."""
         return self.stack.read(section)
 
 
 @dataclass(frozen=True)
 class _Tiff(_File):
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One page."""
         return np.asarray(tifffile.imread(self.path, key=section))
 
 
 @dataclass(frozen=True)
 class _Npy(_File):
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One image, memory-mapped."""
         return np.array(open_memmap(self.path, mode="r")[section])
 
 
 @dataclass(frozen=True)
 class _Zarr(_File):
-    def read(self, section: int) -> npt.NDArray[Any]:
+    def read(self, section: int) -> AnyArray:
         """One image."""
         return np.asarray(ArrayHandle(self.path).read((section, section + 1))[0])
 
@@ -101,14 +103,14 @@ def open_stack(path: str | Path) -> ImageStack:
     """
     path = Path(path).absolute()  # workers may have another working folder
     if not path.exists():
-        raise InputError(f"{path}: there is no such file; check the path")
+        raise InputError(f"{path}: file not found; check the path")
     try:
         return _open(path)
     except (ValueError, OSError, KeyError, tifffile.TiffFileError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is not a readable stack of images ({error}); give MRC, TIFF, NPY or Zarr"
+            f"{path} is not a readable stack of images ({error}); use MRC, TIFF, NPY or Zarr"
         ) from error
 
 
@@ -128,5 +130,5 @@ def _open(path: Path) -> ImageStack:
 
 def _three(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise InputError(f"{path} has shape {shape}; a stack of images is (section, y, x)")
+        raise InputError(f"{path} has shape {shape}; a stack of images has (section, y, x)")
     return shape[0], shape[1], shape[2]

@@ -69,23 +69,23 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         blocks = starfile.read(path, always_dict=True)
     except Exception as error:  # starfile lets through whatever pandas raises
-        raise InputError(f"{path} is no complete STAR file ({error}); write it again") from error
+        raise InputError(f"{path} is not a complete STAR file ({error}); write it again") from error
     tables = [block for block in blocks.values() if _X in block and _Y in block]
     if not tables:
-        raise InputError(f"{path} has no table with {_X} and {_Y}; give the 2D coordinates")
+        raise InputError(f"{path} has no table with {_X} and {_Y}; use a file of 2D coordinates")
     if _Z in tables[0]:
         raise InputError(
-            f"{path} has {_Z}: its positions lie in a tomogram; give 2D coordinates on the tilts"
+            f"{path} has {_Z}: its positions lie in a tomogram; use 2D coordinates on the tilts"
         )
-    found = tables[0]  # a block of one row may be a mapping
-    return pd.DataFrame([found]) if isinstance(found, dict) else pd.DataFrame(found)
+    points = tables[0]  # a block of one row may be a mapping
+    return pd.DataFrame([points]) if isinstance(points, dict) else pd.DataFrame(points)
 
 
 def _section(record: dict[Any, Any]) -> int:
     name = str(record.get("rlnMicrographName", ""))
-    found = _IMAGE.match(name)
-    if found:
-        return int(found[1]) - 1
+    match = _IMAGE.match(name)
+    if match:
+        return int(match[1]) - 1
     if "rlnMicrographFrameNumber" in record:
         return whole(record["rlnMicrographFrameNumber"], "rlnMicrographFrameNumber") - 1
-    raise BadRow(f"rlnMicrographName {name!r} names no image of a stack, such as 000012@stack.mrc")
+    raise BadRow(f"rlnMicrographName {name!r} does not name an image, such as 000012@stack.mrc")

@@ -37,22 +37,22 @@ def read_lines(path: Path) -> list[str]:
     if not content:
         raise InputError(f"{path} is empty (0 bytes); copy it again")
     if not is_text(content):
-        raise InputError(f"{path} is a binary file; give the text file that belongs to the stack")
+        raise InputError(f"{path} is a binary file; use the text file that belongs to the stack")
     if content.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise InputError(f"{path} is an HTML page; the download failed: repeat it")
+        raise InputError(f"{path} is an HTML page; repeat the download")
     return content.decode("utf-8-sig", "replace").splitlines()
 
 
 def _content(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise InputError(f"{path} is a directory; give the file itself")
+            raise InputError(f"{path} is a directory; use the file itself")
         size = path.stat().st_size
         if size > _TOO_LARGE:
             raise InputError(f"{path} has {size} bytes, too many for a text file; is it the stack?")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; check the path") from error
+        raise InputError(f"{path}: file not found; check the path") from error
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path} cannot be read: {reason}; check its permissions") from error

@@ -51,24 +51,22 @@ def read_voc(folder: Path, problems: Problems) -> Annotations:
     """
     paths = sorted(folder.glob("*.xml"), key=lambda p: (_last_number(p.stem), p.name))
     if not paths:
-        raise InputError(
-            f"{folder} is a folder without XML files; boxes in a folder are Pascal VOC"
-        )
+        raise InputError(f"{folder} holds no XML files; a folder of boxes must be Pascal VOC")
     trees = [(path, tree) for path in paths if (tree := _tree(path, problems)) is not None]
     named = [_SECTION.search(tree.findtext("filename", "").strip()) for _, tree in trees]
     rows: list[Row] = []
     shapes = set()
     for k, ((path, tree), section) in enumerate(zip(trees, named, strict=True)):
         if any(named) and section is None:
-            problems.add(f"{path.name}: its <filename> names no #section, while others do")
+            problems.add(f"{path.name}: its <filename> does not name a #section, but others do")
             continue
-        place: tuple[Counted, float] = ("section", int(section[1])) if section else ("order", k)
+        key: tuple[Counted, float] = ("section", int(section[1])) if section else ("order", k)
         with problems.row(path.name):
             shapes |= _shape(tree)
         for n, element in enumerate(tree.iter("object")):
             where = f"{path.name}, object {n}"
             with problems.row(where):
-                rows.append(_row(where, place, element))
+                rows.append(_row(where, key, element))
     return Annotations("Pascal VOC", rows, len(paths), frozenset(shapes))
 
 
@@ -76,7 +74,7 @@ def _tree(path: Path, problems: Problems) -> Element | None:
     try:
         return ET.parse(path).getroot()
     except (ET.ParseError, OSError, ValueError) as error:
-        problems.add(f"{path.name}: is no complete XML ({error})")
+        problems.add(f"{path.name}: is not complete XML ({error})")
         return None
 
 
@@ -88,7 +86,7 @@ def _shape(tree: Element) -> set[tuple[int, int]]:
     return {(int(height), int(width))}
 
 
-def _row(where: str, place: tuple[Counted, float], element: Element) -> Row:
+def _row(where: str, key: tuple[Counted, float], element: Element) -> Row:
     box = element.find("bndbox")
     if box is None:
         raise BadRow("has no <bndbox>")
@@ -97,9 +95,9 @@ def _row(where: str, place: tuple[Counted, float], element: Element) -> Row:
     score = number(element.findtext("score", "1"), "score")
     name = element.findtext("name", "").strip()
     y, x = (top + bottom) / 2 - 1, (left + right) / 2 - 1
-    return Row(where, *place, y, x, height, width, score, name)
+    return Row(where, *key, y, x, height, width, score, name)
 
 
 def _last_number(stem: str) -> int:
-    found = re.findall(r"\d+", stem)
-    return int(found[-1]) if found else -1
+    numbers = re.findall(r"\d+", stem)
+    return int(numbers[-1]) if numbers else -1

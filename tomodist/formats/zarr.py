@@ -26,7 +26,7 @@ from tomodist.values.windows import Index, Window, brick_indices, brick_window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-AnyArray = npt.NDArray[Any]
+    from tomodist.values.arrays import AnyArray
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ArrayHandle:
         except (ValueError, RuntimeError) as error:
             raise StoreError(
                 f"{self.path}: the stored data of window {window} are damaged ({error}); remove "
-                f"the folder {_made_as_a_whole(Path(self.path))} and run what made it again"
+                f"the folder {_made_as_a_whole(Path(self.path))} and run the command that made it"
             ) from error
 
     def write(self, brick: Index, data: AnyArray) -> None:

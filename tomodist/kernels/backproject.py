@@ -16,16 +16,12 @@ Each voxel gets its tilts in an order that depends on nothing but the number of 
 """
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from tomodist.kernels.memory import aligned_zeros
 from tomodist.kernels.rows import add_rows
 from tomodist.kernels.rules import neighbours, position
-
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-Int64Array = npt.NDArray[np.int64]
+from tomodist.values.arrays import BoolArray, Float32Array, FloatArray, IntArray
 
 COLUMNS, TILTS = 16, 8
 _UNIT = 32  # bits behind the point: after 6000 steps a place is exact to 1e-6 pixels
@@ -34,10 +30,10 @@ _UNIT = 32  # bits behind the point: after 6000 steps a place is exact to 1e-6 p
 @njit(nogil=True, cache=True)
 def linear_rows(
     images: Float32Array,
-    origin: Int64Array,
-    matrices: Float64Array,
+    origin: IntArray,
+    matrices: FloatArray,
     weights: Float32Array,
-    start: Int64Array,
+    start: IntArray,
     total: Float32Array,
 ) -> None:
     """Add the weighted, linearly interpolated image values; single-axis geometry.
@@ -78,11 +74,11 @@ def linear_rows(
 
 @njit(nogil=True, cache=True)
 def coverage_rows(
-    measured: npt.NDArray[np.bool_],
-    origin: Int64Array,
-    matrices: Float64Array,
+    measured: BoolArray,
+    origin: IntArray,
+    matrices: FloatArray,
     weights: Float32Array,
-    start: Int64Array,
+    start: IntArray,
     coverage: Float32Array,
 ) -> None:
     """Add the weights that reach each row of voxels: `linear_rows` of images of 0 and 1, bitwise.
@@ -127,10 +123,10 @@ def _weigh(matrix, z, x, origin, n_columns, weight, first_row, index, factor):  
 
 def linear_any(
     images: Float32Array,
-    origin: Int64Array,
-    matrices: Float64Array,
+    origin: IntArray,
+    matrices: FloatArray,
     weights: Float32Array,
-    start: Int64Array,
+    start: IntArray,
     total: Float32Array,
 ) -> None:
     """As `linear_rows`, for any geometry: bilinear interpolation.

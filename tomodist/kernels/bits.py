@@ -15,12 +15,11 @@ import numpy.typing as npt
 from numba import njit
 
 from tomodist.kernels.rules import footprint, position
+from tomodist.values.arrays import BoolArray, FloatArray, IntArray, UInt8Array
 
 Int32Array = npt.NDArray[np.int32]
 UInt64Array = npt.NDArray[np.uint64]
-Float64Array = npt.NDArray[np.float64]
-Int64Array = npt.NDArray[np.int64]
-VotesArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+VotesArray = UInt8Array | npt.NDArray[np.uint16]
 BlockArray = npt.NDArray[np.void]
 
 WORDS = 4
@@ -38,7 +37,7 @@ def words_of(n_rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     return -(-n_rows // BLOCK_ROWS) * WORDS
 
 
-def pack_rows(mask: npt.NDArray[np.bool_], blocks: BlockArray) -> None:
+def pack_rows(mask: BoolArray, blocks: BlockArray) -> None:
     """Pack a map into bit rows, alone and joined with its right neighbour.
 
     A footprint of the single-axis case is one or two columns wide, so every footprint is one row
@@ -58,7 +57,7 @@ def pack_rows(mask: npt.NDArray[np.bool_], blocks: BlockArray) -> None:
     double[:-2] |= words[1:]
 
 
-def count_table(mask: npt.NDArray[np.bool_], table: Int32Array) -> None:
+def count_table(mask: BoolArray, table: Int32Array) -> None:
     """Summed-area table: the number of 1 pixels in any rectangle is a sum of four of its entries.
 
     Parameters
@@ -75,9 +74,9 @@ def count_table(mask: npt.NDArray[np.bool_], table: Int32Array) -> None:
 @njit(nogil=True, cache=True)
 def mark_rows(
     blocks: BlockArray,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
+    origin: IntArray,
+    matrices: FloatArray,
+    half: FloatArray,
     z: int,
     x: int,
     marks: BlockArray,
@@ -115,10 +114,10 @@ def mark_rows(
 @njit(nogil=True, cache=True)
 def mark_any(
     tables: Int32Array,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
-    start: Int64Array,
+    origin: IntArray,
+    matrices: FloatArray,
+    half: FloatArray,
+    start: IntArray,
     k: int,
     i: int,
     words: UInt64Array,
@@ -139,15 +138,15 @@ def mark_any(
     n_tilts, n_columns, n_rows = tables.shape[0], tables.shape[1] - 1, tables.shape[2] - 1
     z, x = start[0] + k, start[2] + i
     corners = np.empty((4, 64), np.int64)
-    found = np.empty(64, np.uint64)
+    hits = np.empty(64, np.uint64)
     for t in range(n_tilts):
         table, across, along = tables[t].reshape(-1), matrices[t, 1], matrices[t, 0]
         for w in range(words.shape[1]):
             y = start[1] + 64 * w
             _corners(across, half[t, 1], origin[t, 1], n_columns, z, y, x, corners[0], corners[1])
             _corners(along, half[t, 0], origin[t, 0], n_rows, z, y, x, corners[2], corners[3])
-            _look_up(table, n_rows + 1, corners, found)
-            words[t, w] = _joined(found)
+            _look_up(table, n_rows + 1, corners, hits)
+            words[t, w] = _joined(hits)
 
 
 @njit(nogil=True, cache=True)
@@ -159,21 +158,21 @@ def _corners(matrix, half, origin, size, z, y, x, low, high):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
-def _look_up(table, n_rows, corners, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _look_up(table, n_rows, corners, hits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Whether each of 64 rectangles holds any pixel."""
     left, right, low, high = corners[0], corners[1], corners[2], corners[3]
     for j in range(64):
         a, b, c, d = left[j] * n_rows, right[j] * n_rows, low[j], high[j]
         n = table[np.uint64(b + d)] - table[np.uint64(a + d)]
-        found[j] = n != table[np.uint64(b + c)] - table[np.uint64(a + c)]
+        hits[j] = n != table[np.uint64(b + c)] - table[np.uint64(a + c)]
 
 
 @njit(nogil=True, cache=True)
-def _joined(found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _joined(hits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """64 bits, one per element, as one word."""
     word = ZERO
     for j in range(64):
-        word |= np.uint64(found[j]) << np.uint64(j)
+        word |= np.uint64(hits[j]) << np.uint64(j)
     return word
 
 

@@ -4,19 +4,14 @@ One pixel changes one number, which the next pixel may want at once; so two hist
 and a pixel waits for the one before the last (1.0 instead of 3.0 ns per pixel of NumPy's).
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Int64Array = npt.NDArray[np.int64]
+from tomodist.values.arrays import AnyArray, IntArray, UInt8Array
 
 
 @njit(nogil=True, cache=True)
-def count_values(
-    largest: npt.NDArray[Any], values: npt.NDArray[np.uint8], counts: Int64Array
-) -> None:
+def count_values(largest: AnyArray, values: UInt8Array, counts: IntArray) -> None:
     """Count the pixels of every pair of map value and vote.
 
     Parameters

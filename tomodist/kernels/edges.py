@@ -13,12 +13,9 @@ per tilt for 512 voxels. Measured on one core: 200 G updates/s and round.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from tomodist.kernels.bits import ALL, ZERO
-
-UInt64Array = npt.NDArray[np.uint64]
+from tomodist.kernels.bits import ALL, ZERO, UInt64Array
 
 TILE_WORDS = 512  # of one tilt: with 61 tilts 250 KB of marks, which stay in the L2 cache
 _FEWEST_PLANES = 3  # so that the usual rules share one compiled form

@@ -5,13 +5,12 @@ linear backprojection from 13.0 to 16.5, and the maximum projection from 39 to 4
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-AnyArray = npt.NDArray[Any]
+from tomodist.values.arrays import AnyArray
 
 LINE = 64  # bytes
 _COLUMNS = 8  # rows that a pass of the transpose reads side by side

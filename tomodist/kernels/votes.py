@@ -17,9 +17,7 @@ from numba import njit
 from tomodist.kernels.bits import (
     BLOCK,
     BlockArray,
-    Float64Array,
     Int32Array,
-    Int64Array,
     UInt64Array,
     VotesArray,
     count,
@@ -30,14 +28,15 @@ from tomodist.kernels.bits import (
 )
 from tomodist.kernels.edges import TILE_WORDS, Refinement, refine, refinement
 from tomodist.kernels.memory import aligned_zeros
+from tomodist.values.arrays import FloatArray, IntArray
 
 
 def votes_rows(
     blocks: BlockArray,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
-    start: Int64Array,
+    origin: IntArray,
+    matrices: FloatArray,
+    half: FloatArray,
+    start: IntArray,
     votes: VotesArray,
     rule: Refinement | None = None,
 ) -> None:
@@ -67,10 +66,10 @@ def votes_rows(
 
 def votes_any(
     tables: Int32Array,
-    origin: Int64Array,
-    matrices: Float64Array,
-    half: Float64Array,
-    start: Int64Array,
+    origin: IntArray,
+    matrices: FloatArray,
+    half: FloatArray,
+    start: IntArray,
     votes: VotesArray,
     rule: Refinement | None = None,
 ) -> None:

@@ -12,17 +12,16 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
 from tomodist.errors import InputError
+from tomodist.values.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
-IntArray = npt.NDArray[np.int64]
 Pairs = tuple[IntArray, IntArray]  # rows of the one, rows of the other
 _MOST = 10_000_000  # candidate pairs: 1 GB
 
@@ -57,11 +56,11 @@ def near_pairs(
     if numbers.sum() > _MOST:
         raise InputError(
             f"{len(points_a)} and {len(points_b)} objects make {numbers.sum()} pairs that could "
-            f"match, more than {_MOST}; use a smaller distance"
+            f"match, more than {_MOST}; use a smaller `distance`"
         )
-    found = tree.query_ball_point(points_a, wide, norm)
+    near = tree.query_ball_point(points_a, wide, norm)
     rows = np.repeat(np.arange(len(points_a)), numbers)
-    columns = np.fromiter(itertools.chain.from_iterable(found), np.int64, len(rows))
+    columns = np.fromiter(itertools.chain.from_iterable(near), np.int64, len(rows))
     return rows, columns
 
 
@@ -94,8 +93,8 @@ def assign(pairs: Pairs, cost: FloatArray, n_rows: int, n_columns: int) -> IntAr
     every = np.arange(n_rows)
     alone = np.full(n_rows, min(n_rows, n_columns) + 2.0)
     weights = np.concatenate([cost + 1.0, alone])  # a weight of 0 would be no pair
-    place = np.concatenate([rows, every]), np.concatenate([columns, n_columns + every])
-    table = csr_array((weights, place), (n_rows, n_columns + n_rows))
+    entries = np.concatenate([rows, every]), np.concatenate([columns, n_columns + every])
+    table = csr_array((weights, entries), (n_rows, n_columns + n_rows))
     chosen = np.full(n_rows, -1)
     matched, partner = min_weight_full_bipartite_matching(table)
     chosen[matched] = partner

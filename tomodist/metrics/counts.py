@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import InputError
 
-BoolArray = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import BoolArray
 
 
 @dataclass(frozen=True)

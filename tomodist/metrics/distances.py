@@ -19,6 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from tomodist.values.arrays import AnyArray
+
 
 def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsignedinteger[Any]]:
     """Squared distance of every voxel to the nearest voxel of a mask.
@@ -49,7 +51,7 @@ def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsig
     return squared
 
 
-def _all_axes(squared: npt.NDArray[Any], reach: int) -> None:
+def _all_axes(squared: AnyArray, reach: int) -> None:
     """In planes of two axes, which stay in the cache."""
     if squared.ndim < 3:
         for axis in range(squared.ndim):
@@ -61,7 +63,7 @@ def _all_axes(squared: npt.NDArray[Any], reach: int) -> None:
         _all_axes(plane, reach)
 
 
-def _along(squared: npt.NDArray[Any], reach: int) -> None:
+def _along(squared: AnyArray, reach: int) -> None:
     """Lower envelope of parabolas along the first axis, in place."""
     before = squared.copy()
     for d in range(1, min(reach, len(squared) - 1) + 1):

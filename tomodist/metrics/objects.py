@@ -15,7 +15,7 @@ from tomodist.metrics.counts import Agreement
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def match_points(points_a: npt.ArrayLike, points_b: npt.ArrayLike, max_distance:
     ((1, 0),)
     """
     if not max_distance > 0:
-        raise InputError(f"max_distance must be positive; found {max_distance}")
+        raise InputError(f"`max_distance` must be positive; found {max_distance}")
     a, b = _same_ndim(points_a, points_b)
     i, j = near_pairs(a, b, max_distance)
     distances = _distances(a, b, (i, j))
@@ -174,12 +174,12 @@ def _touching(ca: FloatArray, sa: FloatArray, cb: FloatArray, sb: FloatArray) ->
     """
     reach_a, reach_b = sa.max(axis=1, initial=0) / 2, sb.max(axis=1, initial=0) / 2
     octave = np.ceil(np.log2(reach_b))
-    found: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    pairs: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for size in np.unique(octave):
         rows = np.flatnonzero(octave == size)
         i, j = near_pairs(ca, cb[rows], reach_a + 2.0**size, norm=np.inf)
-        found.append((i, rows[j]))
-    first, second = zip(*found, strict=True)
+        pairs.append((i, rows[j]))
+    first, second = zip(*pairs, strict=True)
     return np.concatenate(first), np.concatenate(second)
 
 

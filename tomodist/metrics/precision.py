@@ -16,7 +16,7 @@ from tomodist.errors import InputError
 from tomodist.metrics.objects import box_iou
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class RankedHits:
     """
 
     score: FloatArray
-    hit: npt.NDArray[np.bool_]
+    hit: BoolArray
     n_truth: int
 
     @classmethod
@@ -91,10 +91,10 @@ class RankedHits:
         -------
         float
         """
-        given = np.asarray(thresholds, np.float64)
-        values = np.array([self.f1(t) for t in given])
+        candidates = np.asarray(thresholds, np.float64)
+        values = np.array([self.f1(t) for t in candidates])
         equal = np.flatnonzero(values >= values.max() - 1e-12)
-        return float(given[equal[(len(equal) - 1) // 2]])
+        return float(candidates[equal[(len(equal) - 1) // 2]])
 
 
 def rank_boxes(

@@ -50,18 +50,18 @@ class MaskScores:
         -------
         dict
         """
-        found, surfaces = self.voxels, self.surfaces
+        voxels, surfaces = self.voxels, self.surfaces
         histograms = {
             "both": surfaces.both,
             "from_predicted": surfaces.predicted,
             "from_truth": surfaces.truth,
         }
         return {
-            "iou": found.iou,
-            "dice": found.dice,
-            "precision": found.precision,
-            "recall": found.recall,
-            "voxels": {"tp": found.tp, "fp": found.fp, "fn": found.fn},
+            "iou": voxels.iou,
+            "dice": voxels.dice,
+            "precision": voxels.precision,
+            "recall": voxels.recall,
+            "voxels": {"tp": voxels.tp, "fp": voxels.fp, "fn": voxels.fn},
             "surface": {name: _lengths(h, voxel_size) for name, h in histograms.items()},
             "surface_counts": _surface_counts(surfaces),
         }
@@ -187,15 +187,15 @@ def _surface_counts(surfaces: SurfaceDistances) -> dict[str, Any]:
     }
 
 
-def _quotients(found: Agreement) -> dict[str, Any]:
+def _quotients(agreement: Agreement) -> dict[str, Any]:
     return {
-        "f1": found.f1,
-        "precision": found.precision,
-        "recall": found.recall,
-        "predicted_hits": found.predicted_hits,
-        "n_predicted": found.n_predicted,
-        "truth_hits": found.truth_hits,
-        "n_truth": found.n_truth,
+        "f1": agreement.f1,
+        "precision": agreement.precision,
+        "recall": agreement.recall,
+        "predicted_hits": agreement.predicted_hits,
+        "n_predicted": agreement.n_predicted,
+        "truth_hits": agreement.truth_hits,
+        "n_truth": agreement.n_truth,
     }
 
 
@@ -205,4 +205,4 @@ def _sums(a: tuple[Agreement, ...], b: tuple[Agreement, ...]) -> tuple[Agreement
 
 def _check_same(a: tuple[object, ...], b: tuple[object, ...]) -> None:
     if a != b:
-        raise InputError(f"scores by {a} and by {b} do not add; judge both in the same way")
+        raise InputError(f"scores by {a} and by {b} cannot be added; evaluate both in the same way")

@@ -16,11 +16,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from tomodist.errors import InputError
-from tomodist.metrics.counts import BoolArray, same_masks
+from tomodist.metrics.counts import same_masks
 from tomodist.metrics.distances import squared_distances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tomodist.values.arrays import BoolArray, FloatArray, IntArray
 
 Place = tuple[slice, ...]
 
@@ -41,7 +43,7 @@ class Histogram:
     (0.683, 2.0, 0.2)
     """
 
-    counts: npt.NDArray[np.int64]
+    counts: IntArray
 
     @classmethod
     def empty(cls, reach: int) -> Histogram:
@@ -60,7 +62,7 @@ class Histogram:
         return int(self.counts.sum())
 
     @property
-    def distances(self) -> npt.NDArray[np.float64]:
+    def distances(self) -> FloatArray:
         """Distance of every bin in voxels; of the last, the reach."""
         squared = np.arange(len(self.counts), dtype=np.float64)
         return np.sqrt(np.minimum(squared, len(self.counts) - 2))
@@ -172,7 +174,7 @@ def surface_distances(
     (0.5, 1.0)
     """
     if reach < 1:
-        raise InputError(f"reach must be 1 voxel or more; found {reach}")
+        raise InputError(f"`reach` must be 1 voxel or more; found {reach}")
     a, b = (surface(mask) for mask in same_masks(predicted, truth))
     asked_a, asked_b = a, b
     if counted is not None:
@@ -192,18 +194,18 @@ def _histogram(asked: BoolArray, surface: BoolArray, reach: int) -> Histogram:
     for near in sorted({-(-reach // 4), reach}):
         if not missing.any():
             break
-        place = _grown(ndimage.find_objects(missing.view(np.int8))[0], near, missing.shape)
-        squared, left = squared_distances(surface[place], near), missing[place]
+        window = _grown(ndimage.find_objects(missing.view(np.int8))[0], near, missing.shape)
+        squared, left = squared_distances(surface[window], near), missing[window]
         for k in range(len(squared)):
-            found = left[k] & (squared[k] <= near**2)
-            counts[: near**2 + 1] += np.bincount(squared[k][found], minlength=near**2 + 1)
-            left[k] &= ~found
+            reached = left[k] & (squared[k] <= near**2)
+            counts[: near**2 + 1] += np.bincount(squared[k][reached], minlength=near**2 + 1)
+            left[k] &= ~reached
     counts[-1] = np.count_nonzero(missing)
     return Histogram(counts)
 
 
-def _grown(place: Sequence[slice], reach: int, shape: Sequence[int]) -> Place:
+def _grown(window: Sequence[slice], reach: int, shape: Sequence[int]) -> Place:
     return tuple(
         slice(max(s.start - reach, 0), min(s.stop + reach, n))
-        for s, n in zip(place, shape, strict=True)
+        for s, n in zip(window, shape, strict=True)
     )

@@ -6,7 +6,7 @@ it exceeds T: so one grey dilation and three histograms give what `tolerant_f1` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,11 @@ from tomodist.metrics.distances import squared_distances
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tomodist.values.arrays import AnyArray, IntArray
+
 
 def tolerant_curve(
-    votes: npt.NDArray[Any],
+    votes: AnyArray,
     truth: npt.ArrayLike,
     tolerance_voxels: float,
     *,
@@ -59,7 +61,7 @@ def tolerant_curve(
     [0.3333333333333333, 1.0, 1.0]
     """
     true = np.asarray(truth, np.bool_)
-    wanted = true if recalled is None else true & np.asarray(recalled, np.bool_)
+    to_recall = true if recalled is None else true & np.asarray(recalled, np.bool_)
     if votes.shape != true.shape:
         raise InputError(f"votes have shape {votes.shape}, but the truth has {true.shape}")
     if votes.dtype.kind != "u":
@@ -67,25 +69,25 @@ def tolerant_curve(
     n = int(votes.max()) if n_thresholds is None else n_thresholds
     near = squared_distances(true, max(tolerance_voxels, 1)) <= tolerance_voxels**2
     largest = _largest_near(votes, tolerance_voxels)
-    counts = [_above(values, n) for values in (votes[near], votes, largest[wanted])]
-    n_true = int(np.count_nonzero(wanted))
+    counts = [_above(values, n) for values in (votes[near], votes, largest[to_recall])]
+    n_true = int(np.count_nonzero(to_recall))
     return [Agreement(int(a), int(b), int(c), n_true) for a, b, c in zip(*counts, strict=True)]
 
 
-def _above(values: npt.NDArray[Any], n: int) -> npt.NDArray[np.int64]:
+def _above(values: AnyArray, n: int) -> IntArray:
     """How many values exceed 0, 1, ... n - 1."""
     counts = np.bincount(values.ravel(), minlength=n + 1)
-    found: npt.NDArray[np.int64] = counts[::-1].cumsum()[::-1][1 : n + 1]
-    return found
+    above: IntArray = counts[::-1].cumsum()[::-1][1 : n + 1]
+    return above
 
 
-def _largest_near(votes: npt.NDArray[Any], radius: float) -> npt.NDArray[Any]:
+def _largest_near(votes: AnyArray, radius: float) -> AnyArray:
     """Largest vote in the ball around every voxel; 20 times as quick as scipy's grey dilation."""
     reach = int(radius)
     padded = np.pad(votes, reach)
     largest = votes.copy()
     for steps in np.ndindex((2 * reach + 1,) * votes.ndim):
         if sum((s - reach) ** 2 for s in steps) <= radius**2:
-            place = tuple(slice(s, s + n) for s, n in zip(steps, votes.shape, strict=True))
-            np.maximum(largest, padded[place], out=largest)
+            window = tuple(slice(s, s + n) for s, n in zip(steps, votes.shape, strict=True))
+            np.maximum(largest, padded[window], out=largest)
     return largest

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomodist.errors import InputError
-from tomodist.metrics.counts import Agreement, BoolArray, Confusion, same_masks
+from tomodist.metrics.counts import Agreement, Confusion, same_masks
 from tomodist.metrics.distances import squared_distances
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from tomodist.values.arrays import BoolArray
 
 
 def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
@@ -79,7 +81,7 @@ def tolerant_f1(
     Agreement(predicted_hits=1, n_predicted=2, truth_hits=1, n_truth=1)
     """
     if not tolerance_voxels >= 0:
-        raise InputError(f"tolerance_voxels must be 0 or more; found {tolerance_voxels}")
+        raise InputError(f"`tolerance_voxels` must be 0 or more; found {tolerance_voxels}")
     a, b = same_masks(predicted, truth)
     near_a, near_b = _near(a, tolerance_voxels), _near(b, tolerance_voxels)
     if counted is not None:

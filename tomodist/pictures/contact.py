@@ -7,10 +7,9 @@ position shows as a structure that wanders out of its row.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from tomodist.store.boxes import box_rows
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.store.tomogram import Label, Tomogram
+    from tomodist.values.arrays import AnyArray, Float32Array, FloatArray
 
-Array = npt.NDArray[Any]
 _COLUMNS, _ROWS = 13, 40  # tilts and objects on a sheet
 _PATCH = 2.5  # times the object's size
 _MOST = 48  # pixels of a patch; a larger one is thinned
@@ -81,22 +80,22 @@ def draw_contact_sheet(label: Label, path: Path) -> Path:
     return path
 
 
-def _worst_first(residual: Array) -> list[int]:
+def _worst_first(residual: AnyArray) -> list[int]:
     """All objects in their order, or the forty of the largest residuals."""
     if len(residual) <= _ROWS:
         return list(range(len(residual)))
     return sorted(np.argsort(-np.nan_to_num(residual, nan=np.inf))[:_ROWS].tolist())
 
 
-def _spread(order: Array, n: int) -> list[int]:
+def _spread(order: AnyArray, n: int) -> list[int]:
     """About n tilts, evenly spread over the range."""
     picked = np.unique(np.linspace(0, len(order) - 1, min(n, len(order))).round().astype(int))
     return [int(t) for t in order[picked]]
 
 
 def _sheet(
-    tomogram: Tomogram, tilts: list[int], places: Array, half: int
-) -> tuple[npt.NDArray[np.float32], int]:
+    tomogram: Tomogram, tilts: list[int], places: AnyArray, half: int
+) -> tuple[Float32Array, int]:
     """Patches side by side, in the contrast of their tilt; row 0 of each is at its bottom."""
     images, step = tomogram.series.array("images"), max(1, -(-2 * half // _MOST))
     n, side = places.shape[1], len(range(0, 2 * half + 1, step)) + _GAP
@@ -111,7 +110,7 @@ def _sheet(
     return sheet, step
 
 
-def _cut(image: Array, y: int, x: int, half: int) -> npt.NDArray[np.float32]:
+def _cut(image: AnyArray, y: int, x: int, half: int) -> Float32Array:
     """Pixels around a place; NaN beyond the image."""
     patch = np.full((2 * half + 1, 2 * half + 1), np.nan, np.float32)
     rows = slice(max(y - half, 0), max(y + half + 1, 0))
@@ -122,7 +121,7 @@ def _cut(image: Array, y: int, x: int, half: int) -> npt.NDArray[np.float32]:
     return patch
 
 
-def _nearest_box(boxes: Array, place: Array, half: int) -> npt.NDArray[np.float64] | None:
+def _nearest_box(boxes: AnyArray, place: AnyArray, half: int) -> FloatArray | None:
     """From where an object projects to the nearest box (y, x), if that is on the patch."""
     if not len(boxes):
         return None

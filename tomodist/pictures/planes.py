@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 if TYPE_CHECKING:
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import AnyArray
 
-Array = npt.NDArray[Any]
 PAGE = 1024  # pixels: the largest side of a level that is drawn
 SECTION, SMOOTH = 10, 3  # nm: thickness of a reconstruction's sections, and sigma in them
 STRUCTURE_COLOR = "#00c2ff"
@@ -39,13 +38,13 @@ def interesting(label: Label, shape: tuple[int, ...], level: int) -> list[int]:
     return [int(np.clip(k, 0, n - 1)) for k, n in zip(found, shape, strict=True)]
 
 
-def plane_of(array: ArrayHandle, axis: int, k: int) -> Array:
+def plane_of(array: ArrayHandle, axis: int, k: int) -> AnyArray:
     """Plane k of an axis."""
     window = [(k, k + 1) if j == axis else (0, n) for j, n in enumerate(array.shape)]
     return np.asarray(array.read(*window).take(0, axis=axis))
 
 
-def mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> Array:
+def mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> AnyArray:
     """Mean of some planes, read one by one; NaN where none of them is measured."""
     shape = [n for k, n in enumerate(array.shape) if k != axis]
     total, count = np.zeros(shape), np.zeros(shape)
@@ -53,28 +52,28 @@ def mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> Array:
         plane = plane_of(array, axis, k)
         total += np.nan_to_num(plane)
         count += np.isfinite(plane)
-    mean: Array = np.full(shape, np.nan)
+    mean: AnyArray = np.full(shape, np.nan)
     np.divide(total, count, out=mean, where=count > 0)
     return mean
 
 
-def smoothed(plane: Array, sigma: float) -> Array:
+def smoothed(plane: AnyArray, sigma: float) -> AnyArray:
     """Gaussian mean of the measured values; NaN where nothing is measured."""
     known = np.isfinite(plane)
     total = gaussian_filter(np.where(known, plane, 0), sigma)
     weight = gaussian_filter(known.astype(float), sigma)
-    mean: Array = np.full(plane.shape, np.nan)
+    mean: AnyArray = np.full(plane.shape, np.nan)
     np.divide(total, weight, out=mean, where=known)
     return mean
 
 
-def middle_of(section: Array) -> Array:
+def middle_of(section: AnyArray) -> AnyArray:
     """The inner half of a section, each way."""
     rows, columns = (slice(n // 4, n - n // 4) for n in section.shape)
     return section[rows, columns]
 
 
-def contrast_of(section: Array) -> tuple[float, float]:
+def contrast_of(section: AnyArray) -> tuple[float, float]:
     """Values that become black and white: all but half a percent on either side."""
     known = section[np.isfinite(section)]
     if not known.size or known.min() == known.max():
@@ -83,7 +82,7 @@ def contrast_of(section: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def draw_outline(axes: Any, mask: Array, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401
+def draw_outline(axes: Any, mask: AnyArray, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401
     """Draw the border of a mask, if it has one."""
     if mask.any() and not mask.all() and min(mask.shape) > 1:
         axes.contour(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from tomodist.errors import StoreError
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import Stack
     from tomodist.store.tomogram import Label, Unit
+    from tomodist.values.arrays import AnyArray
 
-Array = npt.NDArray[Any]
 _DETECTION, _REPROJECTED = "#ffb000", "#00e676"
 
 
@@ -251,7 +250,7 @@ def draw_agreement(label: Label, path: Path) -> Path:
 
 def _draw_detections(
     axes: Any,  # noqa: ANN401 -- matplotlib Axes
-    boxes: Array,
+    boxes: AnyArray,
     maps: Stack,
     tilt: int,
     step: int,

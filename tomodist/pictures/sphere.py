@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-Image = npt.NDArray[Any]
+    from tomodist.values.arrays import AnyArray
+
+
 _EDGE = "#ffb000"
 _SHOWN, _HIDDEN, _HIT, _FALSE = "#6a6a6a", "#3a3a3a", "#00e676", "#ff4060"
 
@@ -43,12 +44,12 @@ class SphereFigure:
     """
 
     angles: Sequence[float]
-    images: Sequence[Image]
-    edges: Sequence[Image]
-    truth: Sequence[Image]
-    shown: Sequence[Image]
-    near: Sequence[Image]
-    rounds: Sequence[Sequence[Image]]
+    images: Sequence[AnyArray]
+    edges: Sequence[AnyArray]
+    truth: Sequence[AnyArray]
+    shown: Sequence[AnyArray]
+    near: Sequence[AnyArray]
+    rounds: Sequence[Sequence[AnyArray]]
     threshold: int
 
 
@@ -104,7 +105,7 @@ def _draw_tilts(panels: Sequence[Any], content: SphereFigure) -> None:
     )
 
 
-def _beside_truth(content: SphereFigure, k: int, mask: Image) -> Image:
+def _beside_truth(content: SphereFigure, k: int, mask: AnyArray) -> AnyArray:
     picture = np.zeros((*mask.shape, 3))
     picture[content.truth[k]] = to_rgb(_HIDDEN)
     picture[content.shown[k]] = to_rgb(_SHOWN)
@@ -113,7 +114,7 @@ def _beside_truth(content: SphereFigure, k: int, mask: Image) -> Image:
     return picture
 
 
-def _draw_removed(axes: Any, rounds: Sequence[Image]) -> None:  # noqa: ANN401 -- matplotlib Axes
+def _draw_removed(axes: Any, rounds: Sequence[AnyArray]) -> None:  # noqa: ANN401 -- matplotlib Axes
     """Every voxel in the colour of the round that removes it; white stays, and black never was."""
     n = len(rounds) - 1
     colors = mpl.colormaps["plasma"](np.linspace(0.25, 0.95, max(n, 1)))[:, :3]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from tomodist.values.arrays import FloatArray
 
 _MOST_COLUMNS = 3  # panels side by side
 _VARIANT, _LINE = 0.22, 0.09  # inches per variant, and per condition of it
@@ -35,7 +36,7 @@ class Group:
     title: str
     variants: list[str]
     conditions: list[str]
-    values: list[list[npt.NDArray[np.float64]]]
+    values: list[list[FloatArray]]
 
 
 def draw_variants(groups: Sequence[Group], title: str, path: Path) -> Path:

@@ -142,7 +142,7 @@ class Plan:
     @property
     def n_tasks(self) -> int:
         """Tasks in total: contributions, and the tree that adds them and writes the brick."""
-        return self.n_bricks * (self.n_groups + sum(_levels(self.n_groups)))
+        return self.n_bricks * (self.n_groups + sum(_joins(self.n_groups)))
 
     @property
     def task_memory(self) -> int:
@@ -279,7 +279,7 @@ def check_fit(plan: Plan, *, cut: str = "brick", remedy: str = _SMALLER) -> None
         f"({', '.join(f'{name} {format_bytes(size)}' for name, size in largest)}), but a worker of "
         f"{format_bytes(plan.resources.memory_limit)} has "
         f"{format_bytes(max(plan.resources.task_budget, 0))} for each (a quarter is kept free, and "
-        f"{format_bytes(BASE_MEMORY)} are for the libraries); give workers a `memory` of "
+        f"{format_bytes(BASE_MEMORY)} are for the libraries); set `memory` to "
         f"{math.ceil(needed / MiB)} MiB{remedy}"
     )
 
@@ -334,13 +334,13 @@ def _bricks(shape: Shape3) -> list[Shape3]:
     return [_shape3(brick) for brick in itertools.product(*sides)]
 
 
-def _levels(n_groups: int) -> list[int]:
+def _joins(n_groups: int) -> list[int]:
     """Additions in each level of a brick's tree."""
-    levels = []
+    joins = []
     while n_groups > 1:
         n_groups = -(-n_groups // FAN_IN)
-        levels.append(n_groups)
-    return levels
+        joins.append(n_groups)
+    return joins
 
 
 def _seconds(plan: Plan, costs: TaskCosts) -> float:
@@ -349,7 +349,7 @@ def _seconds(plan: Plan, costs: TaskCosts) -> float:
     A brick's tree adds a join per level to the end of the last round, and the scheduler hands out
     one task after the other.
     """
-    slots, levels = plan.resources.n_slots, _levels(plan.n_groups)
+    slots, levels = plan.resources.n_slots, _joins(plan.n_groups)
     leaves = plan.n_bricks * plan.n_groups
     joins = plan.n_bricks * sum(levels)
     work = (leaves * costs.leaf + joins * costs.join) / slots

@@ -89,8 +89,8 @@ def resources_of(cluster: str, n_workers: int | None, memory_limit: int | None) 
         limit = memory_limit or local.n_workers * local.memory_limit
         return Resources(1, local.n_workers, limit)
     raise InputError(
-        f"--cluster is {cluster!r}; give local, threads, or the address of a dask scheduler "
-        "such as tcp://10.0.0.1:8786"
+        f"`cluster` is {cluster!r}; it must be local, threads, or the address of a dask "
+        "scheduler such as tcp://10.0.0.1:8786"
     )
 
 
@@ -98,7 +98,7 @@ def local_resources(n_workers: int | None, memory_limit: int | None) -> Resource
     """Worker processes of one thread on this machine; see `open_session`."""
     n = _n_cores() if n_workers is None else n_workers
     if n < 1:
-        raise InputError(f"--workers is {n}; it must be 1 or more")
+        raise InputError(f"`workers` is {n}; it must be 1 or more")
     return Resources(n, 1, memory_limit or int(_SHARE * free_memory() / n))
 
 
@@ -226,8 +226,8 @@ def _remote_client(address: str) -> Iterator[Any]:
         client = distributed.Client(address, timeout=_PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--cluster {address}: no dask scheduler answers there ({error}); start one with "
-            "`dask scheduler`, or use --cluster local"
+            f"`cluster` {address}: no dask scheduler answers ({error}); start one with "
+            "`dask scheduler`, or set `cluster` to local"
         ) from error
     with client:
         yield client
@@ -236,7 +236,7 @@ def _remote_client(address: str) -> Iterator[Any]:
 def _remote_resources(client: Any, address: str) -> Resources:  # noqa: ANN401 -- untyped library
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not workers:
-        raise InputError(f"--cluster {address}: the scheduler has no workers yet; start some")
+        raise InputError(f"`cluster` {address}: the scheduler has no workers; start some")
     threads = max(w["nthreads"] for w in workers)
     limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
     return Resources(len(workers), threads, min(limits, default=int(_SHARE * free_memory())))

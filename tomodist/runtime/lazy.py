@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import dask
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from tomodist.algorithms.lift.backproject import Lifting, Votes, WeightedMean, lift_brick
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.algorithms.lift.windows import Range
+    from tomodist.values.arrays import AnyArray
 
 Arrays = Any  # numpy.ndarray, dask.array.Array or xarray.DataArray
 BRICK = (128, 256, 256)
@@ -270,39 +270,39 @@ def _lift(maps: Arrays, lifting: Lifting, brick: Sequence[int]) -> xr.DataArray:
     )
     coordinates = {axis: grid.axis(axis) for axis in AXES}
     attributes = {"voxel_size": grid.voxel_size, "center": list(grid.center)}
-    if lifting.levels:
-        attributes["levels"] = lifting.levels
+    if lifting.max_score:
+        attributes["levels"] = lifting.max_score
     return xr.DataArray(volume, dims=AXES, coords=coordinates, name="scores", attrs=attributes)
 
 
 def _lift_block(
-    z: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    x: npt.NDArray[Any],
-    block: npt.NDArray[Any],
+    z: AnyArray,
+    y: AnyArray,
+    x: AnyArray,
+    block: AnyArray,
     *,
     lifting: Lifting,
     brick: Sequence[int],
     offset: int | None,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     start = [int(k[0]) * b for k, b in zip((z, y, x), brick, strict=True)]
     stop = [min(a + b, n) for a, b, n in zip(start, brick, lifting.grid.shape, strict=True)]
     first_row = 0 if offset is None else start[1] + offset
 
-    def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
+    def read(tilt: int, rows: Range, columns: Range) -> AnyArray:
         return block[tilt, rows[0] - first_row : rows[1] - first_row, slice(*columns)]
 
     return lift_brick(lifting, read, start, stop)
 
 
 def _project_block(
-    k: npt.NDArray[Any],
-    block: npt.NDArray[Any],
+    k: AnyArray,
+    block: AnyArray,
     *,
     kind: ProjectionKind,
     geometry: TiltGeometry,
     grid: VolumeGrid,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     first = int(k[0]) * ROWS
     rows = (first, min(first + ROWS, geometry.image_shape[0]))
     offset = row_offset(geometry.matrices(grid))
@@ -310,7 +310,7 @@ def _project_block(
     seen = (0, ny) if offset is None else (max(rows[0] - offset, 0), min(rows[1] - offset, ny))
     y0 = 0 if offset is None else rows[0] - offset
 
-    def read(z: Range, y: Range, x: Range) -> npt.NDArray[Any]:
+    def read(z: Range, y: Range, x: Range) -> AnyArray:
         return block[slice(*z), y[0] - y0 : y[1] - y0, slice(*x)]
 
     windows = [((0, grid.shape[0]), seen, (0, grid.shape[2]))] if seen[0] < seen[1] else []

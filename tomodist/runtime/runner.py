@@ -194,8 +194,8 @@ class Session:
         blind = [worker for worker, sees in answers.items() if not sees]
         if blind:
             raise StoreError(
-                f"{what}: {len(blind)} of {len(answers)} workers do not see it (such as "
-                f"{blind[0]}); put it on a file system that all workers share"
+                f"{what}: {len(blind)} of {len(answers)} workers cannot read it (such as "
+                f"{blind[0]}); move it to a file system that all workers share"
             )
 
     @contextmanager
@@ -289,7 +289,7 @@ class _Running(Generic[T]):
     def outcome_or_fail(self) -> Outcome[T]:
         """The outcome of an ended work."""
         if self.outcome is None:
-            raise RuntimeError("the work goes on")
+            raise RuntimeError("the work has not ended")
         return self.outcome
 
     def _next_batch(self) -> None:
@@ -407,7 +407,7 @@ class _Cluster:
             return error
         words = PlanError(
             f"workers died repeatedly over one task ({error}); each may use "
-            f"{format_bytes(self._resources.memory_limit)}: give workers more `memory`, or use "
+            f"{format_bytes(self._resources.memory_limit)}: set more `memory`, or use "
             "a smaller `brick`"
         )
         words.__cause__ = error

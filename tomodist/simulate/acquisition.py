@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
 from tomodist.errors import InputError
@@ -22,7 +21,8 @@ from tomodist.simulate.projection import project_scene
 if TYPE_CHECKING:
     from tomodist.simulate.ctf import Ctf
     from tomodist.simulate.scene import Scene
-    from tomodist.values.geometry import FloatArray, TiltGeometry
+    from tomodist.values.arrays import Float32Array, FloatArray
+    from tomodist.values.geometry import TiltGeometry
 
 _NOISE, _JITTER = 0, 1  # purposes of random streams
 _MOST_TILTS = 10_000
@@ -54,9 +54,11 @@ class TiltScheme:
 
     def __post_init__(self) -> None:
         if self.step == 0 or not 0 <= (self.stop - self.start) / self.step < math.inf:
-            raise InputError(f"no tilt angles lead from start to stop by step: {self}")
+            raise InputError(f"the step does not lead from start to stop: {self}")
         if (self.stop - self.start) / self.step > _MOST_TILTS:
-            raise InputError(f"more than {_MOST_TILTS} tilts lead from start to stop: {self}")
+            raise InputError(
+                f"more than {_MOST_TILTS} tilts from start to stop: {self}; use a larger step"
+            )
 
     @property
     def angles(self) -> tuple[float, ...]:
@@ -111,12 +113,13 @@ class Acquisition:
         numbers = (self.dose or 0.0, self.read_noise, self.jitter, self.seed)
         if not all(0 <= v < math.inf for v in numbers):
             raise InputError(
-                f"dose, read_noise, jitter and seed must be finite and not negative; found {self}"
+                "`dose`, `read_noise`, `jitter` and `seed` must be finite and 0 or more; found "
+                f"{self}"
             )
         if self.supersample < 1:
-            raise InputError(f"supersample must be 1 or more; found {self.supersample}")
+            raise InputError(f"`supersample` must be 1 or more; found {self.supersample}")
         if self.dose is None and self.read_noise > 0:
-            raise InputError("read_noise is in electrons, so it needs a dose; give one")
+            raise InputError("`read_noise` is in electrons, so it needs a `dose`; set it")
 
     def counts(self, geometry: TiltGeometry) -> float:
         """Give the expected electrons per pixel where there is no matter; 1 without a dose."""
@@ -152,7 +155,7 @@ class Acquisition:
 
 def acquire(
     scene: Scene, geometry: TiltGeometry, tilt: int, acquisition: Acquisition | None = None
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Take one image of a tilt series.
 
     Parameters
@@ -205,7 +208,7 @@ def acquire(
 
 def _phase_contrast(
     scene: Scene, geometry: TiltGeometry, tilt: int, ctf: Ctf, supersample: int
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Filter a wider field than is asked for, so that what is cut off has what lies beyond it."""
     margin = math.ceil(ctf.reach(geometry.pixel_size) / geometry.pixel_size) + 8
     height, width = geometry.image_shape

@@ -18,7 +18,7 @@ import scipy.fft
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import Float32Array, FloatArray
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,13 @@ class Ctf:
 
     def __post_init__(self) -> None:
         if not self.voltage > 0:
-            raise InputError(f"voltage must be positive (kV); found {self.voltage}")
+            raise InputError(f"`voltage` must be positive (kV); found {self.voltage}")
         if not math.isfinite(self.defocus):
-            raise InputError(f"defocus must be a finite length (Å); found {self.defocus}")
+            raise InputError(f"`defocus` must be a finite length (Å); found {self.defocus}")
         if not 0 <= self.amplitude_contrast <= 1:
-            raise InputError(f"amplitude_contrast is 0..1; found {self.amplitude_contrast}")
+            raise InputError(
+                f"`amplitude_contrast` must be 0 to 1; found {self.amplitude_contrast}"
+            )
 
     @property
     def wavelength(self) -> float:
@@ -98,7 +100,7 @@ class Ctf:
         k = 1 / (2 * pixel_size)
         return self.wavelength * k * (abs(self.defocus) + self.wavelength**2 * k**2 * self.cs * 1e7)
 
-    def apply(self, image: npt.NDArray[np.float32], pixel_size: float) -> npt.NDArray[np.float32]:
+    def apply(self, image: Float32Array, pixel_size: float) -> Float32Array:
         """Multiply an image by the function in Fourier space; the image is taken as periodic.
 
         Parameters

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.values.geometry import FloatArray, IntArray
+    from tomodist.values.arrays import FloatArray, IntArray
 
 _POINTS_PER_SLAB = 1 << 16  # 0.5 MiB of float64: stays in a core's cache
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tomodist.simulate.scene import Ellipsoid, Matrix, Vector
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 _TRIES = 2000  # per object
 _WEIGHTS = np.linspace(0, 1, 66)[1:-1, None, None]
@@ -62,7 +62,7 @@ def disjoint(a: Ellipsoid, b: Ellipsoid) -> bool:
     return bool(np.max(np.linalg.inv(summed) @ apart @ apart) > 1)
 
 
-def place(
+def place_ellipsoids(
     count: int,
     draw: Callable[[], Ellipsoid],
     *,
@@ -97,16 +97,16 @@ def place(
     """
     placed: list[Ellipsoid] = []
     for k in range(count):
-        found = next(
+        candidate = next(
             (c for c in (draw() for _ in range(_TRIES)) if _fits(c, taken, placed, gap, limits)),
             None,
         )
-        if found is None:
+        if candidate is None:
             raise InputError(
-                f"found no room for object {k + 1} of {count} in {_TRIES} tries; "
-                "ask for fewer or for a larger volume"
+                f"no room found for object {k + 1} of {count} in {_TRIES} tries; "
+                "use fewer objects or a larger volume"
             )
-        placed.append(found)
+        placed.append(candidate)
     return placed
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomodist.errors import InputError
-from tomodist.simulate.packing import grown, place, random_rotation, vector
+from tomodist.simulate.packing import grown, place_ellipsoids, random_rotation, vector
 from tomodist.simulate.scene import Ellipsoid, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 # Lengths of a cell in Å, densities in 1/Å.
 _LONG, _SHORT = (1000.0, 2000.0), (750.0, 950.0)  # semi-axes of mitochondria
@@ -127,8 +127,8 @@ def cell(
 
 def _scale(size: FloatArray, n_mitochondria: int) -> float:
     """Factor on all lengths, at most 1, with which the mitochondria have room in the volume."""
-    wanted = np.multiply(_ROOM, np.sqrt([1, max(n_mitochondria, 1), max(n_mitochondria, 1)]))
-    return min(1.0, float(np.min(size / wanted)))
+    needed = np.multiply(_ROOM, np.sqrt([1, max(n_mitochondria, 1), max(n_mitochondria, 1)]))
+    return min(1.0, float(np.min(size / needed)))
 
 
 def _numbered(ellipsoids: Sequence[Ellipsoid]) -> list[Ellipsoid]:
@@ -145,14 +145,14 @@ class _Maker:
 
     def bodies(self, count: int) -> list[Ellipsoid]:
         limits = self.half - [2.2 * _GOLD * self.scale, 0, 0]  # the beads' planes stay free
-        return place(count, self._body, gap=_GAP * self.scale, limits=limits)
+        return place_ellipsoids(count, self._body, gap=_GAP * self.scale, limits=limits)
 
     def granules(self, count: int, body: Ellipsoid) -> list[Ellipsoid]:
         inner = grown(body, -_WALL * self.scale)
-        return place(count, lambda: self._granule(inner), gap=_GAP / 2 * self.scale)
+        return place_ellipsoids(count, lambda: self._granule(inner), gap=_GAP / 2 * self.scale)
 
     def beads(self, count: int, bodies: Sequence[Ellipsoid]) -> list[Ellipsoid]:
-        return place(count, self._bead, taken=bodies, gap=_GAP * self.scale)
+        return place_ellipsoids(count, self._bead, taken=bodies, gap=_GAP * self.scale)
 
     def matrix(self, body: Ellipsoid) -> list[Ellipsoid]:
         inner = grown(body, -(_MEMBRANE + _BETWEEN) * self.scale)

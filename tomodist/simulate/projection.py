@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.simulate.lattice import slabs
 from tomodist.simulate.scene import Ellipsoid, Scene, bounding_boxes
-from tomodist.values.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
+from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from tomodist.values.arrays import BoolArray, Float32Array, FloatArray, IntArray
 
 _ANGSTROM = VolumeGrid((1, 1, 1), voxel_size=1.0)  # index = position in Å
 
@@ -39,7 +40,7 @@ class ShadowBoxes(NamedTuple):
 
 def project_scene(
     scene: Scene, geometry: TiltGeometry, tilt: int, *, supersample: int = 1
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Line integrals of the density along the rays of one tilt.
 
     Parameters
@@ -70,17 +71,17 @@ def project_scene(
     array([17.320509, 20.      , 17.320509], dtype=float32)
     """
     if supersample < 1:
-        raise InputError(f"supersample must be 1 or more; found {supersample}")
+        raise InputError(f"`supersample` must be 1 or more; found {supersample}")
     matrix = _matrix(geometry, tilt)
     image = np.zeros(geometry.image_shape)
     steps = (np.arange(supersample) + 0.5) / supersample - 0.5
     for shift in np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2):
         for ellipsoid in scene.ellipsoids:
-            _add_chords(image, ellipsoid, matrix, shift)
+            _add_ray_lengths(image, ellipsoid, matrix, shift)
     return (image / supersample**2).astype(np.float32)
 
 
-def silhouette(scene: Scene, name: str, geometry: TiltGeometry, tilt: int) -> npt.NDArray[np.bool_]:
+def silhouette(scene: Scene, name: str, geometry: TiltGeometry, tilt: int) -> BoolArray:
     """Truth mask of a label on one tilt: the union of the shadows of its structures.
 
     Parameters
@@ -146,8 +147,8 @@ def boxes(scene: Scene, name: str, geometry: TiltGeometry, tilt: int) -> ShadowB
     """
     matrix = _matrix(geometry, tilt)
     groups = scene.solids_by_structure(name)
-    found = [_box([_shadow(e, matrix) for e in parts]) for parts in groups.values()]
-    centers, sizes = np.reshape(found, (len(found), 2, 2)).transpose(1, 0, 2)
+    shadows = [_box([_shadow(e, matrix) for e in parts]) for parts in groups.values()]
+    centers, sizes = np.reshape(shadows, (len(shadows), 2, 2)).transpose(1, 0, 2)
     return ShadowBoxes(centers, sizes, np.fromiter(groups, dtype=np.int64))
 
 
@@ -173,10 +174,10 @@ def _box(shadows: Sequence[_Shadow]) -> tuple[FloatArray, FloatArray]:
     return bounding_boxes([s.center for s in shadows], half)
 
 
-def _add_chords(
+def _add_ray_lengths(
     image: FloatArray, ellipsoid: Ellipsoid, matrix: FloatArray, shift: FloatArray
 ) -> None:
-    """Add density · chord of every ray; rays start `shift` pixels from the pixel centres."""
+    """Add density · length of every ray; rays start `shift` pixels from the pixel centres."""
     ray = np.cross(matrix[0, :3], matrix[1, :3])
     ray /= np.linalg.norm(ray)
     longest = 2 / np.sqrt(ray @ np.linalg.inv(ellipsoid.covariance) @ ray)
@@ -190,5 +191,5 @@ def _add_chords(
 def _matrix(geometry: TiltGeometry, tilt: int) -> FloatArray:
     """Map from (z, y, x, 1) in Å to (row, column), shape (2, 4)."""
     if not 0 <= tilt < geometry.n_tilts:
-        raise InputError(f"there is no tilt {tilt}; the series has tilts 0..{geometry.n_tilts - 1}")
+        raise InputError(f"`tilt` is {tilt}; it must be 0 to {geometry.n_tilts - 1}")
     return np.asarray(geometry.select([tilt]).matrices(_ANGSTROM)[0], dtype=np.float64)

@@ -22,7 +22,8 @@ from tomodist.simulate.lattice import slabs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tomodist.values.geometry import FloatArray, VolumeGrid
+    from tomodist.values.arrays import Float32Array, FloatArray
+    from tomodist.values.geometry import VolumeGrid
 
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
@@ -76,12 +77,12 @@ class Ellipsoid:
         if len(numbers) != 16 or not np.all(np.isfinite(numbers)):
             raise InputError(f"an ellipsoid needs three finite numbers per vector; found {self}")
         if min(self.semi_axes) <= 0:
-            raise InputError(f"semi_axes must be positive (Å); found {self.semi_axes}")
+            raise InputError(f"`semi_axes` must be positive (Å); found {self.semi_axes}")
         turn = np.asarray(self.rotation)
         if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-6):
-            raise InputError(f"rotation must be 3 x 3 and orthonormal; found {self.rotation}")
+            raise InputError(f"`rotation` must be 3 x 3 and orthonormal; found {self.rotation}")
         if not 1 <= self.structure < 2**32:
-            raise InputError(f"structure ids are 1..2**32 - 1; found {self.structure}")
+            raise InputError(f"`structure` must be 1 to 2**32 - 1; found {self.structure}")
 
     @property
     def covariance(self) -> FloatArray:
@@ -152,9 +153,7 @@ class Scene:
         """The labels of the scene, in order of first appearance."""
         return tuple(dict.fromkeys(e.label for e in self.ellipsoids))
 
-    def density(
-        self, grid: VolumeGrid, start: Sequence[int], stop: Sequence[int]
-    ) -> npt.NDArray[np.float32]:
+    def density(self, grid: VolumeGrid, start: Sequence[int], stop: Sequence[int]) -> Float32Array:
         """Density at the voxel centres of a window.
 
         Parameters
@@ -232,10 +231,10 @@ class Scene:
 
     def of(self, name: str) -> tuple[Ellipsoid, ...]:
         """Ellipsoids of a label; `InputError` if there are none."""
-        found = tuple(e for e in self.ellipsoids if e.label == name)
-        if not found:
-            raise InputError(f"the scene has no label {name!r}; it has {list(self.names)}")
-        return found
+        parts = tuple(e for e in self.ellipsoids if e.label == name)
+        if not parts:
+            raise InputError(f"the scene has no label {name!r}; use one of {list(self.names)}")
+        return parts
 
     def solids_by_structure(self, name: str) -> dict[int, list[Ellipsoid]]:
         """Ellipsoids of a label that are not holes: they alone decide boxes and shadows."""
@@ -266,7 +265,7 @@ def _structure(name: str, structure: int, parts: Sequence[Ellipsoid]) -> Structu
 def _window_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, ...]:
     shape = tuple(b - a for a, b in zip(start, stop, strict=True))
     if len(shape) != 3 or min(shape) < 0:
-        raise InputError(f"no such window (z, y, x): start {tuple(start)}, stop {tuple(stop)}")
+        raise InputError(f"invalid window (z, y, x): start {tuple(start)}, stop {tuple(stop)}")
     return shape
 
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tomodist.values.arrays import BoolArray
     from tomodist.values.geometry import VolumeGrid
 
 
 def touched_by_rays(
     grid: VolumeGrid, angles: Sequence[float], center: Sequence[float]
-) -> npt.NDArray[np.bool_]:
+) -> BoolArray:
     """Where a sphere touches a ray of some tilt: |z| <= |x| tan(steepest) from its centre.
 
     Parameters

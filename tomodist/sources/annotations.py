@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.errors import InputError
-from tomodist.sources.base import Found, Needs, formed
+from tomodist.sources.base import Detection, Needs, formed
 from tomodist.sources.truth import MaskVolume, check_grid, open_truth
 from tomodist.store.boxes import boxes_of_maps
 from tomodist.store.maps import stored_maps
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from tomodist.formats.zarr import Stack
     from tomodist.sources.base import MapSource, TiltSource
     from tomodist.store.tomogram import Label, Tomogram
+    from tomodist.values.arrays import BoolArray, Float32Array
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 
@@ -64,9 +64,9 @@ class Sparse:
 class _NotAnnotated:
     """The map of a tilt that nobody looked at."""
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+    def detect(self, image: Float32Array, _: float) -> Detection:
         """Nothing is known."""
-        return Found(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
+        return Detection(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class _StoredTilt:
     boxes: Boxes
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:  # noqa: ARG002
+    def detect(self, image: Float32Array, _: float) -> Detection:  # noqa: ARG002
         """As it is stored."""
-        return Found(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
+        return Detection(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
 
 
 def taken_from(label: Label) -> StoredMaps:
@@ -168,17 +168,19 @@ class _ProjectedTilt:
     mask: ProjectedMask
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+    def detect(self, image: Float32Array, _: float) -> Detection:
         """Where a voxel of the mask has the pixel in its footprint."""
         grid, volume = self.mask.grid, self.mask.volume
 
-        def read(*window: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        def read(*window: tuple[int, int]) -> BoolArray:
             return volume.read(window)
 
         windows = brick_windows(grid.shape, READ)
         rows = (0, image.shape[0])
-        found = project_tile("binary", self.mask.geometry, grid, read, windows, [self.tilt], rows)
-        return formed(found[0] > 0, "mask", 0.0)
+        projected = project_tile(
+            "binary", self.mask.geometry, grid, read, windows, [self.tilt], rows
+        )
+        return formed(projected[0] > 0, "mask", 0.0)
 
 
 def projected_mask(
@@ -207,7 +209,9 @@ def projected_mask(
     volume = open_truth(path, value=value)
     grid = tomogram.grid
     if not isinstance(volume, MaskVolume):
-        raise InputError(f"{path} is a table; a 3D annotation is a volume: MRC, Zarr or OME-Zarr")
+        raise InputError(
+            f"{path} is a table; use a volume (MRC, Zarr or OME-Zarr) as 3D annotation"
+        )
     check_grid(volume, f"the volume of {tomogram}", grid.shape, grid.voxel_size)
     volume.check_content()
     return ProjectedMask(volume, tomogram.geometry, grid, _hash_of(volume))
@@ -234,6 +238,6 @@ def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapS
     beyond = [t for t in tilts if not 0 <= t < n_tilts]
     if beyond or not tilts:
         raise InputError(
-            f"--tilts names {beyond[0] if beyond else 'none'}; tilts are 0 to {n_tilts - 1}"
+            f"`tilts` names {beyond[0] if beyond else 'no tilt'}; tilts are 0 to {n_tilts - 1}"
         )
     return Sparse(source, tuple(sorted(set(tilts))))

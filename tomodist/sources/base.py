@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.detect.base import NeedyDetector, ProbabilityDetector
 from tomodist.values.boxes import Boxes, Form, boxes_of, draw, fill
@@ -21,11 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.values.arrays import BoolArray, Float32Array, UInt8Array
 
 ProbabilityType = Literal["uint8", "float16"]
 
 
-class Found(NamedTuple):
+class Detection(NamedTuple):
     """What is found in one image.
 
     Parameters
@@ -39,15 +39,15 @@ class Found(NamedTuple):
         What the map was cut from.
     """
 
-    map: npt.NDArray[np.uint8]
+    map: UInt8Array
     boxes: Boxes
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: Float32Array | None = None
 
 
 class TiltSource(Protocol):
     """Gives the map of one tilt; travels to the task that writes it."""
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: Float32Array, pixel_size: float) -> Detection:
         """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
         ...
 
@@ -132,18 +132,18 @@ class DetectorMaps:
         """The same for every tilt."""
         return self
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: Float32Array, pixel_size: float) -> Detection:
         """Map and boxes of one image."""
         smallest = self.min_size / pixel_size
         if self.keep and isinstance(self.detector, ProbabilityDetector):
             probabilities = self.detector.probabilities(image, pixel_size)
             mask = probabilities[0] > self.detector.thresholds[0]
             return formed(mask, self.form, smallest)._replace(probabilities=probabilities)
-        found = self.detector(image, pixel_size)
-        if not isinstance(found, Boxes):
-            return formed(found == STRUCTURE, self.form, smallest)
-        large = found.select((found.size >= smallest).all(axis=1))
-        return Found(draw(large, image.shape, self.form), large)
+        detected = self.detector(image, pixel_size)
+        if not isinstance(detected, Boxes):
+            return formed(detected == STRUCTURE, self.form, smallest)
+        large = detected.select((detected.size >= smallest).all(axis=1))
+        return Detection(draw(large, image.shape, self.form), large)
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ class DetectedClasses:
         """The same for every tilt."""
         return self
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: Float32Array, pixel_size: float) -> Detection:
         """Label map of one image; boxes are of the classes, which have units of their own."""
         probabilities = self.detector.probabilities(image, pixel_size)
         over = probabilities / self.detector.thresholds[:, None, None]
         labels = np.where(over.max(axis=0) > 1, over.argmax(axis=0) + 1, 0).astype(np.uint8)
-        return Found(labels, Boxes.empty(), probabilities if self.keep else None)
+        return Detection(labels, Boxes.empty(), probabilities if self.keep else None)
 
 
 def resources_of(
@@ -202,12 +202,12 @@ def resources_of(
     return (lambda *_: 0), ()
 
 
-def formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Found:
+def formed(mask: BoolArray, form: Form, min_size_px: float) -> Detection:
     """The mask or its filled boxes, and its boxes; small components are dropped from both."""
     boxes = boxes_of(mask)
     large = boxes.select((boxes.size >= min_size_px).all(axis=1))
     if form == "box":
-        return Found(fill(large, mask.shape), large)
+        return Detection(fill(large, mask.shape), large)
     if len(large) < len(boxes):
         mask = mask & (fill(large, mask.shape) == STRUCTURE)
-    return Found(mask.astype(np.uint8), large)
+    return Detection(mask.astype(np.uint8), large)

@@ -17,17 +17,16 @@ from tomodist.algorithms.resample import aligned_points, aligned_sizes
 from tomodist.errors import InputError
 from tomodist.formats.annotations import read_annotations
 from tomodist.formats.rows import Problems
-from tomodist.sources.base import Found, Needs
+from tomodist.sources.base import Detection, Needs
 from tomodist.sources.placement import Frame, PointOptions, place_boxes
 from tomodist.values.boxes import Boxes, Form, draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
-    from tomodist.sources.placement import Placed
+    from tomodist.sources.placement import PlacedBoxes
     from tomodist.store.tomogram import Tomogram
+    from tomodist.values.arrays import Float32Array
 
 FrameName = Literal["aligned", "raw"]
 
@@ -83,9 +82,9 @@ class _BoxesOfTilt:
     boxes: Boxes
     form: Form
 
-    def detect(self, image: npt.NDArray[np.float32], _: float) -> Found:
+    def detect(self, image: Float32Array, _: float) -> Detection:
         """Map and boxes of this tilt."""
-        return Found(draw(self.boxes, image.shape, self.form), self.boxes)
+        return Detection(draw(self.boxes, image.shape, self.form), self.boxes)
 
 
 def import_boxes(
@@ -126,7 +125,7 @@ def import_boxes(
     path, options, problems = Path(path).absolute(), options or PointOptions(), Problems()
     drawn_on = _drawn_on(tomogram, frame)
     content = read_annotations(path, problems)
-    found = place_boxes(path, content, problems, drawn_on, options)
+    by_class = place_boxes(path, content, problems, drawn_on, options)
     made = {
         "imported": content.form,
         "frame": frame,
@@ -136,14 +135,14 @@ def import_boxes(
         "flip_y": options.flip_y,
     }
     sources = {}
-    for name, placed in found.items():
+    for name, placed in by_class.items():
         boxes = _in_aligned_frame(tomogram, placed, min_size, drawn_on)
         sources[name] = ImportedBoxes(boxes, form, made, placed.n_left_out)
         if not any(map(len, boxes)):
             raise InputError(
                 f"{path}: no box {f'of class {name} ' if name else ''}is left on the "
-                f"{len(boxes)} tilts (--min-size is {min_size:g} Å, {placed.n_left_out} lie on "
-                "sections that were left out)"
+                f"{len(boxes)} tilts (`min_size` is {min_size:g} Å; {placed.n_left_out} lie on "
+                "excluded sections); use another file, or a smaller `min_size`"
             )
     return sources
 
@@ -165,7 +164,7 @@ def _drawn_on(tomogram: Tomogram, frame: FrameName) -> Frame:
 
 
 def _in_aligned_frame(
-    tomogram: Tomogram, placed: Placed, min_size: float, drawn_on: Frame
+    tomogram: Tomogram, placed: PlacedBoxes, min_size: float, drawn_on: Frame
 ) -> tuple[Boxes, ...]:
     """Carry boxes the way of the pixels; those that the stored images do not show are dropped."""
     attributes, geometry = tomogram.series.attributes, tomogram.geometry

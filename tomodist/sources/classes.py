@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.resample import resample_labels
 from tomodist.errors import InputError
-from tomodist.sources.base import Found, Needs
+from tomodist.sources.base import Detection, Needs
 from tomodist.sources.sections import FrameName, Sections, fitting_sections
 from tomodist.store.tomogram import Tomogram, check_label
 from tomodist.values.boxes import Boxes, boxes_of, fill
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    LabelMap = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import AnyArray, Float32Array, UInt8Array
+
+    LabelMap = UInt8Array
 
 
 Classes = dict[int, str]
@@ -32,7 +33,7 @@ class ImportedClasses:
 
     Parameters
     ----------
-    found : Sections
+    sections : Sections
         The stack, and which of its sections belongs to which tilt.
     classes : dict of int to str
         Names by value.
@@ -42,7 +43,7 @@ class ImportedClasses:
         2D parts of a class of which a side is shorter are dropped, in Å.
     """
 
-    found: Sections
+    sections: Sections
     classes: Classes
     content: Mapping[str, Any]
     min_size: float = 0.0
@@ -54,8 +55,8 @@ class ImportedClasses:
             "classes": {str(value): name for value, name in self.classes.items()},
             "min_size": self.min_size,
             "imported": dict(self.content),
-            "frame": "raw" if self.found.transforms else "aligned",
-            "sections": self.found.numbers,
+            "frame": "raw" if self.sections.transforms else "aligned",
+            "sections": self.sections.numbers,
         }
 
     def needs(self) -> Needs:
@@ -64,34 +65,36 @@ class ImportedClasses:
 
     def of_tilt(self, tilt: int) -> _ClassesOfTilt:
         """One section, and how it is resampled."""
-        transforms = self.found.transforms
+        transforms = self.sections.transforms
         transform = transforms[tilt] if transforms else None
         largest = max(self.classes)
-        return _ClassesOfTilt(self.found, tilt, transform, largest, self.min_size)
+        return _ClassesOfTilt(self.sections, tilt, transform, largest, self.min_size)
 
 
 @dataclass(frozen=True)
 class _ClassesOfTilt:
     """One tilt of `ImportedClasses`."""
 
-    found: Sections
+    sections: Sections
     tilt: int
     transform: Any
     largest: int
     min_size: float
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: Float32Array, pixel_size: float) -> Detection:
         """Label map of this tilt; boxes are of the classes, which have units of their own."""
-        values = np.asarray(self.found.stack.read(self.found.numbers[self.tilt]))
+        values = np.asarray(self.sections.stack.read(self.sections.numbers[self.tilt]))
         if values.size and values.max() > self.largest:  # it has changed since it was looked at
-            raise InputError(f"the map of tilt {self.tilt} holds {values.max()}; it was replaced")
+            raise InputError(
+                f"the map of tilt {self.tilt} holds {values.max()}: its file was changed; restart"
+            )
         labels = np.array(values, np.uint8)
         if self.transform is not None:
-            way = (np.asarray(self.transform), image.shape, self.found.binning)
+            way = (np.asarray(self.transform), image.shape, self.sections.binning)
             labels = resample_labels(labels, *way, unmeasured=NOT_MEASURED)
         if self.min_size:
             _drop_small(labels, self.min_size / pixel_size)
-        return Found(labels, Boxes.empty())
+        return Detection(labels, Boxes.empty())
 
 
 def _drop_small(labels: LabelMap, min_size_px: float) -> None:
@@ -141,41 +144,43 @@ def import_classes(
         If names or values cannot be those of classes; names the section.
     """
     named = {} if names == "auto" else _named(names, label)
-    found = fitting_sections(tomogram, path, frame)
+    sections = fitting_sections(tomogram, path, frame)
     seen: set[int] = set()
-    for section in sorted(set(found.numbers)):
-        values = _values_of(np.asarray(found.stack.read(section)), path, section)
+    for section in sorted(set(sections.numbers)):
+        values = _values_of(np.asarray(sections.stack.read(section)), path, section)
         beyond = [v for v in values if named and v > len(named)]
         if beyond:
             raise InputError(
-                f"{path}: section {section} holds {beyond[0]}, but --classes names "
+                f"{path}: section {section} holds {beyond[0]}, but `classes` names "
                 f"{len(named)} ({class_words(named)}); name every value, or correct the maps"
             )
         seen |= set(values)
     if not named:
         if not seen:
-            raise InputError(f"{path} holds nothing but 0: there are no classes; give other maps")
+            raise InputError(f"{path} holds only 0: it has no classes; use other maps")
         named = {value: check_label(f"{label}-{value}") for value in sorted(seen)}
-    return ImportedClasses(found, named, found.stack.fingerprint(), min_size)
+    return ImportedClasses(sections, named, sections.stack.fingerprint(), min_size)
 
 
 def _named(names: Sequence[str], label: str) -> Classes:
     """Names of the values 1, 2, ...; every one can name a unit of the store."""
     if not names or len(names) > MOST_CLASSES:
-        raise InputError(f"--classes names {len(names)} classes; it must be 1 to {MOST_CLASSES}")
+        raise InputError(f"`classes` names {len(names)} classes; it must be 1 to {MOST_CLASSES}")
     for name in names:
         check_label(name)
         if name == label:
             raise InputError(
-                f"--classes names {name!r}, which is the --label of all classes together; give "
-                "another name to either"
+                f"`classes` names {name!r}, which is the `label` of all classes together; use "
+                "another name for one of them"
             )
         if names.count(name) > 1:
-            raise InputError(f"--classes names {name!r} twice; give every value a name of its own")
+            raise InputError(
+                f"`classes` names {name!r} twice; use a different name for every value"
+            )
     return dict(enumerate(names, start=1))
 
 
-def _values_of(image: npt.NDArray[Any], path: str | Path, section: int) -> list[int]:
+def _values_of(image: AnyArray, path: str | Path, section: int) -> list[int]:
     """The values of one image but 0, checked; whole numbers may be stored as any type."""
     lowest, highest = image.min(), image.max()
     if 0 <= lowest <= highest <= MOST_CLASSES:
@@ -186,7 +191,7 @@ def _values_of(image: npt.NDArray[Any], path: str | Path, section: int) -> list[
     if len(wrong):
         raise InputError(
             f"{path}: section {section} holds {wrong[0]:g}; label maps hold 0 for nothing and "
-            f"whole numbers up to {MOST_CLASSES} for the classes: correct them, or leave --classes "
-            "out, and anything but 0 is structure"
+            f"whole numbers up to {MOST_CLASSES} for the classes: correct them, or remove "
+            "`classes` (then any value except 0 is structure)"
         )
     return class_values(labels)

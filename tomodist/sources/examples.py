@@ -26,11 +26,10 @@ from tomodist.values.windows import brick_windows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.formats.zarr import ArrayHandle, Stack
     from tomodist.learned.detectors.normalise import Statistics
     from tomodist.store.tomogram import Tomogram
+    from tomodist.values.arrays import AnyArray, BoolArray, UInt8Array
     from tomodist.values.windows import Window
 
 BLOCK = 160  # voxels: side of the blocks in which a volume is learnt from
@@ -75,7 +74,7 @@ class TiltLoader:
         Of this tilt, of every class, in pixels of the stored images; empty for segmentation.
     tilt : int
         Which.
-    size, wanted : float
+    size, model_size : float
         Å per pixel of the stored images, and of the example.
     store : str
         Name of the store.
@@ -88,7 +87,7 @@ class TiltLoader:
     boxes: tuple[Boxes, ...]
     tilt: int
     size: float
-    wanted: float
+    model_size: float
     store: str
     marked: int = 1
 
@@ -100,14 +99,14 @@ class TiltLoader:
     @property
     def n_bytes(self) -> int:
         """Of the example."""
-        shape = scaled_shape(self.images.shape[1:], self.size, self.wanted)
+        shape = scaled_shape(self.images.shape[1:], self.size, self.model_size)
         return math.prod(shape) * (4 + len(self.maps))
 
     def load(self) -> Example:
         """Read, resample, normalise."""
         window = (self.tilt, self.tilt + 1)
         stored = self.images.read(window)[0]
-        image = prepared(stored, self.size, self.wanted)
+        image = prepared(stored, self.size, self.model_size)
         measured = np.isfinite(stored)
         targets = [self._target(maps.read(window)[0], measured, image.shape) for maps in self.maps]
         factor = np.divide(image.shape, stored.shape)
@@ -116,14 +115,12 @@ class TiltLoader:
         ]
         return Example.of(image, np.stack(targets), boxes)
 
-    def _target(
-        self, found: npt.NDArray[Any], measured: npt.NDArray[np.bool_], shape: tuple[int, ...]
-    ) -> npt.NDArray[np.uint8]:
+    def _target(self, stored: AnyArray, measured: BoolArray, shape: tuple[int, ...]) -> UInt8Array:
         """A map at the pixel size of the example; what is partly unknown is not learnt from."""
-        unknown = ~measured | (found > 1)
-        if found.shape == shape:
-            return np.where(unknown, IGNORED, found).astype(np.uint8)
-        mask = rescaled((found == 1).astype(np.float32), shape) > 0.5
+        unknown = ~measured | (stored > 1)
+        if stored.shape == shape:
+            return np.where(unknown, IGNORED, stored).astype(np.uint8)
+        mask = rescaled((stored == 1).astype(np.float32), shape) > 0.5
         dark = rescaled(unknown.astype(np.float32), shape) > 0
         return np.where(dark, IGNORED, mask).astype(np.uint8)
 
@@ -140,7 +137,7 @@ class BlockLoader:
         Numbered structures of every class; anything but 0 is one.
     window : tuple of tuple of int
         (start, stop) along z, y and x.
-    levels : Statistics
+    statistics : Statistics
         Mean and deviation of the whole volume.
     store : str
         Name of the store.
@@ -149,7 +146,7 @@ class BlockLoader:
     volume: ArrayHandle
     labels: tuple[ArrayHandle, ...]
     window: Window
-    levels: Statistics
+    statistics: Statistics
     store: str
 
     @property
@@ -170,11 +167,11 @@ class BlockLoader:
             np.where(known, labels.read(*self.window) > 0, IGNORED).astype(np.uint8)
             for labels in self.labels
         ]
-        return Example.of(self.levels.normalised(values), np.stack(targets))
+        return Example.of(self.statistics.normalised(values), np.stack(targets))
 
 
 @dataclass(frozen=True)
-class Divided:
+class ExampleSplit:
     """Loaders to learn from, and to judge by."""
 
     training: list[Any]
@@ -209,7 +206,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
         tomogram.label(label).maps.check_current()
         if stored_classes(tomogram.label(label).maps):
             raise InputError(
-                f"{tomogram}: maps/{label} holds several classes; give each as a --label"
+                f"{tomogram}: maps/{label} holds several classes; use each of them as a `label`"
             )
     maps = tuple(stored_maps(tomogram.label(label).maps) for label in source.labels)
     boxes = (
@@ -229,13 +226,15 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     nowhere = [label for label, n in zip(source.labels, marked_of, strict=True) if not n]
     if nowhere:
         raise InputError(
-            f"{tomogram}: no tilt of {nowhere[0]} has anything marked; `tomodist annotate` "
-            "puts annotations into the store"
+            f"{tomogram}: label {nowhere[0]} has nothing marked on any tilt; add annotations with "
+            "`tomodist annotate`"
         )
     return loaders
 
 
-def divided(per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]] = ()) -> Divided:
+def split_examples(
+    per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]] = ()
+) -> ExampleSplit:
     """Divide loaders: other stores to judge by, or a block of every store.
 
     Parameters
@@ -247,7 +246,7 @@ def divided(per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]
 
     Returns
     -------
-    Divided
+    ExampleSplit
 
     Raises
     ------
@@ -255,19 +254,19 @@ def divided(per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]
         If there are too few tilts for both parts.
     """
     if held_out:
-        return Divided(list(chain(*per_store)), list(chain(*held_out)))
+        return ExampleSplit(list(chain(*per_store)), list(chain(*held_out)))
     if len(per_store) > 2:  # enough to hold out a whole one
-        return Divided(list(chain(*per_store[:-1])), list(per_store[-1]))
+        return ExampleSplit(list(chain(*per_store[:-1])), list(per_store[-1]))
     training: list[Any] = []
     validation: list[Any] = []
     for loaders in per_store:
         split = block_of(len(loaders), [loader.marked for loader in loaders])
         training += [loaders[k] for k in split.training]
         validation += [loaders[k] for k in split.validation]
-    return Divided(training, validation)
+    return ExampleSplit(training, validation)
 
 
-def block_loaders(source: Source, reconstruction: str) -> Divided:
+def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
     """Blocks of a reconstruction: rows to learn from, and a slab of rows to judge by.
 
     Raises
@@ -284,7 +283,7 @@ def block_loaders(source: Source, reconstruction: str) -> Divided:
         ends = np.flatnonzero(np.diff(rows) > 1)
         runs = np.split(np.array(rows), ends + 1)
         parts.append([x for run in runs for x in solid.blocks(int(run[0]), int(run[-1]) + 1)])
-    return Divided(parts[0], parts[1])
+    return ExampleSplit(parts[0], parts[1])
 
 
 def whole_loaders(source: Source, reconstruction: str) -> list[BlockLoader]:
@@ -299,7 +298,7 @@ class _Solid:
 
     volume: ArrayHandle
     labels: tuple[ArrayHandle, ...]
-    levels: Statistics
+    statistics: Statistics
     store: str
 
     @classmethod
@@ -310,8 +309,8 @@ class _Solid:
         unit.check_current()
         volume = unit.volume
         labels = tuple(_labels_of(tomogram, label, volume) for label in source.labels)
-        levels = combined(brick_sums(volume, brick) for brick in volume.bricks())
-        return cls(volume, labels, levels, source.name)
+        statistics = combined(brick_sums(volume, brick) for brick in volume.bricks())
+        return cls(volume, labels, statistics, source.name)
 
     def blocks(self, first: int, end: int) -> list[BlockLoader]:
         """Blocks of some rows."""
@@ -321,7 +320,7 @@ class _Solid:
                 self.volume,
                 self.labels,
                 (z, (first + y[0], first + y[1]), x),
-                self.levels,
+                self.statistics,
                 self.store,
             )
             for z, y, x in brick_windows(shape, (BLOCK, BLOCK, BLOCK))
@@ -336,10 +335,10 @@ def check_reconstruction(tomogram: Tomogram, name: str) -> None:
     StoreError
     """
     if not tomogram.reconstruction(name).exists():
-        there = ", ".join(tomogram.names("reconstructions")) or "none"
+        existing = ", ".join(tomogram.names("reconstructions")) or "none"
         raise StoreError(
-            f"{tomogram} has no reconstruction {name!r} (there: {there}); `tomodist "
-            "reconstruct` makes one"
+            f"{tomogram}: reconstruction {name!r} not found (available: {existing}); make one with "
+            "`tomodist reconstruct`"
         )
 
 
@@ -357,16 +356,16 @@ def _marked_rows(labels: Sequence[ArrayHandle]) -> list[int]:
 
 def _labels_of(tomogram: Tomogram, label: str, volume: ArrayHandle) -> ArrayHandle:
     if not tomogram.label(label).labels.exists():
-        there = ", ".join(tomogram.names("labels")) or "none"
+        existing = ", ".join(tomogram.names("labels")) or "none"
         raise StoreError(
-            f"{tomogram} has no volume of labels {label!r} (there: {there}); `tomodist "
-            "annotate --volume` puts one there"
+            f"{tomogram}: label volume {label!r} not found (available: {existing}); add one with "
+            "`tomodist annotate` and its `volume`"
         )
     tomogram.label(label).labels.check_current()
     labels = tomogram.label(label).labels.volume
     if labels.shape != volume.shape:
         raise StoreError(
-            f"{tomogram}: labels/{label} has shape {labels.shape}, the reconstruction "
-            f"{volume.shape}; both must be of the store's volume"
+            f"{tomogram}: labels/{label} has shape {labels.shape}, but the reconstruction has "
+            f"{volume.shape}; both must have the shape of the store's volume"
         )
     return labels

@@ -78,13 +78,13 @@ class PointOptions:
 
     def __post_init__(self) -> None:
         if self.diameter is not None and not 0 < self.diameter < np.inf:
-            raise InputError(f"--diameter is {self.diameter} Å; it must be a positive number")
+            raise InputError(f"`diameter` is {self.diameter} Å; it must be a positive number")
         if self.min_score is not None and not np.isfinite(self.min_score):
-            raise InputError(f"--min-score is {self.min_score}; it must be a number")
+            raise InputError(f"`min_score` is {self.min_score}; it must be a finite number")
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedBoxes:
     """Boxes of one class.
 
     Parameters
@@ -100,8 +100,8 @@ class Placed:
 
 
 def place_boxes(
-    path: Path, content: Annotations, problems: Problems, frame: Frame, wanted: PointOptions
-) -> dict[str, Placed]:
+    path: Path, content: Annotations, problems: Problems, frame: Frame, options: PointOptions
+) -> dict[str, PlacedBoxes]:
     """Sort the boxes of a file by class and tilt.
 
     Parameters
@@ -114,12 +114,12 @@ def place_boxes(
         What was found so far; told of more.
     frame : Frame
         The images.
-    wanted : PointOptions
+    options : PointOptions
         Sizes of points, filters.
 
     Returns
     -------
-    dict of str to Placed
+    dict of str to PlacedBoxes
         By the label of the class; one empty key if the file has no classes.
 
     Raises
@@ -128,16 +128,18 @@ def place_boxes(
         Tells all problems of the file.
     """
     _check_shapes(content, frame, problems)
-    if not content.rows and not problems.found:
-        problems.add(f"holds no box ({content.form})", "give another file")
-    rows = [row for row in content.rows if _scores(row, wanted)]
+    if not content.rows and not problems.entries:
+        problems.add(f"holds no box ({content.form})", "use another file")
+    rows = [row for row in content.rows if _scores(row, options)]
     if content.rows and not rows:
         highest = max(row.score for row in content.rows)
         problems.add(
-            f"no box reaches --min-score {wanted.min_score}", f"the highest is {highest:g}"
+            f"no box reaches the `min_score` {options.min_score:g} (the highest score is "
+            f"{highest:g})",
+            "use a lower `min_score`",
         )
-    rows = _sized(content, rows, frame, wanted, problems)
-    if wanted.flip_y:
+    rows = _sized(content, rows, frame, options, problems)
+    if options.flip_y:
         rows = [row._replace(y=frame.shape[0] - 1 - row.y) for row in rows]
     _check_inside(rows, frame, problems)
     names = _labels({row.name for row in rows}, problems)
@@ -146,9 +148,9 @@ def place_boxes(
     by_class: dict[str, dict[int, list[Row]]] = {}
     for row, tilt in zip(rows, tilts, strict=True):
         by_class.setdefault(names.get(row.name, ""), {}).setdefault(tilt, []).append(row)
-    found = {label: _placed(by_tilt, frame, problems) for label, by_tilt in by_class.items()}
+    placed = {label: _placed(by_tilt, frame, problems) for label, by_tilt in by_class.items()}
     problems.check(path)
-    return found
+    return placed
 
 
 def label_of(name: str) -> str:
@@ -173,25 +175,25 @@ def _check_shapes(content: Annotations, frame: Frame, problems: Problems) -> Non
 def _frame_of(shape: tuple[int, int], frame: Frame) -> str:
     """What to say where images of this shape are those of the other frame."""
     other = "raw" if frame.name == "aligned" else "aligned"
-    return f"if it is of the {other} images, give --boxes-frame {other}" * (
+    return f"if the boxes lie on the {other} images, set `boxes_frame` to {other}" * (
         shape == frame.other_shape
     )
 
 
-def _scores(row: Row, wanted: PointOptions) -> bool:
-    return wanted.min_score is None or row.score >= wanted.min_score
+def _scores(row: Row, options: PointOptions) -> bool:
+    return options.min_score is None or row.score >= options.min_score
 
 
 def _sized(
-    content: Annotations, rows: list[Row], frame: Frame, wanted: PointOptions, problems: Problems
+    content: Annotations, rows: list[Row], frame: Frame, options: PointOptions, problems: Problems
 ) -> list[Row]:
     """Give points the size that the caller says."""
     points = [row for row in rows if np.isnan(row.height)]
-    if points and wanted.diameter is None:
-        problems.add(f"holds points without sizes ({content.form})", "give their --diameter (Å)")
-    if rows and not points and wanted.diameter is not None:
-        problems.add(f"has boxes with sizes ({content.form})", "leave --diameter out")
-    size = (wanted.diameter or frame.pixel_size) / frame.pixel_size
+    if points and options.diameter is None:
+        problems.add(f"holds points without sizes ({content.form})", "set their `diameter` (Å)")
+    if rows and not points and options.diameter is not None:
+        problems.add(f"has boxes with sizes ({content.form})", "remove `diameter`")
+    size = (options.diameter or frame.pixel_size) / frame.pixel_size
     return [row._replace(height=size, width=size) if np.isnan(row.height) else row for row in rows]
 
 
@@ -214,7 +216,7 @@ def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
         f"{n} of {len(rows)} boxes have their centre outside of the {frame.name} images of "
         f"{frame.shape[0]} x {frame.shape[1]} pixels (such as {worst.where}: y = {worst.y:g}, "
         f"x = {worst.x:g})",
-        remedy or "give pixels of these images, or leave such boxes out",
+        remedy or "use pixels of these images, or remove such boxes",
     )
 
 
@@ -222,7 +224,7 @@ def _labels(names: set[str], problems: Problems) -> dict[str, str]:
     """Label of every class; they must stay apart."""
     labels = {name: label_of(name) for name in names if name}
     if labels and "" in names:
-        problems.add("some boxes have no class, while others do")
+        problems.add("some boxes have no class, but others do")
     for name, label in labels.items():
         if not label:
             problems.add(f"class {name!r} cannot be a label: it has no letters or digits")
@@ -236,8 +238,8 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
     n_tilts, n_images = len(frame.sections), content.n_images
     if any(row.counted == "order" for row in rows) and n_images not in (n_tilts, frame.n_sections):
         problems.add(
-            f"holds {n_images} images that name no section, but there are {n_tilts} tilts",
-            "name the section of each (such as stack.mrc#12)",
+            f"holds {n_images} images without a section number, but there are {n_tilts} tilts",
+            "name the section of each image (such as stack.mrc#12)",
         )
         return [-1] * len(rows)
     by_order = "section" if n_images == frame.n_sections else "tilt"
@@ -249,37 +251,40 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
         tilt = -1
         if counted == "tilt_angle":
             tilt = _tilt_at(row, frame, problems)
-        elif not 0 <= row.place < n:
-            problems.add(f"{row.where}: {counted} is {row.place:g}; there are 0 to {n - 1}")
+        elif not 0 <= row.which < n:
+            problems.add(f"{row.where}: {counted} is {row.which:g}; it must be 0 to {n - 1}")
         else:
-            tilt = int(row.place) if counted == "tilt" else of_section.get(int(row.place), -1)
+            tilt = int(row.which) if counted == "tilt" else of_section.get(int(row.which), -1)
         tilts.append(tilt)
     return tilts
 
 
 def _tilt_at(row: Row, frame: Frame, problems: Problems) -> int:
     """The tilt of this angle; a stack of which sections were left out may have others, too."""
-    apart = np.abs(np.array(frame.tilt_angles) - row.place)
+    apart = np.abs(np.array(frame.tilt_angles) - row.which)
     (near,) = np.nonzero(apart <= min(_ANGLE, apart.min() + 1e-6))
     if len(near) == 1:
         return int(near[0])
     if len(near) > 1:
-        problems.add(f"{row.where}: {len(near)} tilts are at {row.place:g}°", "give sections")
+        problems.add(
+            f"{row.where}: {len(near)} tilts are at {row.which:g}°",
+            "use sections instead of angles",
+        )
     elif len(frame.sections) == frame.n_sections:
         nearest = frame.tilt_angles[int(apart.argmin())]
-        problems.add(f"{row.where}: no tilt is at {row.place:g}° (the nearest at {nearest:g}°)")
+        problems.add(f"{row.where}: no tilt is at {row.which:g}° (the nearest at {nearest:g}°)")
     return -1
 
 
-def _placed(by_tilt: dict[int, list[Row]], frame: Frame, problems: Problems) -> Placed:
+def _placed(by_tilt: dict[int, list[Row]], frame: Frame, problems: Problems) -> PlacedBoxes:
     boxes = []
     for tilt, section in enumerate(frame.sections):
         rows = by_tilt.get(tilt, [])
         if len(rows) > MAX_BOXES:
             text = f"section {section} has {len(rows)} boxes, more than {MAX_BOXES}"
-            problems.add(text, "leave some out (--min-score)")
+            problems.add(text, "remove some (`min_score`)")
         boxes.append(_boxes(rows[:MAX_BOXES]))
-    return Placed(tuple(boxes), len(by_tilt.get(-1, [])))
+    return PlacedBoxes(tuple(boxes), len(by_tilt.get(-1, [])))
 
 
 def _boxes(rows: Sequence[Row]) -> Boxes:

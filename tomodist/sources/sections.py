@@ -69,9 +69,9 @@ def fitting_sections(
     if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
         raw_maps = stack.shape[1:] == tuple(raw) != expected
         remedy = (
-            "they fit the raw images: give --maps-frame raw"
+            "they fit the raw images: set `maps_frame` to raw"
             if raw_maps
-            else "give one map per tilt, of its size"
+            else "use one map per tilt, of the size of its image"
         )
         raise InputError(
             f"{path}: maps of shape {stack.shape} do not fit the {len(section)} tilts of "

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.resample import resample, resample_labels
-from tomodist.sources.base import Found, Needs, formed
+from tomodist.sources.base import Detection, Needs, formed
 from tomodist.sources.sections import FrameName, fitting_sections
 from tomodist.values.maps import UNMEASURED
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tomodist.formats.stacks import ImageStack
     from tomodist.sources.base import TiltSource
     from tomodist.store.tomogram import Tomogram
+    from tomodist.values.arrays import BoolArray, Float32Array
     from tomodist.values.boxes import Form
 
 
@@ -57,8 +57,8 @@ class ImportedMaps:
         """What determines the maps."""
         frame = "raw" if self.transforms else "aligned"
         stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
-        given = {"value": self.value, "ignored": self.ignored}
-        only = {name: number for name, number in given.items() if number is not None}
+        values = {"value": self.value, "ignored": self.ignored}
+        only = {name: number for name, number in values.items() if number is not None}
         return {"form": self.form, "min_size": self.min_size, **only, **stack}
 
     def needs(self) -> Needs:
@@ -77,32 +77,28 @@ class _ImportedMap:
     maps: ImportedMaps
     tilt: int
 
-    def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Found:
+    def detect(self, image: Float32Array, pixel_size: float) -> Detection:
         """Map and boxes of this tilt."""
         maps = self.maps
         values = np.asarray(maps.stack.read(maps.sections[self.tilt]))
         ignored = np.zeros(values.shape, np.bool_)
         if maps.ignored is not None:
             ignored = values == maps.ignored
-        there = (values != 0) & (values == values) if maps.value is None else values == maps.value
-        mask = self._aligned(there & ~ignored, image.shape) > 0.5
-        found = formed(mask, maps.form, maps.min_size / pixel_size)
+        marked = (values != 0) & (values == values) if maps.value is None else values == maps.value
+        mask = self._aligned(marked & ~ignored, image.shape) > 0.5
+        detection = formed(mask, maps.form, maps.min_size / pixel_size)
         if ignored.any():
-            found.map[self._nearest(ignored, image.shape)] = UNMEASURED
-        return found
+            detection.map[self._nearest(ignored, image.shape)] = UNMEASURED
+        return detection
 
-    def _nearest(
-        self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
-    ) -> npt.NDArray[np.bool_]:
+    def _nearest(self, mask: BoolArray, shape: tuple[int, ...]) -> BoolArray:
         """By nearest neighbours: splines ring, and would mark far more than was marked."""
         if self.maps.transforms is None:
             return mask
         way = (np.asarray(self.maps.transforms[self.tilt]), (shape[0], shape[1]), self.maps.binning)
         return np.asarray(resample_labels(mask.astype(np.uint8), *way, unmeasured=0) > 0)
 
-    def _aligned(
-        self, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
-    ) -> npt.NDArray[np.float32]:
+    def _aligned(self, mask: BoolArray, shape: tuple[int, ...]) -> Float32Array:
         values = mask.astype(np.float32)
         if self.maps.transforms is None:
             return values

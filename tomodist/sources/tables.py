@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import starfile
 
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import FloatArray
     from tomodist.values.geometry import VolumeGrid
 
-FloatArray = npt.NDArray[np.float64]
 Frame = Literal["voxel 0", "centre", "corner"]
 _NAMES = ("rlnTomoName", "rlnMicrographName")
 _PIXEL_SIZES = (
@@ -115,8 +114,8 @@ def read_csv(path: Path) -> Table:
     for k, row in enumerate(body):
         if row and len(row) != len(head):
             raise InputError(
-                f"{path}, line {k + 2} has {len(row)} of {len(head)} columns; the file is cut "
-                "short or damaged: write it again"
+                f"{path}, line {k + 2} has {len(row)} of {len(head)} columns; the file is "
+                "truncated or damaged: write it again"
             )
     lines = [k + 2 for k, row in enumerate(body) if row]
     cells = pd.DataFrame([row for row in body if row], columns=head, dtype=str)
@@ -156,13 +155,13 @@ def read_star(path: Path, tomogram: str | None = None, pixel_size: float | None 
             if any(name in cells for name in names):
                 rows = _of_tomogram(path, cells, tomogram)
                 lines = [k + 1 for k in rows]
-                found = _columns(path, cells.iloc[rows], names, lines, counted="row")
+                positions = _columns(path, cells.iloc[rows], names, lines, counted="row")
                 if names is centred:
-                    return Table(str(path), found, None, "centre")
+                    return Table(str(path), positions, None, "centre")
                 sizes = _pixel_sizes(path, cells, blocks, pixel_size)[rows]
-                return Table(str(path), (found + 0.5) * sizes[:, None], None, "corner")
+                return Table(str(path), (positions + 0.5) * sizes[:, None], None, "corner")
     raise InputError(
-        f"{path} has neither rlnCenteredCoordinateXAngst nor rlnCoordinateX; give the STAR file of "
+        f"{path} has neither rlnCenteredCoordinateXAngst nor rlnCoordinateX; use the STAR file of "
         "the particles"
     )
 
@@ -171,12 +170,12 @@ def _blocks(path: Path) -> list[pd.DataFrame]:
     """Tables of a STAR file, all cells as text."""
     read_lines(path)  # says what is wrong with a file that is no text
     try:
-        found = starfile.read(path, always_dict=True, parse_as_string=_everything(path))
+        blocks = starfile.read(path, always_dict=True, parse_as_string=_everything(path))
     except Exception as error:  # starfile and pandas raise whatever comes
         raise InputError(f"{path} is not a readable STAR file ({error}); write it again") from error
     return [
         block if isinstance(block, pd.DataFrame) else pd.DataFrame([block])
-        for block in found.values()
+        for block in blocks.values()
     ]
 
 
@@ -191,23 +190,23 @@ def _of_tomogram(path: Path, cells: pd.DataFrame, tomogram: str | None) -> list[
     every = list(range(len(cells)))
     if name is None or cells[name].nunique() <= 1:
         return every
-    there = sorted(map(str, cells[name].unique()))
+    tomograms = sorted(map(str, cells[name].unique()))
     rows = [k for k in every if str(cells[name].iloc[k]) == tomogram]
     if not rows:
-        shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
+        shown = ", ".join(tomograms[:5]) + (", ..." if len(tomograms) > 5 else "")
         raise InputError(
-            f"{path} has particles of {len(there)} tomograms ({shown}), none of them named "
-            f"{tomogram!r} as the store is; give a file of this one alone"
+            f"{path} has particles of {len(tomograms)} tomograms ({shown}), none of them named "
+            f"{tomogram!r} like the store; use a file of this tomogram only"
         )
     return rows
 
 
 def _pixel_sizes(
-    path: Path, cells: pd.DataFrame, blocks: Sequence[pd.DataFrame], given: float | None
+    path: Path, cells: pd.DataFrame, blocks: Sequence[pd.DataFrame], pixel_size: float | None
 ) -> FloatArray:
     """Å per pixel of every row: as given, from the table itself, or from its optics group."""
-    if given is not None:
-        return np.full(len(cells), float(given))
+    if pixel_size is not None:
+        return np.full(len(cells), float(pixel_size))
     for name in _PIXEL_SIZES:
         for block in blocks:
             if name not in block or not len(block):
@@ -225,8 +224,8 @@ def _pixel_sizes(
                 if np.isfinite(sizes).all():
                     return np.array(sizes)
     raise InputError(
-        f"{path} has coordinates in pixels (rlnCoordinateX) but says no pixel size such as "
-        "rlnTomoTiltSeriesPixelSize; give it (--pixel-size)"
+        f"{path} has coordinates in pixels (rlnCoordinateX) but no pixel size, such as "
+        "rlnTomoTiltSeriesPixelSize; set `pixel_size`"
     )
 
 
@@ -257,7 +256,7 @@ def _columns(
             row = int(np.flatnonzero(bad)[0])
             what = "positive " * positive
             raise InputError(
-                f"{path}, {counted} {lines[row]}: {name} is {str(column.iloc[row])!r}, which is no "
-                f"finite {what}number; correct or remove it"
+                f"{path}, {counted} {lines[row]}: {name} is {str(column.iloc[row])!r}, which is "
+                f"not a finite {what}number; correct or remove it"
             )
     return table

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError, StoreError
 from tomodist.formats.mrc.read import MrcStack, open_mrc
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import AnyArray, BoolArray
 
-BoolArray = npt.NDArray[np.bool_]
 SAME_SIZE = 1e-3  # voxel sizes that differ by less, relatively, are the same
 _ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "picometer": 0.01}
 _AT_A_TIME = 4  # see worker_environment of tomodist.runtime.cluster
@@ -101,7 +100,7 @@ class MaskVolume:
             )
         return mask
 
-    def _inside(self, stored: npt.NDArray[Any]) -> BoolArray:
+    def _inside(self, stored: AnyArray) -> BoolArray:
         if self.value is not None:
             return np.asarray(stored == self.value)
         if stored.dtype.kind == "f":
@@ -152,11 +151,13 @@ def open_truth(
     """
     path = Path(path).absolute()  # workers may have another working folder
     if not path.exists():
-        raise InputError(f"{path}: there is no such file; check the path")
+        raise InputError(f"{path}: file not found; check the path")
     suffix = path.suffix.lower()
     if path.is_file() and suffix in (".csv", ".star"):
         if value is not None:
-            raise InputError(f"{path} is a table; a value (--value) picks a class of a volume")
+            raise InputError(
+                f"{path} is a table, but `value` selects a class of a volume; remove `value`"
+            )
         return read_csv(path) if suffix == ".csv" else read_star(path, tomogram, pixel_size)
     volume = _open_zarr(path) if path.is_dir() else _open_mrc(path)
     size = volume.voxel_size or pixel_size
@@ -221,7 +222,7 @@ def check_grid(
         return
     raise InputError(
         f"{volume.path} has {_voxels(volume.shape, a)}, but {other} has {_voxels(shape, b)}; "
-        "both must have the same voxels: give the volume that belongs to it"
+        "both must have the same voxels: use the volume that belongs to it"
     )
 
 
@@ -238,8 +239,7 @@ def _open_mrc(path: Path) -> MaskVolume:
 def _open_zarr(path: Path) -> MaskVolume:
     if is_store(path):
         raise InputError(
-            f"{path} is a tomogram store; as a truth give a volume in it, such as "
-            f"{path.name}/labels/gold"
+            f"{path} is a tomogram store; use a volume in it, such as {path.name}/labels/gold"
         )
     attributes = Group(str(path)).attributes
     scales = attributes.get("ome", attributes).get("multiscales")
@@ -251,10 +251,10 @@ def _open_zarr(path: Path) -> MaskVolume:
         shape = handle.shape
     except StoreError as error:
         raise InputError(
-            f"{path} is neither a Zarr array nor an OME-Zarr image; give MRC, Zarr, STAR or CSV"
+            f"{path} is neither a Zarr array nor an OME-Zarr image; use MRC, Zarr, STAR or CSV"
         ) from error
     if len(shape) != 3:
-        raise InputError(f"{path} has shape {shape}; a volume is (z, y, x)")
+        raise InputError(f"{path} has shape {shape}; a volume has (z, y, x)")
     return MaskVolume(str(path), handle, (shape[0], shape[1], shape[2]), voxel_size)
 
 
@@ -268,7 +268,7 @@ def _full_size(path: Path, scales: dict[str, Any]) -> tuple[Path, float | None]:
         array = path / level["path"]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path} has damaged OME-Zarr metadata ({type(error).__name__}: {error}); give the "
+            f"{path} has damaged OME-Zarr metadata ({type(error).__name__}: {error}); use the "
             "array inside it"
         ) from error
     if not all(unit in _ANGSTROM for unit in units):
@@ -279,5 +279,7 @@ def _full_size(path: Path, scales: dict[str, Any]) -> tuple[Path, float | None]:
 def _cubic(path: Path, sizes: Sequence[float]) -> float:
     if not min(sizes) > 0 or max(sizes) - min(sizes) > SAME_SIZE * max(sizes):
         voxel = " x ".join(f"{s:g}" for s in sizes)
-        raise InputError(f"{path} has voxels of {voxel} Å (z, y, x); only cubes can be compared")
+        raise InputError(
+            f"{path} has voxels of {voxel} Å (z, y, x); only cubic voxels are supported"
+        )
     return float(sizes[-1])

@@ -91,7 +91,7 @@ class Backproject:
         maps = [stored_maps(label.maps, some) for label in labels]
         record = {
             "n_tilts": lifting.geometry.n_tilts,
-            "levels": lifting.levels,
+            "levels": lifting.max_score,
             "score_scale": lifting.scale,
             **self._parameters,
         }

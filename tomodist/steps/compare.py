@@ -42,9 +42,8 @@ from tomodist.values.windows import Window, brick_windows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
-    from tomodist.sources.truth import BoolArray, MaskVolume
+    from tomodist.sources.truth import MaskVolume
+    from tomodist.values.arrays import BoolArray, FloatArray
 
 TOLERANCES = (1, 2)  # voxels, of edges
 IOUS = (0.25, 0.5)  # of boxes
@@ -201,8 +200,8 @@ class Objects:
         Which of them count; the others may still be the counterpart of one that does.
     """
 
-    centers: npt.NDArray[np.float64]
-    sizes: npt.NDArray[np.float64] | None = None
+    centers: FloatArray
+    sizes: FloatArray | None = None
     counted: BoolArray | None = None
 
 
@@ -253,9 +252,7 @@ def compare_points(found: Objects, truth: Objects, distance: float) -> ObjectSco
     return _scores([f"within {distance:g} Å"], [matches], found, truth)
 
 
-def objects_within(
-    centers: npt.NDArray[np.float64], voxel_size: float, within: MaskVolume
-) -> BoolArray:
+def objects_within(centers: FloatArray, voxel_size: float, within: MaskVolume) -> BoolArray:
     """Which positions lie in a mask.
 
     Parameters
@@ -283,7 +280,7 @@ def objects_within(
     return inside
 
 
-def _sizes(objects: Objects) -> npt.NDArray[np.float64]:
+def _sizes(objects: Objects) -> FloatArray:
     return np.zeros_like(objects.centers) if objects.sizes is None else objects.sizes
 
 

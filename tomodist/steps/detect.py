@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.planning.tiles import plan_of_images
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session, Task, Work
     from tomodist.sources.base import MapSource, ProbabilityType, TiltSource
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import AnyArray, Float32Array
     from tomodist.values.windows import Index
 
 VERSION = 1
@@ -125,7 +125,7 @@ def _scale_of(kind: ProbabilityType) -> dict[str, Any]:
     return {"scale_factor": 1 / 255} if kind == "uint8" else {}
 
 
-def _stored(probabilities: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _stored(probabilities: Float32Array, dtype: np.dtype[Any]) -> AnyArray:
     if dtype.kind == "f":
         return probabilities.astype(dtype)
     return np.asarray(np.rint(probabilities * 255), dtype)

@@ -39,8 +39,6 @@ from tomodist.steps.parts.statistics import statistics_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.learned.detectors.normalise import Statistics
     from tomodist.learned.detectors.tiles import Window
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session, Task, Work
     from tomodist.store.place import Staging
     from tomodist.store.tomogram import Label, Tomogram, Unit
+    from tomodist.values.arrays import Float32Array
     from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
@@ -233,7 +232,7 @@ def _detect_brick(
 ) -> None:
     card = detection.model.card
 
-    def read(window: Window) -> npt.NDArray[np.float32]:
+    def read(window: Window) -> Float32Array:
         return statistics.normalised(volume.read(*window), card.normalisation["clip"])
 
     nz, ny, nx = volume.shape

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.formats.copick import CONFIG, Picks, config_json, picks_json
@@ -17,6 +16,7 @@ from tomodist.formats.particles import write_csv, write_points, write_star
 from tomodist.formats.zarr import Group
 from tomodist.store.maps import stored_classes
 from tomodist.store.tomogram import check_label, is_store
+from tomodist.values.arrays import AnyArray
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Format = Literal["star", "csv", "mrc", "zarr", "copick", "ndjson"]
 VolumeName = Literal["mask", "labels", "scores", "shares", "reconstruction"]
-Convert = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+Convert = Callable[[AnyArray], AnyArray]
 
 
 def export_result(
@@ -115,7 +115,7 @@ def _export_picks(
     overwrite: bool,
 ) -> Path:
     _check_outside_stores(root)
-    path = root / picks.place
+    path = root / picks.path
     if path.exists() and not overwrite:
         raise ExistsError(
             f"{path} exists; use `overwrite` to replace it, or another `user` or `session`"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.resample import aligned_shape, resample
 from tomodist.errors import InputError
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
     from tomodist.formats.zarr import ArrayHandle, Group
     from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session, Task, Work
+    from tomodist.values.arrays import Float32Array, FloatArray
     from tomodist.values.windows import Index
 
 VERSION = 1
-Transforms = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ def _ingest_tilt(series: Series, images: ArrayHandle, tilt: int) -> None:
     images.write((tilt, 0, 0), _stored_image(series, tilt)[None])
 
 
-def _stored_image(series: Series, tilt: int) -> npt.NDArray[np.float32]:
+def _stored_image(series: Series, tilt: int) -> Float32Array:
     section = series.sections[tilt]
     image = series.stack.read(section)
     if not np.isfinite(image).any():
@@ -289,7 +288,7 @@ def _per_section(given: str | Path | float, n: int, stack: MrcStack, name: str) 
 
 def _transforms(
     stack: MrcStack, alignment: str | Path | None, tilt_axis_angle: float | None
-) -> Transforms:
+) -> FloatArray:
     n = stack.shape[0]
     if alignment is not None:
         if tilt_axis_angle is not None:
@@ -308,7 +307,7 @@ def _transforms(
 
 
 def _raw_geometry(
-    transforms: Transforms, pixel_size: float, alignment: str | Path | None
+    transforms: FloatArray, pixel_size: float, alignment: str | Path | None
 ) -> dict[str, tuple[float, ...]]:
     try:
         return alignment_geometry(transforms, pixel_size)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session, Work
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Label
-    from tomodist.values.geometry import FloatArray, VolumeGrid
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Window
 
 VERSION = 1

@@ -17,7 +17,6 @@ from tomodist.algorithms.lift.backproject import votes_dtype
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.algorithms.threshold.ray_lengths import (
     N_BINS,
-    CountArray,
     RayLengthCurve,
     count_ray_lengths,
     sampled_tilts,
@@ -33,14 +32,13 @@ from tomodist.values.windows import brick_windows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from tomodist.algorithms.lift.windows import Range
     from tomodist.formats.zarr import ArrayHandle, Stack
     from tomodist.planning.plan import Plan, Resources
     from tomodist.runtime.runner import Session, Work
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import AnyArray, IntArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 1
@@ -210,8 +208,8 @@ def compare_ray_lengths(
             return curve
 
 
-def _adding_to(counts: Mapping[int, CountArray]) -> Any:  # noqa: ANN401 -- see `Batch.each`
-    def add(counted: tuple[int, CountArray]) -> None:
+def _adding_to(counts: Mapping[int, IntArray]) -> Any:  # noqa: ANN401 -- see `Batch.each`
+    def add(counted: tuple[int, IntArray]) -> None:
         level, part = counted
         counts[level][...] += part
 
@@ -226,8 +224,8 @@ def _count_tile(
     tilts: Sequence[int],
     rows: Range,
     level: int,
-) -> tuple[int, CountArray]:
-    def above(*window: Range) -> npt.NDArray[Any]:
+) -> tuple[int, IntArray]:
+    def above(*window: Range) -> AnyArray:
         return scores.read(*window) > level
 
     bricks = brick_windows(scores.shape, READ)

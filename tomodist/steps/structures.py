@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tomodist.store.place import Staging
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import AnyArray, BoolArray, FloatArray, IntArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 5
@@ -230,7 +231,7 @@ def plan_labels(grid: VolumeGrid, resources: Resources, brick: Sequence[int] | N
     return plan_step("select", grid.shape, resources, terms, costs, brick=brick, itemsize=4)
 
 
-def stable_threshold(threshold: npt.NDArray[np.float64], max_score: int) -> npt.NDArray[np.float64]:
+def stable_threshold(threshold: FloatArray, max_score: int) -> FloatArray:
     """A threshold higher by a tenth of the tilts: what stays above it is stable.
 
     Near the highest score, half of the way there.
@@ -275,9 +276,9 @@ def _measure(
     """Passes 2 and 3: measure, find what touches, merge."""
     bricks = local.bricks()
     measures: dict[Index, Measures] = {}
-    pairs: dict[Pair, npt.NDArray[np.int64]] = {}
+    pairs: dict[Pair, IntArray] = {}
 
-    def keep(measured: tuple[Index, Measures, dict[Pair, npt.NDArray[np.int64]]]) -> None:
+    def keep(measured: tuple[Index, Measures, dict[Pair, IntArray]]) -> None:
         brick, rows, touches = measured
         measures[brick] = rows
         pairs.update(touches)
@@ -290,7 +291,7 @@ def _measure(
 
 def _measure_brick(
     scores: ArrayHandle, local: ArrayHandle, brick: Index, sure: float
-) -> tuple[Index, Measures, dict[Pair, npt.NDArray[np.int64]]]:
+) -> tuple[Index, Measures, dict[Pair, IntArray]]:
     window, shape = local.window(brick), local.shape
     labels = local.read(*window)
     rows = measure(labels, scores.read(*window), [a for a, _ in window], shape, sure)
@@ -311,7 +312,7 @@ def _thresholds(
     threshold: float,
     min_voxels: int,
     record: ScoreRecord,
-) -> Work[npt.NDArray[np.float64]]:
+) -> Work[FloatArray]:
     """Pass 4: the threshold of every structure; the common one where one does not fit a task."""
     cut = np.full(len(measures), threshold)
     room = session.resources.task_budget // _BYTES_PER_VOXEL
@@ -324,7 +325,7 @@ def _thresholds(
             f"({format_bytes(session.resources.task_budget)}); they keep the common threshold"
         )
 
-    def keep(chosen: tuple[npt.NDArray[np.int64], list[float]]) -> None:
+    def keep(chosen: tuple[IntArray, list[float]]) -> None:
         rows, thresholds = chosen
         cut[rows] = thresholds
 
@@ -341,10 +342,10 @@ def _thresholds_of(
     scores: ArrayHandle,
     grid: VolumeGrid,
     measures: Measures,
-    rows: npt.NDArray[np.int64],
+    rows: IntArray,
     threshold: float,
     record: ScoreRecord,
-) -> tuple[npt.NDArray[np.int64], list[float]]:
+) -> tuple[IntArray, list[float]]:
     """Thresholds of some structures; a component lies wholly in its bounding box."""
     read, common, thresholds = image_reader(record.compared), math.floor(threshold), []
     for first, low, high in zip(measures.first, measures.low, measures.high, strict=True):
@@ -361,7 +362,7 @@ def _measure_again(
     scores: ArrayHandle,
     local: ArrayHandle,
     numbers: Numbers,
-    cut: npt.NDArray[np.float64],
+    cut: FloatArray,
     record: ScoreRecord,
 ) -> Work[Measures]:
     """Measure what is left of the structures at their own thresholds."""
@@ -392,8 +393,8 @@ def _measure_cut(
     scores: ArrayHandle,
     local: ArrayHandle,
     brick: Index,
-    cut: npt.NDArray[np.float64],
-    sure: npt.NDArray[np.float64],
+    cut: FloatArray,
+    sure: FloatArray,
 ) -> tuple[Index, Measures]:
     window = local.window(brick)
     values = scores.read(*window)
@@ -402,7 +403,7 @@ def _measure_cut(
 
 
 def _above(
-    labels: npt.NDArray[np.uint32], scores: npt.NDArray[Any], cut: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.uint32], scores: AnyArray, cut: FloatArray
 ) -> npt.NDArray[np.uint32]:
     """Labels where the score exceeds the threshold of the label; 0 elsewhere."""
     limits = np.concatenate([[np.inf], cut]).astype(np.float32)
@@ -423,8 +424,8 @@ def _number(
     local: ArrayHandle,
     labels: ArrayHandle,
     numbers: Numbers,
-    keep: npt.NDArray[np.bool_],
-    cut: npt.NDArray[np.float64],
+    keep: BoolArray,
+    cut: FloatArray,
 ) -> Work[None]:
     """Pass 5: the final numbers."""
     final = _renumber(numbers, keep)
@@ -442,7 +443,7 @@ def _number_brick(
     labels: ArrayHandle,
     brick: Index,
     numbers: npt.NDArray[np.uint32],
-    cut: npt.NDArray[np.float64],
+    cut: FloatArray,
 ) -> None:
     window = labels.window(brick)
     components = local.read(*window)
@@ -451,7 +452,7 @@ def _number_brick(
     labels.write(brick, numbers[components])
 
 
-def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
+def _renumber(numbers: Numbers, keep: BoolArray) -> Numbers:
     """Numbers after dropping structures: 0 for those, and no gaps."""
     final = np.concatenate([[0], np.where(keep, np.cumsum(keep), 0)]).astype(np.uint32)
     return {brick: final[old] for brick, old in numbers.items()}
@@ -459,14 +460,14 @@ def _renumber(numbers: Numbers, keep: npt.NDArray[np.bool_]) -> Numbers:
 
 def structure_table(
     measures: Measures,
-    cut: npt.NDArray[np.float64],
+    cut: FloatArray,
     selection: Selection,
     geometry: TiltGeometry,
     tilts: Sequence[int],
     grid: VolumeGrid,
-    boxes: Sequence[npt.NDArray[np.float64]],
+    boxes: Sequence[FloatArray],
     scale: float = 1.0,
-) -> tuple[dict[str, Column], npt.NDArray[np.bool_]]:
+) -> tuple[dict[str, Column], BoolArray]:
     """Columns of the structures that are kept, and which those are.
 
     Parameters

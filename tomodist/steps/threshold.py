@@ -15,7 +15,6 @@ import numpy as np
 from tomodist.algorithms.lift.backproject import votes_dtype
 from tomodist.algorithms.lift.project import READ, project_tile
 from tomodist.algorithms.threshold.curve import (
-    CountArray,
     ThresholdCurve,
     count_agreement,
     curve_of,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from tomodist.runtime.runner import Session, Work
     from tomodist.store.tables import Column
     from tomodist.store.tomogram import Label
+    from tomodist.values.arrays import IntArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 VERSION = 2
@@ -210,7 +210,7 @@ def compare_at_all_thresholds(
     """
     counts = np.zeros((geometry.n_tilts, 2, max_score + 1), np.int64)
 
-    def add(counted: tuple[Sequence[int], CountArray]) -> None:
+    def add(counted: tuple[Sequence[int], IntArray]) -> None:
         tilts, part = counted
         counts[list(tilts)] += part
 
@@ -232,7 +232,7 @@ def _count_tile(
     max_score: int,
     tilts: Sequence[int],
     rows: Range,
-) -> tuple[Sequence[int], CountArray]:
+) -> tuple[Sequence[int], IntArray]:
     bricks = brick_windows(scores.shape, READ)
     largest = project_tile(
         "max", geometry, grid, scores.read, bricks, tilts, rows, largest=max_score

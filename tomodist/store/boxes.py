@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.values.boxes import Boxes
@@ -13,6 +12,7 @@ from tomodist.values.boxes import Boxes
 if TYPE_CHECKING:
     from tomodist.formats.zarr import ArrayHandle, Group
     from tomodist.store.tomogram import Unit
+    from tomodist.values.arrays import FloatArray
 
 MAX_BOXES = 4096  # per tilt
 FIELDS = ("y", "x", "height", "width", "score")
@@ -37,9 +37,9 @@ def create_boxes(group: Group, n_tilts: int) -> ArrayHandle:
 def write_boxes(
     boxes: ArrayHandle,
     tilt: int,
-    center: npt.NDArray[np.float64],
-    size: npt.NDArray[np.float64],
-    score: npt.NDArray[np.float64],
+    center: FloatArray,
+    size: FloatArray,
+    score: FloatArray,
 ) -> None:
     """Write the boxes of one tilt.
 
@@ -80,7 +80,7 @@ def boxes_of_maps(maps: Unit) -> list[Boxes]:
     return [Boxes(r[:, :2], r[:, 2:4], np.ones(len(r))) for r in rows]
 
 
-def box_rows(maps: Unit) -> list[npt.NDArray[np.float64]]:
+def box_rows(maps: Unit) -> list[FloatArray]:
     """Boxes of every tilt of a label's maps.
 
     Returns

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import StoreError
 from tomodist.formats.zarr import ArrayHandle, SomeTilts
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import Stack
     from tomodist.store.tomogram import Unit
+    from tomodist.values.arrays import UInt8Array
 
 
 MAPS = "maps"
@@ -53,7 +53,7 @@ class OneClass:
         """Of what is read: uint8."""
         return np.dtype(np.uint8)
 
-    def read(self, *window: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def read(self, *window: tuple[int, int]) -> UInt8Array:
         """Read a window, as `ArrayHandle.read` does: 0, 1 = the class, 2 = not measured."""
         return class_map(self.stack.read(*window), self.value)
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tomodist.algorithms.objects.components import Measures
     from tomodist.algorithms.objects.tracks import Tracks
     from tomodist.store.tables import Column
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _EACH = ["structure"]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tomodist.formats.zarr import ArrayHandle, Group, Stack
+    from tomodist.values.arrays import AnyArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 Range = tuple[int, int]
@@ -115,10 +116,10 @@ def create_volume(
     return group.create(name, grid.shape, dtype, dims=AXES, brick=fitting)
 
 
-def image_reader(stack: Stack) -> Callable[[int, Range, Range], npt.NDArray[Any]]:
+def image_reader(stack: Stack) -> Callable[[int, Range, Range], AnyArray]:
     """A way to read windows of stored images, as `tomodist.algorithms.lift.windows` wants it."""
 
-    def read(tilt: int, rows: Range, columns: Range) -> npt.NDArray[Any]:
+    def read(tilt: int, rows: Range, columns: Range) -> AnyArray:
         return np.asarray(stack.read((tilt, tilt + 1), rows, columns)[0])
 
     return read

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.formats.mrc.read import open_mrc
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from tomodist.runtime.runner import Session
     from tomodist.store.tomogram import Label, Tomogram
+    from tomodist.values.arrays import BoolArray, Float32Array, FloatArray
 
 PIXEL_SIZE = 20.0
 CELL_SHAPE, SPHERE_SHAPE = (112, 270, 256), (128, 128, 128)
@@ -153,17 +153,17 @@ def _mitochondria(session: Session, tomogram: Tomogram, folder: Path) -> Result:
     )
 
 
-def _mask(label: Label) -> npt.NDArray[np.bool_]:
+def _mask(label: Label) -> BoolArray:
     """The whole mask: the demo's volumes are small."""
     return label.labels.volume.read() > 0
 
 
-def _truth(path: Path) -> npt.NDArray[np.float32]:
+def _truth(path: Path) -> Float32Array:
     stack = open_mrc(path)
     return np.stack([stack.read(k) for k in range(len(stack))])
 
 
-def _rows(path: Path) -> npt.NDArray[np.float64]:
+def _rows(path: Path) -> FloatArray:
     with path.open(newline="") as file:
         rows = list(csv.reader(file))[1:]
     return np.array(rows, dtype=np.float64).reshape(len(rows), 7)

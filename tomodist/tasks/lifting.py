@@ -261,7 +261,7 @@ class BackprojectAgreeing:
 
     @property
     def _choose(self) -> ChooseThreshold:
-        return ChooseThreshold(self._label, self.every.lifting.levels or 0, replace=True)
+        return ChooseThreshold(self._label, self.every.lifting.max_score or 0, replace=True)
 
 
 def check_excluded(exclude: Sequence[int], n_tilts: int) -> None:

@@ -117,4 +117,4 @@ def threshold_of(
     """
     if value is not None:
         return GivenThreshold(label, value, shares=lifting.scale != 1)
-    return ReprojectionThreshold(label, lifting.levels or 0, replace, may_be_empty)
+    return ReprojectionThreshold(label, lifting.max_score or 0, replace, may_be_empty)

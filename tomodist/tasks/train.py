@@ -1,6 +1,6 @@
 """Training as a task: stores in, a model folder with its pictures out.
 
-    stores --loaders, divided--> examples --train--> best weights --> model.json, model.safetensors
+    stores --loaders, split--> examples --train--> best weights --> model.json, model.safetensors
                                      |
                         <output>.training/checkpoint.pt       while it is not finished
 

@@ -15,14 +15,14 @@ from tomodist.errors import InputError
 from tomodist.learned.detectors.centers import STRIDE
 from tomodist.learned.detectors.normalise import scaled_shape
 from tomodist.learned.model.card import read_card
-from tomodist.learned.networks.spec import N_PLACE, Architecture
+from tomodist.learned.networks.spec import N_REGRESSION, Architecture
 from tomodist.learned.training.schedule import Schedule
 from tomodist.sources.examples import (
-    Divided,
+    ExampleSplit,
     Source,
     block_loaders,
     check_reconstruction,
-    divided,
+    split_examples,
     tilt_loaders,
     whole_loaders,
 )
@@ -143,7 +143,7 @@ class TrainingTask:
         """The network."""
         n, options = len(self.classes), dict(self.options)
         if self.task == "boxes":
-            n += N_PLACE
+            n += N_REGRESSION
             if self.network == "residual-unet":
                 options = {"output_stride": STRIDE, **options}
         return Architecture(self.network, self.dims, n, options)
@@ -164,7 +164,7 @@ class TrainingTask:
         """The card of the model; ``training["stopped"]`` says why training ended."""
         return read_card(self.output)
 
-    def loaders(self) -> Divided:
+    def loaders(self) -> ExampleSplit:
         """Examples to learn from and to judge by; everything about them is checked here.
 
         Raises
@@ -178,17 +178,17 @@ class TrainingTask:
             [tilt_loaders(self._source(s), with_boxes=boxes) for s in stores]
             for stores in (self.stores, self.held_out)
         )
-        return divided(per_store, held_out)
+        return split_examples(per_store, held_out)
 
-    def _blocks(self, name: str) -> Divided:
+    def _blocks(self, name: str) -> ExampleSplit:
         if self.held_out or len(self.stores) > 2:
             whole = [
                 [whole_loaders(self._source(s), name) for s in stores]
                 for stores in (self.stores, self.held_out)
             ]
-            return divided(*whole)
+            return split_examples(*whole)
         parts = [block_loaders(self._source(s), name) for s in self.stores]
-        return Divided(
+        return ExampleSplit(
             [one for part in parts for one in part.training],
             [one for part in parts for one in part.validation],
         )

@@ -21,9 +21,8 @@ from tomodist.values.maps import STRUCTURE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    FloatArray = npt.NDArray[np.float64]
-    IntArray = npt.NDArray[np.int64]
-    Mask = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import FloatArray, IntArray, Map
+
 
 Form = Literal["mask", "box"]
 
@@ -66,9 +65,11 @@ class Boxes:
         object.__setattr__(self, "score", scores)
         for field in fields(self):
             if not np.isfinite(getattr(self, field.name)).all():
-                raise InputError(f"box {field.name} holds a value that is not finite; leave it out")
+                raise InputError(
+                    f"box {field.name} holds a value that is not finite; remove that box"
+                )
         if (self.size < 0).any():
-            raise InputError(f"box size is {self.size.min():g} px; it must not be negative")
+            raise InputError(f"box size is {self.size.min():g} pixels; it must be 0 or more")
 
     @classmethod
     def empty(cls) -> Self:
@@ -84,8 +85,8 @@ class Boxes:
         return type(self)(self.center[index], self.size[index], self.score[index])
 
 
-def fill(boxes: Boxes, shape: tuple[int, int]) -> Mask:
-    """Mask of all pixels whose centre lies in a box; each box marks its nearest pixel at least.
+def fill(boxes: Boxes, shape: tuple[int, int]) -> Map:
+    """Map of all pixels whose centre lies in a box; each box marks its nearest pixel at least.
 
     Parameters
     ----------
@@ -112,8 +113,8 @@ def fill(boxes: Boxes, shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Mask:
-    """Mask of the ellipses that the boxes enclose, a disk in a square box.
+def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Map:
+    """Map of the ellipses that the boxes enclose, a disk in a square box.
 
     Parameters and result are those of `fill`; a pixel is inside if its centre is within the
     ellipse or on it, and each one marks its nearest pixel at least.
@@ -143,8 +144,8 @@ def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def draw(boxes: Boxes, shape: tuple[int, int], form: Form) -> Mask:
-    """Mask of boxes: filled ones (``"box"``), or the ellipses inside (``"mask"``)."""
+def draw(boxes: Boxes, shape: tuple[int, int], form: Form) -> Map:
+    """Map of boxes: filled ones (``"box"``), or the ellipses inside (``"mask"``)."""
     return fill(boxes, shape) if form == "box" else fill_disks(boxes, shape)
 
 
@@ -192,7 +193,7 @@ def _nearest(center: FloatArray) -> IntArray:
     return np.ceil(center - 0.5).astype(np.int64)  # halves go down, as in [c - 1/2, c + 1/2)
 
 
-def _mark(mask: Mask, index: IntArray) -> None:
+def _mark(mask: Map, index: IntArray) -> None:
     inside = ((index >= 0) & (index < mask.shape)).all(axis=1)
     mask[index[inside, 0], index[inside, 1]] = STRUCTURE
 

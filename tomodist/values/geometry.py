@@ -18,15 +18,16 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from tomodist.errors import GeometryError
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import FloatArray
+
 PerTilt = float | Sequence[float]
 
 AXES = ("z", "y", "x")
@@ -98,20 +99,20 @@ class TiltGeometry:
         angles = _finite(tilt_angles, "tilt_angles")
         if not angles or max(map(abs, angles)) > 180:
             raise GeometryError(
-                f"tilt_angles must be 1 or more angles within -180..180 degrees; found {angles}"
+                f"`tilt_angles` must be 1 or more angles in -180..180 degrees; found {angles}"
             )
         shape = _sizes(image_shape, "image_shape", 2)
         if image_center is None:
             image_center = [(n - 1) / 2 for n in shape]
         if len(image_center) != 2:
-            raise GeometryError(f"image_center must be (row, column); found {image_center}")
-        given = (tilt_axis_angle, x_tilt, shift_y, shift_x, magnification)
+            raise GeometryError(f"`image_center` must be (row, column); found {image_center}")
+        values = (tilt_axis_angle, x_tilt, shift_y, shift_x, magnification)
         per_tilt = {
             name: _broadcast(value, len(angles), name)
-            for name, value in zip(_PER_TILT, given, strict=True)
+            for name, value in zip(_PER_TILT, values, strict=True)
         }
         if min(per_tilt["magnification"]) <= 0:
-            raise GeometryError(f"magnification must be positive; found {magnification}")
+            raise GeometryError(f"`magnification` must be positive; found {magnification}")
         fields = {
             "tilt_angles": angles,
             "image_shape": shape,
@@ -236,7 +237,7 @@ class VolumeGrid:
         if center is None:
             center = [(n - 1) / 2 for n in sizes]
         if len(center) != 3:
-            raise GeometryError(f"center must be (z, y, x); found {center}")
+            raise GeometryError(f"`center` must be (z, y, x); found {center}")
         object.__setattr__(self, "shape", sizes)
         object.__setattr__(self, "voxel_size", _length(voxel_size, "voxel_size"))
         object.__setattr__(self, "center", _finite(center, "center"))
@@ -314,29 +315,31 @@ def _finite(values: Sequence[float], name: str) -> tuple[float, ...]:
     numbers = tuple(float(v) for v in values)
     for k, v in enumerate(numbers):
         if not math.isfinite(v):
-            raise GeometryError(f"{name}[{k}] is {v}; every value must be a finite number")
+            raise GeometryError(
+                f"`{name}` has the value {v} at position {k}; every value must be a finite number"
+            )
     return numbers
 
 
 def _broadcast(value: PerTilt, n: int, name: str) -> tuple[float, ...]:
     array = np.asarray(value, dtype=np.float64)
     if array.ndim > 1:
-        raise GeometryError(f"{name} must be 1 value or {n}; found an array of shape {array.shape}")
+        raise GeometryError(f"`{name}` must be 1 value or {n}; found shape {array.shape}")
     if array.ndim == 1 and array.size != n:
-        raise GeometryError(f"{name} has {array.size} values, but there are {n} tilt angles")
+        raise GeometryError(f"`{name}` has {array.size} values, but there are {n} tilt angles")
     return _finite(np.broadcast_to(array, n).tolist(), name)
 
 
 def _sizes(shape: Sequence[int], name: str, ndim: int) -> tuple[int, ...]:
     sizes = tuple(int(n) for n in shape)
     if len(sizes) != ndim or min(sizes) < 1:
-        raise GeometryError(f"{name} must be {ndim} positive sizes; found {tuple(shape)}")
+        raise GeometryError(f"`{name}` must be {ndim} positive sizes; found {tuple(shape)}")
     return sizes
 
 
 def _length(value: float, name: str) -> float:
     if not (math.isfinite(value) and value > 0):
-        raise GeometryError(f"{name} is {value} Å; it must be a positive number")
+        raise GeometryError(f"`{name}` is {value} Å; it must be a positive number")
     return float(value)
 
 

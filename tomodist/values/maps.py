@@ -13,10 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
+    from tomodist.values.arrays import BoolArray, Map, UInt8Array
 
 
 STRUCTURE = 1
@@ -27,12 +24,12 @@ UNMEASURED = 2
 """Value of a map where the image was not measured."""
 
 
-def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map:
+def as_map(structure: BoolArray, measured: BoolArray) -> Map:
     """Map of a detection.
 
     Parameters
     ----------
-    found : ndarray, shape (height, width), bool
+    structure : ndarray, shape (height, width), bool
         Where a structure is.
     measured : ndarray, shape (height, width), bool
         Where the image was measured.
@@ -46,7 +43,7 @@ def as_map(found: npt.NDArray[np.bool_], measured: npt.NDArray[np.bool_]) -> Map
     >>> as_map(np.array([True, False, True]), np.array([True, True, False]))
     array([1, 0, 2], dtype=uint8)
     """
-    return np.where(measured, found * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)
+    return np.where(measured, structure * np.uint8(STRUCTURE), UNMEASURED).astype(np.uint8)
 
 
 NOT_MEASURED = 255
@@ -56,7 +53,7 @@ NOT_MEASURED = 255
 MOST_CLASSES = NOT_MEASURED - 1
 
 
-def class_map(labels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8]:
+def class_map(labels: UInt8Array, value: int) -> UInt8Array:
     """Binary map of one class.
 
     Parameters
@@ -76,9 +73,9 @@ def class_map(labels: npt.NDArray[np.uint8], value: int) -> npt.NDArray[np.uint8
     >>> class_map(np.array([0, 1, 2, 255], np.uint8), 2)
     array([0, 0, 1, 2], dtype=uint8)
     """
-    found: npt.NDArray[np.uint8] = (labels == value).view(np.uint8)
-    found |= (labels == NOT_MEASURED).view(np.uint8) << 1
-    return found
+    binary: UInt8Array = (labels == value).view(np.uint8)
+    binary |= (labels == NOT_MEASURED).view(np.uint8) << 1
+    return binary
 
 
 def numbered(classes: Mapping[str, str]) -> dict[int, str]:
@@ -103,6 +100,6 @@ def class_words(classes: Mapping[int, str]) -> str:
     return ", ".join(f"{value} = {name}" for value, name in classes.items())
 
 
-def class_values(labels: npt.NDArray[np.uint8]) -> list[int]:
+def class_values(labels: UInt8Array) -> list[int]:
     """All values of a label map but 0, rising."""
     return [v for v in np.flatnonzero(np.bincount(labels.ravel())).tolist() if v]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tomodist.values.geometry import FloatArray, IntArray
+    from tomodist.values.arrays import FloatArray, IntArray
 
 
 def half_widths(matrices: FloatArray) -> FloatArray:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from tomodist.values.arrays import AnyArray
 
-def merit(table: xr.Dataset) -> npt.NDArray[Any]:
+
+def merit(table: xr.Dataset) -> AnyArray:
     """How well structures are supported, for programs that ask: mean score, or number of tilts."""
     return np.asarray(table["mean_score" if "mean_score" in table else "n_tilts"].values)

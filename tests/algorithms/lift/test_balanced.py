@@ -106,5 +106,5 @@ def test_a_sector_has_three_tilts_at_least(n_tilts: int, n_sectors: int) -> None
 
 def test_no_sectors_are_refused() -> None:
     geometry = TiltGeometry([0], (4, 4), 1)
-    with pytest.raises(InputError, match="--sectors is 0"):
+    with pytest.raises(InputError, match="`sectors` is 0"):
         BalancedVotes(geometry, VolumeGrid((4, 4, 4), 1), sectors=0)

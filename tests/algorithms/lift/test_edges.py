@@ -57,11 +57,11 @@ def test_without_rounds_the_edges_are_the_votes() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reach": -1}, "reach is -1 tilts; it must be 0 to 31"),
-        ({"reach": 32}, "reach is 32 tilts; it must be 0 to 31"),
-        ({"support": 0}, "support is 0 tilts; with a reach of 2 it must be 1 to 5"),
-        ({"support": 6}, "support is 6 tilts; with a reach of 2 it must be 1 to 5"),
-        ({"rounds": -1}, "rounds is -1; it must be 0 or more"),
+        ({"reach": -1}, "`reach` is -1 tilts; it must be 0 to 31"),
+        ({"reach": 32}, "`reach` is 32 tilts; it must be 0 to 31"),
+        ({"support": 0}, "`support` is 0 tilts; with a `reach` of 2 it must be 1 to 5"),
+        ({"support": 6}, "`support` is 6 tilts; with a `reach` of 2 it must be 1 to 5"),
+        ({"rounds": -1}, "`rounds` is -1; it must be 0 or more"),
     ],
     ids=str,
 )
@@ -74,12 +74,12 @@ def test_contradictory_parameters(change: dict[str, Any], message: str) -> None:
 def test_some_of_the_tilts_are_refused() -> None:
     geometry, grid = general(0, 4)
     maps = binary_maps(0, geometry)
-    with pytest.raises(InputError, match=r"got 2 of 4 tilts; .* leave out tilts_per_task"):
+    with pytest.raises(InputError, match=r"got 2 of 4 tilts; .* remove `tilts_per_task`"):
         lift_brick(RefinedEdges(geometry, grid), reader(maps), (0, 0, 0), grid.shape, 2)
 
 
 def test_a_brick_of_more_rows_than_the_kernel_takes_is_refused() -> None:
     geometry, grid = TiltGeometry([0.0], (40000, 3), 10.0), VolumeGrid((1, 40000, 2), 10.0)
     edges = RefinedEdges(geometry, grid, 1, 2, 1)
-    with pytest.raises(InputError, match="brick of 40000 rows; it takes 32768 at most"):
+    with pytest.raises(InputError, match="brick of 40000 rows; it supports at most 32768"):
         edges.contribution(lambda *_: np.zeros((1, 1), np.uint8), [0], (0, 0, 0), grid.shape)

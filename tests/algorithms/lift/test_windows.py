@@ -28,7 +28,7 @@ GRID = VolumeGrid((2, 6, 8), 10.0)
     ids=["0 and 255", "3", "negative", "float", "complex"],
 )
 def test_a_map_of_other_values_is_refused(values: npt.NDArray[Any], found: str) -> None:
-    message = f"map of tilt 7 holds {found}; a binary map is bool, or uint8 .* pass `maps > 0`"
+    message = f"map of tilt 7 holds {found}; a binary map is bool, or uint8 .* use `maps > 0`"
     with pytest.raises(InputError, match=message):
         checked_map(values, 7)
 

@@ -240,7 +240,7 @@ def test_boxes_that_are_none_are_refused(wrong: float) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"min_tilts": 2}, "3 tilts or more"),
+        ({"min_tilts": 2}, "it must be 3 or more"),
         ({"tolerance": 0.0}, "must be positive"),
         ({"tolerance": float("nan")}, "must be positive"),
         ({"share": 1.5}, "must be 0 to 1"),
@@ -253,7 +253,7 @@ def test_rules_that_make_no_sense(given: dict[str, float], says: str) -> None:
 
 def test_one_array_of_boxes_per_tilt() -> None:
     geometry = TiltGeometry([-3, 0, 3], (8, 8), 1)
-    with pytest.raises(InputError, match="boxes of 2 tilts, but the geometry has 3"):
+    with pytest.raises(InputError, match="`boxes` has 2 tilts, but the geometry has 3"):
         link_boxes(geometry, VolumeGrid((4, 8, 8), 1), [np.zeros((0, 4))] * 2)
 
 

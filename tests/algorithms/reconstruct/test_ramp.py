@@ -204,10 +204,10 @@ def test_views_know_the_axis_wherever_it_lies() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"cutoff": 0.0}, "cutoff of --radial is 0; "),
+        ({"cutoff": 0.0}, "cutoff of `radial` is 0; "),
         ({"cutoff": 0.51}, "at most 0.5"),
-        ({"cutoff": np.nan}, "cutoff of --radial is nan"),
-        ({"falloff": -0.1}, "falloff of --radial is -0.1"),
+        ({"cutoff": np.nan}, "cutoff of `radial` is nan"),
+        ({"falloff": -0.1}, "falloff of `radial` is -0.1"),
         ({"filter_kind": "hann"}, "'hann'; it must be ramp or exact"),
     ],
 )

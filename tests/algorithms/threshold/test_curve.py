@@ -94,7 +94,5 @@ def test_no_marked_pixel_is_refused() -> None:
 @pytest.mark.parametrize("votes", [[-2, 0], [0, 4]], ids=["negative", "more than tilts"])
 def test_votes_of_other_tilts_are_refused(votes: list[int]) -> None:
     largest, maps = np.array([[votes]], np.int16), np.zeros((1, 1, 2), np.uint8)
-    with pytest.raises(
-        InputError, match=f"scores go up to 3, but there are some from {votes[0]} to"
-    ):
+    with pytest.raises(InputError, match=f"scores are {votes[0]} to"):
         count_agreement(largest, maps, 3)

@@ -86,7 +86,7 @@ def test_coarse_levels_are_refined_around_the_best() -> None:
 def test_nothing_to_agree_is_an_error_that_says_why() -> None:
     with pytest.raises(InputError, match="no map marks any pixel, so no threshold"):
         ray_length_curve(histograms(({0: 5, 20: 5}, {})), own=0)
-    with pytest.raises(InputError, match=r"no voxel has votes enough.*--rounds"):
+    with pytest.raises(InputError, match=r"no voxel has enough votes.*`rounds`"):
         ray_length_curve(histograms(({0: 5}, {0: 5})), own=0)
 
 

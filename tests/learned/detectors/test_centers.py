@@ -23,19 +23,18 @@ from tomodist.learned.training.heatmaps import targets_of
 from tomodist.learned.training.patches import Patch
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 STRIDE = 4
 
 
-def outputs_of(image: FloatArray, *boxes: Boxes) -> FloatArray:
+def outputs_of(image: Float32Array, *boxes: Boxes) -> Float32Array:
     """What a perfect network says of boxes per class."""
     known = np.zeros((len(boxes), *image.shape), np.uint8)
     targets = targets_of(Patch(image, known, boxes), STRIDE)
     heat = np.clip(targets.heat, 1e-4, 1 - 1e-4)
-    return np.concatenate([np.log(heat / (1 - heat)), targets.place])
+    return np.concatenate([np.log(heat / (1 - heat)), targets.regression])
 
 
 class Seeing:
@@ -43,7 +42,7 @@ class Seeing:
 
     multiple, radius, output_stride = 16, 64, STRIDE
 
-    def __call__(self, batch: FloatArray) -> FloatArray:
+    def __call__(self, batch: Float32Array) -> Float32Array:
         return np.stack([outputs_of(x[0], boxes_of(x[0] > 0.5)) for x in batch])
 
 
@@ -73,7 +72,7 @@ def detector(**options: Any) -> LearnedBoxes:
     return LearnedBoxes(made, **options)
 
 
-def squares() -> tuple[FloatArray, Boxes]:
+def squares() -> tuple[Float32Array, Boxes]:
     """A bright image that is wider than high: boxes of odd, even, high and broad form."""
     true = Boxes(
         [[20.0, 30.0], [60.5, 40.5], [31.5, 100.0], [90.0, 150.5]],
@@ -221,11 +220,11 @@ def test_memory_grows_with_the_image_until_it_is_cut_into_tiles() -> None:
 @pytest.mark.parametrize(
     ("of", "options", "message"),
     [
-        ({"task": "segment"}, {}, "is a model for masks, not for boxes"),
+        ({"task": "segment"}, {}, "is not a model for boxes"),
         ({}, {"name": "circle"}, "no class 'circle'"),
         ({"classes": ("a", "b"), "thresholds": (0.5, 0.5)}, {}, r"several classes \(a, b\)"),
-        ({}, {"threshold": 1.5}, "is 1.5; give 0 to 1"),
-        ({}, {"tile": 0}, "--tile is 0"),
+        ({}, {"threshold": 1.5}, "is 1.5; it must be between 0 and 1"),
+        ({}, {"tile": 0}, "`tile` is 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -21,6 +21,8 @@ from tomodist.learned.networks.spec import Architecture
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tomodist.values.arrays import Image
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
@@ -29,7 +31,6 @@ from tomodist.learned.model.torch_network import TorchNetwork  # noqa: E402
 from tomodist.learned.networks.build import seeded  # noqa: E402
 from tomodist.learned.networks.device import use_threads  # noqa: E402
 
-Image = npt.NDArray[np.float32]
 PIXEL = 20.0
 LEVEL = -3.1  # half of what the disk is in a normalised image
 DISK = (40.0, 52.0, 7.0)  # row, column, radius in pixels of PIXEL Å
@@ -263,10 +264,10 @@ def test_processes_give_the_same_bit_by_bit(model: Model, monkeypatch: pytest.Mo
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "class": ({"name": "bright"}, "dark has no class 'bright' (there: dark, rare)"),
-    "threshold": ({"threshold": 1.5}, "--probability is 1.5; give a number between 0 and 1"),
-    "no threshold": ({"threshold": 0.0}, "--probability is 0; give a number between 0 and 1"),
-    "tile": ({"tile": 0}, "--tile is 0; it must be positive"),
+    "class": ({"name": "bright"}, "dark has no class 'bright'; use one of dark, rare"),
+    "threshold": ({"threshold": 1.5}, "`probability` is 1.5; it must be between 0 and 1"),
+    "no threshold": ({"threshold": 0.0}, "`probability` is 0; it must be between 0 and 1"),
+    "tile": ({"tile": 0}, "`tile` is 0; it must be 1 or more"),
 }
 
 
@@ -279,7 +280,7 @@ def test_settings_that_make_no_sense(name: str, model: Model) -> None:
 
 
 def test_one_class_must_be_named(model: Model) -> None:
-    with pytest.raises(InputError, match=r"dark has several classes; name one"):
+    with pytest.raises(InputError, match=r"dark has several classes; select one"):
         LearnedSegmentation(model)(disk_image(), PIXEL)
 
 
@@ -302,7 +303,7 @@ def test_a_model_that_gives_nan_is_refused_before_work_starts(model: Model, tmp_
     weights["head.weight"][0] = 3e38
     weights["stem.conv.weight"] *= 1000
     write_model(tmp_path / "huge", model.card, weights)
-    with pytest.raises(InputError, match="the network gives values that are not finite"):
+    with pytest.raises(InputError, match="the network returned values that are not finite"):
         Model.at(tmp_path / "huge").check()
     model.check()
 
@@ -313,7 +314,7 @@ def test_a_model_that_was_replaced_during_a_run(model: Model, tmp_path: Path) ->
     weights = read_weights_of(model)
     weights["head.bias"][:] = 0
     write_model(tmp_path / "m", model.card, weights, overwrite=True)
-    with pytest.raises(InputError, match="is another model than when the run began; run it anew"):
+    with pytest.raises(InputError, match="was changed after the run began; restart the run"):
         begun.network()
 
 

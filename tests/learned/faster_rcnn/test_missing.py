@@ -48,5 +48,5 @@ def test_a_torchvision_of_another_build_is_told_alike(
 
 def test_it_makes_boxes_in_images_and_nothing_else() -> None:
     for architecture in (Architecture("faster-rcnn", 3, 5), Architecture("faster-rcnn", 2, 4)):
-        with pytest.raises(InputError, match="boxes in images, nothing else"):
+        with pytest.raises(InputError, match="is only for boxes in 2D images"):
             build(architecture)

@@ -121,7 +121,7 @@ def test_the_summary_tells_what_changes_results(changed: dict[str, Any]) -> None
 
 def test_a_model_is_replaced_only_if_told(model: Path) -> None:
     first = read_card(model)
-    with pytest.raises(ExistsError, match="granules exists; use --overwrite to replace it"):
+    with pytest.raises(ExistsError, match="granules exists; use `overwrite` to replace it"):
         write_model(model, CARD, {"new": np.zeros(3, np.float32)})
     assert read_card(model) == first
     write_model(model, CARD, {"new": np.zeros(3, np.float32)}, overwrite=True)
@@ -135,7 +135,7 @@ def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
     (folder / "precious.txt").write_text("years of work")
     for overwrite in (False, True):
         message = error_of(lambda o=overwrite: write_model(folder, CARD, VALUES, overwrite=o))  # type: ignore[misc]
-        assert "thesis exists and is not a model; give another --output" in message
+        assert "thesis exists and is not a model; use another `output`" in message
     assert (folder / "precious.txt").read_text() == "years of work"
 
 
@@ -153,7 +153,7 @@ def test_what_a_kill_left_disturbs_nothing(model: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     message = error_of(lambda: write_model(tmp_path / "file" / "model", CARD, VALUES))
-    assert "cannot be written: Not a directory; give another --output" in message
+    assert "cannot be written: Not a directory; use another `output`" in message
 
 
 # ------------------------------------------------------------------------------- damaged weights
@@ -164,14 +164,17 @@ def test_one_flipped_bit_is_found(model: Path) -> None:
     content[-3] ^= 1
     (model / WEIGHTS).write_bytes(content)
     message = error_of(lambda: read_weights(model, read_card(model)))
-    assert "it is damaged or of another model; copy the whole folder again" in message
+    assert "it is damaged or belongs to another model; copy the whole folder again" in message
 
 
 def test_weights_of_another_model(model: Path) -> None:
     write_model(model.with_name("other"), CARD, {"other": np.zeros(2, np.float32)})
     shutil.copy(model.with_name("other") / WEIGHTS, model / WEIGHTS)
     message = error_of(lambda: read_weights(model, read_card(model)))
-    assert f"names {read_card(model).sha256[:12]}...: it is damaged or of another model" in message
+    assert (
+        f"names {read_card(model).sha256[:12]}...: it is damaged or belongs to another model"
+        in message
+    )
 
 
 def test_weights_without_a_hash(model: Path) -> None:
@@ -200,7 +203,7 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
     bad = np.array([1, value], np.float32)
     write_model(tmp_path / "m", CARD, {"good": np.zeros(2, np.float32), "head.bias": bad})
     message = error_of(lambda: read_weights(tmp_path / "m", read_card(tmp_path / "m")))
-    assert "head.bias holds values that are not finite; train it again" in message
+    assert "head.bias holds values that are not finite; train the model again" in message
 
 
 # ---------------------------------------------------------------------------- damaged documents
@@ -208,22 +211,22 @@ def test_weights_that_are_not_finite(value: float, tmp_path: Path) -> None:
 
 def test_there_is_no_such_model(tmp_path: Path) -> None:
     message = error_of(lambda: read_card(tmp_path / "nothing"))
-    assert message.endswith("nothing: there is no such model; `tomodist train` makes one")
+    assert message.endswith("nothing: model not found; make one with `tomodist train`")
 
 
 def test_a_folder_without_a_document(model: Path) -> None:
     (model / DOCUMENT).unlink()
     assert not is_model(model)
     message = error_of(lambda: read_card(model))
-    assert message.endswith("has no model.json; a model is a folder that holds one")
+    assert message.endswith("is not a model: it has no model.json; use a model folder")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "model.json cannot be read (Expecting property name"),
-        ("[1]", "model.json holds a list, but must hold a JSON object"),
-        ("{}", "is of model format None; this tomodist reads 1"),
+        ("[1]", "model.json holds a list; expected a JSON object"),
+        ("{}", "has the model format None, but this version of tomodist reads 1"),
     ],
 )
 def test_documents_that_are_none(text: str, message: str, model: Path) -> None:
@@ -234,40 +237,42 @@ def test_documents_that_are_none(text: str, message: str, model: Path) -> None:
 def test_a_document_from_the_future(model: Path) -> None:
     change(model, tomodist_model=FORMAT + 1, new_field={"of": "then"})
     message = error_of(lambda: read_card(model))
-    assert f"is of model format {FORMAT + 1}; this tomodist reads {FORMAT}" in message
-    assert message.endswith("use the tomodist that made it, or a newer one")
+    assert (
+        f"has the model format {FORMAT + 1}, but this version of tomodist reads {FORMAT}" in message
+    )
+    assert message.endswith("use the version that made the model, or a newer one")
 
 
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
-    "a field too many": ({"colour": "red"}, "there is no field 'colour'"),
+    "a field too many": ({"colour": "red"}, "field 'colour' is unknown"),
     "no task": ({"task": None}, "task is missing"),
     "no classes, no pixel size": (
         {"classes": None, "pixel_size": None},
         "classes is missing; pixel_size is missing",
     ),
-    "other task": ({"task": "count"}, "task is 'count', not segment or boxes"),
-    "four dimensions": ({"dims": 4}, "dims is 4, not 2 or 3"),
-    "a text for a list": ({"classes": "granule"}, 'classes is "granule", not a list'),
-    "a number for a list": ({"thresholds": 0.5}, "thresholds is 0.5, not a list"),
-    "no class": ({"classes": []}, "classes are [], not one or more different names"),
-    "one class twice": ({"classes": ["a", "a"]}, "classes are ['a', 'a'], not one or more"),
+    "other task": ({"task": "count"}, "task is 'count'; it must be segment or boxes"),
+    "four dimensions": ({"dims": 4}, "dims is 4; it must be 2 or 3"),
+    "a text for a list": ({"classes": "granule"}, 'classes is "granule"; it must be a list'),
+    "a number for a list": ({"thresholds": 0.5}, "thresholds is 0.5; it must be a list"),
+    "no class": ({"classes": []}, "classes are []; they must be different names"),
+    "one class twice": ({"classes": ["a", "a"]}, "classes are ['a', 'a']; they must be"),
     "a threshold too few": ({"thresholds": [0.5]}, "1 thresholds for 2 classes"),
     "a threshold in per cent": (
         {"thresholds": [50, 40]},
-        "thresholds are [50.0, 40.0], not all between 0 and 1",
+        "thresholds are [50.0, 40.0]; they must be between 0 and 1",
     ),
     "a threshold of text": ({"thresholds": ["high", 0.5]}, "could not convert string to float"),
-    "no pixel size": ({"pixel_size": 0}, "pixel_size is 0, not a positive number of Å"),
-    "a pixel size of text": ({"pixel_size": "20 Å"}, "pixel_size is '20 Å', not a positive"),
-    "no clip": ({"normalisation": {}}, "normalisation is {}, without a positive clip"),
+    "no pixel size": ({"pixel_size": 0}, "pixel_size is 0; it must be a positive number"),
+    "a pixel size of text": ({"pixel_size": "20 Å"}, "pixel_size is '20 Å'; it must be a positive"),
+    "no clip": ({"normalisation": {}}, "normalisation is {}; it must have a positive clip"),
     "normalisation of text": ({"normalisation": "zscore"}, 'normalisation is "zscore", not an obj'),
     "a clip of text": ({"normalisation": {"clip": "8"}}, "is damaged: "),
     "other activation": (
         {"activation": "tanh"},
-        "activation is 'tanh', not sigmoid, softmax, none",
+        "activation is 'tanh'; it must be one of sigmoid, softmax, none",
     ),
-    "no radius": ({"tiling": {"multiple": 16}}, "without a positive multiple and radius"),
-    "a number for a text": ({"sha256": 7}, "sha256 is 7, not a text"),
+    "no radius": ({"tiling": {"multiple": 16}}, "must have a positive multiple and radius"),
+    "a number for a text": ({"sha256": 7}, "sha256 is 7; it must be a text"),
 }
 
 
@@ -288,4 +293,4 @@ def test_all_that_is_wrong_is_told_at_once(model: Path) -> None:
 
 def test_a_card_that_cannot_be() -> None:
     message = error_of(lambda: ModelCard(**{**asdict(CARD), "dims": 1, "thresholds": (1.5, 0.5)}))
-    assert message.startswith("a model cannot be so: dims is 1, not 2 or 3; thresholds are")
+    assert message.startswith("invalid model: dims is 1; it must be 2 or 3; thresholds are")

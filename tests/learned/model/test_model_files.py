@@ -162,16 +162,16 @@ def test_onnx_needs_no_torch(exported: Path) -> None:
 
 def test_a_file_is_replaced_only_if_told(exported: Path, onnx_file: Path) -> None:
     before = onnx_file.read_bytes()
-    with pytest.raises(ExistsError, match=r"flat\.onnx exists; use --overwrite to replace it"):
+    with pytest.raises(ExistsError, match=r"flat\.onnx exists; use `overwrite` to replace it"):
         write_onnx(exported / "flat", onnx_file)
     assert onnx_file.read_bytes() == before
 
 
 BAD_EXPORTS: dict[str, tuple[str, str, str]] = {
-    "other ending": ("flat", "a.pt", "a.pt must end in .onnx; give another --output"),
-    "no folder for it": ("flat", "no/a.onnx", "make it first"),
-    "no such model": ("nothing", "a.onnx", "nothing: there is no such model"),
-    "a file already": ("flat.onnx", "a.onnx", "flat.onnx is a file already; a model folder can"),
+    "other ending": ("flat", "a.pt", "a.pt does not end in .onnx; use another `output`"),
+    "no folder for it": ("flat", "no/a.onnx", "create it first"),
+    "no such model": ("nothing", "a.onnx", "nothing: model not found"),
+    "a file already": ("flat.onnx", "a.onnx", "flat.onnx is a file; only a model folder can"),
 }
 
 
@@ -189,7 +189,7 @@ def test_a_file_that_differs_is_not_kept(
     monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, batch: run(self, batch) + 0.01)
     monkeypatch.setattr("tomodist.learned.model.onnx_export._export", fake_export(exported))
     message = error_of(lambda: write_onnx(exported / "flat", tmp_path / "a.onnx"))
-    assert "its outputs differ by 1.0e-02 from those of the network" in message
+    assert "its outputs differ from those of the network by 1.0e-02" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -207,7 +207,7 @@ def test_exporting_names_the_package_that_it_lacks(
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == name else find(n))
     message = error_of(lambda: write_onnx(exported / "flat", tmp_path / "a.onnx"))
-    assert f"needs the package {name}, which is not installed; `pip install tomo" in message
+    assert f"needs the package {name}, which is not installed; run `pip install tomo" in message
     assert "[onnx-export]" in message
 
 
@@ -224,7 +224,7 @@ def test_opening_names_the_extra_that_it_lacks(
     monkeypatch.setattr(builtins, "__import__", without)
     message = error_of(lambda: Model.at(onnx_file).network())
     assert message.endswith(
-        "needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"
+        "needs onnxruntime, which is not installed; run `pip install tomodist[onnx]`"
     )
 
 
@@ -276,8 +276,8 @@ def test_a_network_of_one_size(tmp_path: Path) -> None:
     save_onnx(path, Plain(), free=False)
     beside(path)
     message = error_of(lambda: Model.at(path).network())
-    assert "fixed.onnx cannot look at one grey image of 64 x 80 pixels (" in message
-    assert "export it with free sides" in message
+    assert "fixed.onnx cannot be applied to one grey image of 64 x 80 pixels (" in message
+    assert "export it with variable image sizes" in message
 
 
 def test_a_network_of_colours(tmp_path: Path) -> None:
@@ -285,13 +285,13 @@ def test_a_network_of_colours(tmp_path: Path) -> None:
     save_onnx(path, Plain(n_in=3), n_in=3)
     beside(path)
     message = error_of(lambda: Model.at(path).network())
-    assert "rgb.onnx cannot look at one grey image of 64 x 80 pixels (" in message
+    assert "rgb.onnx cannot be applied to one grey image of 64 x 80 pixels (" in message
 
 
 def test_another_number_of_outputs_than_classes(onnx_file: Path) -> None:
     beside(onnx_file, classes=["a", "b"], thresholds=[0.5, 0.5])
     message = error_of(lambda: Model.at(onnx_file).check())
-    assert "gives an array of shape (1, 1, 64, 64)" in message
+    assert "returned shape (1, 1, 64, 64)" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", b"\x08" * 100])
@@ -316,7 +316,7 @@ def test_a_file_without_a_document_shows_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(b"")
     message = error_of(lambda: read_card(path))
-    assert "mine.onnx does not say what it is: write mine.json beside it, such as {" in message
+    assert "mine.onnx has no description; write mine.json next to it, such as {" in message
     example = json.loads(message[message.index("{") :])
     path.with_suffix(".json").write_text(json.dumps(example))  # the example is a document
     assert read_card(path).classes == ("granule",)
@@ -335,21 +335,24 @@ def test_the_hash_of_a_file_is_checked(onnx_file: Path) -> None:
     beside(onnx_file, sha256="0" * 64)
     message = error_of(lambda: read_card(onnx_file))
     assert "but flat.json names" not in message
-    assert "flat.json names 000000000000...: it is damaged or another network" in message
+    assert "flat.json names 000000000000...: it is damaged or a different network" in message
 
 
 def test_a_file_that_changed_since_the_run_began(onnx_file: Path) -> None:
     model = Model.at(onnx_file)
     onnx_file.write_bytes(onnx_file.read_bytes() + b"\x08\x00")
-    assert "is another model than when the run began" in error_of(model.network)
+    assert "was changed after the run began" in error_of(model.network)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"classes": None}, "mine.json is damaged: classes is missing"),
-        ({"colour": 1}, "mine.json is damaged: there is no field 'colour'"),
-        ({"tomodist_model": 9}, "mine.json is of model format 9; this tomodist reads 1"),
+        ({"colour": 1}, "mine.json is damaged: field 'colour' is unknown"),
+        (
+            {"tomodist_model": 9},
+            "mine.json has the model format 9, but this version of tomodist reads 1",
+        ),
     ],
 )
 def test_damaged_documents(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -363,7 +366,9 @@ def test_metadata_that_are_no_document(onnx_file: Path) -> None:
     text = b"\x0a\x08tomodist\x12\x05[1,2]"  # fields 1 and 2: name and value
     onnx_file.write_bytes(bytes([14 << 3 | 2, len(text)]) + text)
     message = error_of(lambda: read_card(onnx_file))
-    assert "its metadata entry 'tomodist' is no JSON object; write flat.json beside" in message
+    assert (
+        "its metadata entry 'tomodist' is not a JSON object; write flat.json next to it" in message
+    )
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\x80" * 12, b"\x72\x7f"])
@@ -382,13 +387,13 @@ def test_what_is_no_file_of_a_network(suffix: str, tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, path)
     beside(path)
     message = error_of(lambda: Model.at(path))
-    assert f"mine{suffix} is no model that tomodist opens; give a model folder" in message
+    assert f"mine{suffix} is not a model; use a model folder" in message
     assert "an ONNX file (.onnx; PyTorch's networks become one by torch.onnx.export)" in message
     assert "or a function as package.module:function" in message
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert "there is no such model" in error_of(lambda: read_card(tmp_path / "b.onnx"))
+    assert "model not found" in error_of(lambda: read_card(tmp_path / "b.onnx"))
 
 
 def test_any_image_is_padded_to_what_a_network_takes(exported: Path) -> None:
@@ -407,7 +412,7 @@ STRANGE: dict[str, Callable[[Batch], Batch]] = {
 @pytest.mark.parametrize("shape", STRANGE)
 def test_outputs_of_strange_shapes(shape: str) -> None:
     message = error_of(lambda: stride_of(STRANGE[shape], Path("mine.onnx"), 2, 16))
-    assert "mine.onnx gives an array of shape (1, 1" in message
+    assert "mine.onnx returned shape (1, 1" in message
     assert "for an image of 64 x 80 pixels; it must be (1, outputs, ...)" in message
 
 

@@ -149,7 +149,7 @@ def test_weights_that_do_not_fit(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         filled(CASES["2D"], weights, "there")
     assert message in str(caught.value)
-    assert str(caught.value).startswith("there: the weights do not fit the network residual-unet")
+    assert str(caught.value).startswith("there: the weights do not match the network residual-unet")
 
 
 def test_a_seed_gives_the_same_weights_and_leaves_others_random_numbers_alone() -> None:
@@ -180,8 +180,11 @@ def test_names_need_no_torch() -> None:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "name": ({"name": "resnet"}, "network 'resnet' is unknown; it must be one of residual-unet"),
     "no class of MONAI": ({"name": "monai:"}, "network 'monai:' is unknown"),
-    "four dimensions": ({"dims": 4}, "a network of 4 dimensions with 1 outputs cannot be"),
-    "no output": ({"n_outputs": 0}, "with 0 outputs cannot be; give 2 or 3, and 1 or more"),
+    "four dimensions": ({"dims": 4}, "a network has 4 dimensions and 1 outputs"),
+    "no output": (
+        {"n_outputs": 0},
+        "and 0 outputs; it must have 2 or 3 dimensions and at least 1 output",
+    ),
     "option": ({"options": {"depth": 3}}, "residual-unet has no option 'depth'; it has widths"),
     "narrow": ({"options": {"widths": (8, 16)}}, "widths are (8, 16); each must be a multiple of"),
     "odd": (
@@ -201,7 +204,7 @@ def test_architectures_that_make_no_sense(name: str) -> None:
 
 
 def test_an_output_stride_that_no_level_has() -> None:
-    with pytest.raises(InputError, match=r"output stride is 3; the levels have \[2, 4\]"):
+    with pytest.raises(InputError, match=r"output_stride is 3; it must be 1 or one of \[2, 4\]"):
         seeded(Architecture(options={"widths": (16, 32), "output_stride": 3}), 0)
 
 
@@ -222,9 +225,9 @@ def test_networks_of_monai(name: str, dims: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("NoSuchNet", {}, "MONAI has no network 'NoSuchNet'; see monai.networks.nets"),
+        ("NoSuchNet", {}, "MONAI has no network 'NoSuchNet'; use a class of monai.networks.nets"),
         ("os", {}, "MONAI has no network 'os'"),
-        ("UNet", {"colour": 1}, "monai.networks.nets.UNet cannot be made: "),
+        ("UNet", {"colour": 1}, "network monai:UNet cannot be built ("),
     ],
 )
 def test_what_monai_has_not(name: str, options: dict[str, Any], message: str) -> None:
@@ -236,5 +239,5 @@ def test_what_monai_has_not(name: str, options: dict[str, Any], message: str) ->
 
 def test_without_monai(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
-    with pytest.raises(InputError, match=r"not installed; `pip install tomodist\[monai\]`"):
+    with pytest.raises(InputError, match=r"not installed; run `pip install tomodist\[monai\]`"):
         seeded(Architecture("monai:UNet"), 0)

@@ -41,11 +41,11 @@ def test_offsets_and_sizes_are_those_of_the_box_wherever_they_count() -> None:
     found = targets_of(patch(Boxes([[29.0, 50.0]], [[20.0, 80.0]], [1])), STRIDE)
     rows, columns = np.nonzero(found.weight[0])
     assert len(rows) > 5
-    y = (rows + 0.5 + found.place[0][rows, columns]) * STRIDE - 0.5
-    x = (columns + 0.5 + found.place[1][rows, columns]) * STRIDE - 0.5
+    y = (rows + 0.5 + found.regression[0][rows, columns]) * STRIDE - 0.5
+    x = (columns + 0.5 + found.regression[1][rows, columns]) * STRIDE - 0.5
     np.testing.assert_allclose(y, 29.0, atol=1e-4)
     np.testing.assert_allclose(x, 50.0, atol=1e-4)
-    sides = np.exp(found.place[2:, rows, columns]) * STRIDE
+    sides = np.exp(found.regression[2:, rows, columns]) * STRIDE
     np.testing.assert_allclose(sides, np.broadcast_to([[20.0], [80.0]], sides.shape), rtol=1e-5)
 
 
@@ -53,7 +53,9 @@ def test_where_boxes_overlap_each_keeps_its_middle() -> None:
     close = Boxes([[30.0, 40.0], [30.0, 52.0]], [[40.0, 40.0], [20.0, 20.0]], [1, 1])
     found = targets_of(patch(close), STRIDE)
     assert np.argwhere(found.heat[0] == 1).tolist() == [[7, 10], [7, 13]]
-    np.testing.assert_allclose(np.exp(found.place[2, 7, [10, 13]]) * STRIDE, [40, 20], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(found.regression[2, 7, [10, 13]]) * STRIDE, [40, 20], rtol=1e-5
+    )
 
 
 def test_cells_with_an_ignored_pixel_are_not_learnt_from() -> None:
@@ -73,7 +75,7 @@ def test_the_loss_is_least_for_what_is_true_and_blind_to_what_is_ignored() -> No
     targets = targets_of(one, STRIDE)
     batch = {n: torch.from_numpy(v)[None] for n, v in targets._asdict().items()}
     heat = np.clip(targets.heat, 1e-4, 1 - 1e-4)
-    perfect = np.concatenate([np.log(heat / (1 - heat)), targets.place])
+    perfect = np.concatenate([np.log(heat / (1 - heat)), targets.regression])
 
     def loss(outputs: Any) -> float:
         given = torch.from_numpy(outputs[None])

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.windows import ReadImage, binary_windows, linear_windows
 from tomodist.errors import InputError
@@ -21,6 +20,7 @@ from tomodist.kernels.backproject import coverage_rows, linear_any, linear_rows
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.votes import votes_any, votes_rows
 from tomodist.planning.costs import LINEAR_ANY, LINEAR_ROWS, VOTES_ANY, VOTES_ROWS, RowCost
+from tomodist.values.arrays import AnyArray, IntArray
 from tomodist.values.projection import half_widths
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-AnyArray = npt.NDArray[Any]
 Contribution = tuple[AnyArray, ...]
 
 
@@ -48,7 +47,7 @@ class Lifting(Protocol):
         """Type of the scores."""
 
     @property
-    def levels(self) -> int | None:
+    def max_score(self) -> int | None:
         """The highest score, of whole-number scores."""
 
     @property
@@ -112,7 +111,7 @@ class Votes:
         return votes_dtype(self.geometry.n_tilts)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts."""
         return self.geometry.n_tilts
 
@@ -218,9 +217,11 @@ class WeightedMean:
         if self.weights is None:
             return
         if len(self.weights) != n:
-            raise InputError(f"there are {len(self.weights)} weights for {n} tilts; give {n}")
+            raise InputError(
+                f"`weights` has {len(self.weights)} values for {n} tilts; it must have {n}"
+            )
         if not all(0 <= w < math.inf for w in self.weights):
-            raise InputError(f"weights must be numbers, 0 or more; found {self.weights}")
+            raise InputError(f"`weights` must be finite numbers, 0 or more; found {self.weights}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -228,7 +229,7 @@ class WeightedMean:
         return np.dtype(np.float32)
 
     @property
-    def levels(self) -> None:
+    def max_score(self) -> None:
         """Scores are no whole numbers."""
 
     @property
@@ -406,6 +407,6 @@ def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, i
     return nz, nx, ny
 
 
-def as_index(start: Sequence[int]) -> npt.NDArray[np.int64]:
+def as_index(start: Sequence[int]) -> IntArray:
     """A brick's first voxel as the kernels take it."""
     return np.asarray(start, np.int64)

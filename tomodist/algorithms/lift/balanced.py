@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.backproject import Contribution, Votes, kernel_shape, votes_dtype
 from tomodist.errors import InputError
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.algorithms.lift.windows import Range, ReadImage
+    from tomodist.values.arrays import AnyArray, Float32Array, IntArray, UInt8Array
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-LEVELS = 254
+MAX_SCORE = 254
 _FEWEST = 3  # tilts of a sector
 
 
@@ -65,8 +65,8 @@ class BalancedVotes:
     coverage: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.sectors <= LEVELS:
-            raise InputError(f"--sectors is {self.sectors}; it must be 1 to {LEVELS}")
+        if not 1 <= self.sectors <= MAX_SCORE:
+            raise InputError(f"`sectors` is {self.sectors}; it must be 1 to {MAX_SCORE}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -74,14 +74,14 @@ class BalancedVotes:
         return np.dtype(np.uint8)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts of every sector."""
-        return LEVELS
+        return MAX_SCORE
 
     @property
     def scale(self) -> float:
         """Shares of 1."""
-        return 1 / LEVELS
+        return 1 / MAX_SCORE
 
     @property
     def binary(self) -> bool:
@@ -120,7 +120,7 @@ class BalancedVotes:
         return RowCost(n * votes.row, n * votes.voxel, votes.block)
 
     @property
-    def parts(self) -> list[npt.NDArray[np.int64]]:
+    def parts(self) -> list[IntArray]:
         """The tilts of every sector, in order of angle."""
         order = np.argsort(self.geometry.tilt_angles, kind="stable")
         n = max(1, min(self.sectors, len(order) // _FEWEST))
@@ -143,10 +143,10 @@ class BalancedVotes:
         """
         here, votes = set(tilts), Votes(self.geometry, self.grid)
 
-        def seen(tilt: int, rows: Range, columns: Range) -> npt.NDArray[np.uint8]:
+        def seen(tilt: int, rows: Range, columns: Range) -> UInt8Array:
             return np.asarray(read(tilt, rows, columns) != UNMEASURED).astype(np.uint8)
 
-        sums: list[npt.NDArray[Any]] = []
+        sums: list[AnyArray] = []
         for source in (read, seen) if self.coverage else (read,):
             for part in self.parts:
                 some = [t for t in part.tolist() if t in here]
@@ -156,7 +156,7 @@ class BalancedVotes:
                     sums.append(aligned_zeros(kernel_shape(start, stop), votes.dtype))
         return tuple(sums)
 
-    def finish(self, total: Contribution) -> npt.NDArray[Any]:
+    def finish(self, total: Contribution) -> AnyArray:
         """Scores 0..254, in z, y, x order."""
         n_parts = len(self.parts)
         scores = np.empty(total[0].shape, np.uint8)
@@ -167,13 +167,11 @@ class BalancedVotes:
             else:
                 n = [float(len(p)) for p in self.parts]
                 seen = np.array(n, np.float32)[:, None, None]
-            layer[...] = np.rint(np.float32(LEVELS) * _balanced(votes, seen))
+            layer[...] = np.rint(np.float32(MAX_SCORE) * _balanced(votes, seen))
         return swapped(scores)
 
 
-def _balanced(
-    votes: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def _balanced(votes: Float32Array, seen: Float32Array) -> Float32Array:
     """Half the share of all, and half the smallest share; a sector that sees nothing has none."""
     share = np.divide(votes, seen, out=np.ones_like(votes), where=seen > 0)
     overall = votes.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)

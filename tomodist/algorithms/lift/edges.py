@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import numpy.typing as npt
 
+    from tomodist.values.arrays import AnyArray
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _MOST_ROUNDS = 1000  # every round takes time, and a few settle everything
@@ -71,16 +71,16 @@ class RefinedEdges:
 
     def __post_init__(self) -> None:
         if not 0 <= self.reach < 32:
-            raise InputError(f"reach is {self.reach} tilts; it must be 0 to 31")
+            raise InputError(f"`reach` is {self.reach} tilts; it must be 0 to 31")
         if not 1 <= self.support <= 2 * self.reach + 1:
             raise InputError(
-                f"support is {self.support} tilts; with a reach of {self.reach} it must be "
+                f"`support` is {self.support} tilts; with a `reach` of {self.reach} it must be "
                 f"1 to {2 * self.reach + 1}"
             )
         if self.rounds < 0:
-            raise InputError(f"rounds is {self.rounds}; it must be 0 or more")
+            raise InputError(f"`rounds` is {self.rounds}; it must be 0 or more")
         if self.rounds > _MOST_ROUNDS:
-            raise InputError(f"rounds is {self.rounds}; it must be at most {_MOST_ROUNDS}")
+            raise InputError(f"`rounds` is {self.rounds}; it must be at most {_MOST_ROUNDS}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -88,7 +88,7 @@ class RefinedEdges:
         return votes_dtype(self.geometry.n_tilts)
 
     @property
-    def levels(self) -> int:
+    def max_score(self) -> int:
         """The highest score: all tilts."""
         return self.geometry.n_tilts
 
@@ -160,12 +160,12 @@ class RefinedEdges:
         if len(tilts) != self.geometry.n_tilts:
             raise InputError(
                 f"edge refinement got {len(tilts)} of {self.geometry.n_tilts} tilts; "
-                "it needs all of them in one task: leave out tilts_per_task"
+                "it needs all of them in one task: remove `tilts_per_task`"
             )
         if words_of(stop[1] - start[1]) > TILE_WORDS:
             raise InputError(
-                f"edge refinement got a brick of {stop[1] - start[1]} rows; it takes "
-                f"{64 * TILE_WORDS} at most: use a smaller --brick"
+                f"edge refinement got a brick of {stop[1] - start[1]} rows; it "
+                f"supports at most {64 * TILE_WORDS}: use a smaller `brick`"
             )
         order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
         matrices = self.geometry.select(order).matrices(self.grid)
@@ -176,6 +176,6 @@ class RefinedEdges:
         (votes_rows if seen.rows_only else votes_any)(seen.images, *at, votes, rule)
         return (votes,)
 
-    def finish(self, total: Contribution) -> npt.NDArray[Any]:
+    def finish(self, total: Contribution) -> AnyArray:
         """Votes in z, y, x order."""
         return swapped(total[0])

@@ -16,14 +16,16 @@ from tomodist.algorithms.lift.windows import Range, window_bounds
 from tomodist.errors import InputError
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
+from tomodist.values.arrays import AnyArray
 from tomodist.values.projection import half_widths, row_offset, visible_window
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray, IntArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, IntArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 ProjectionKind = Literal["binary", "max", "sum"]
 Window = tuple[Range, ...]
-ReadVolume = Callable[..., npt.NDArray[Any]]  # (z range, y range, x range) -> (z, y, x)
+ReadVolume = Callable[..., AnyArray]  # (z range, y range, x range) -> (z, y, x)
 
 # Type of the projected images. The largest value along a ray that misses the volume is -1.
 PROJECTION_TYPES: dict[str, type] = {"binary": np.int8, "max": np.int16, "sum": np.float32}
@@ -41,7 +43,7 @@ def project_tile(
     rows: Range,
     *,
     largest: int = LARGEST,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     """Project a volume onto some rows of some tilts.
 
     Parameters
@@ -69,7 +71,7 @@ def project_tile(
         for ``"sum"``.
     """
     if kind not in PROJECTION_TYPES:
-        raise InputError(f"kind is {kind!r}; projection knows {', '.join(PROJECTION_TYPES)}")
+        raise InputError(f"kind is {kind!r}; it must be one of {', '.join(PROJECTION_TYPES)}")
     matrices = geometry.select(tilts).matrices(grid)
     shape = (len(tilts), geometry.image_shape[1], rows[1] - rows[0])
     images = aligned_zeros(shape, _working_type(kind, largest))
@@ -87,7 +89,7 @@ def project_tile(
 
 
 def largest_in_windows(
-    scores: npt.NDArray[Any],
+    scores: AnyArray,
     start: Sequence[int],
     matrices: FloatArray,
     image_shape: Sequence[int],
@@ -133,9 +135,7 @@ def _working_type(kind: ProjectionKind, largest: int) -> npt.DTypeLike:
     return PROJECTION_TYPES[kind]
 
 
-def _as_rows(
-    kind: ProjectionKind, values: npt.NDArray[Any], dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
+def _as_rows(kind: ProjectionKind, values: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     """A brick as the kernels want it: rows along y, values of the working type."""
     if kind == "binary":
         values = values != 0
@@ -166,12 +166,12 @@ def _seen_rows(
 
 def _project_brick(
     kind: ProjectionKind,
-    brick: npt.NDArray[Any],
+    brick: AnyArray,
     window: Window,
     matrices: FloatArray,
     offset: int | None,
     rows: Range,
-    images: npt.NDArray[Any],
+    images: AnyArray,
 ) -> None:
     start = np.array([a for a, _ in window], np.int64)
     origin = np.tile(np.array([rows[0], 0], np.int64), (len(matrices), 1))
@@ -188,11 +188,11 @@ def _project_brick(
 
 def _call(
     kind: ProjectionKind,
-    brick: npt.NDArray[Any],
-    start: npt.NDArray[np.int64],
+    brick: AnyArray,
+    start: IntArray,
     matrices: FloatArray,
-    origin: npt.NDArray[np.int64],
-    images: npt.NDArray[Any],
+    origin: IntArray,
+    images: AnyArray,
     *,
     rows_only: bool,
 ) -> None:

@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import InputError
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
 from tomodist.kernels.memory import aligned_zeros, swap_into
 from tomodist.planning.plan import rounded
+from tomodist.values.arrays import AnyArray
 from tomodist.values.maps import UNMEASURED
 from tomodist.values.projection import row_offset, visible_window
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray, IntArray
+    from tomodist.values.arrays import BoolArray, FloatArray, IntArray, UInt8Array
 
 Range = tuple[int, int]
-ReadImage = Callable[[int, Range, Range], npt.NDArray[Any]]  # (tilt, rows, columns) -> (h, w)
+ReadImage = Callable[[int, Range, Range], AnyArray]  # (tilt, rows, columns) -> (h, w)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Windows:
         Single-axis geometry: row k of every window is row k of the brick.
     """
 
-    images: npt.NDArray[Any]
+    images: AnyArray
     origin: IntArray
     rows_only: bool
 
@@ -88,9 +88,9 @@ def binary_windows(
     else:
         images = np.zeros((len(tilts), columns + 1, rows + 1), np.int32)
     for k, tilt in enumerate(tilts):
-        part, place = read_inside(read, tilt, bounds[k], image_shape)
+        part, inside = read_inside(read, tilt, bounds[k], image_shape)
         mask = np.zeros((rows, columns), np.bool_)
-        mask[place] = checked_map(part, tilt) == 1
+        mask[inside] = checked_map(part, tilt) == 1
         (pack_rows if rows_only else count_table)(mask, images[k])
     return Windows(images, np.ascontiguousarray(bounds[:, :, 0]), rows_only)
 
@@ -102,7 +102,7 @@ def linear_windows(
     start: Sequence[int],
     stop: Sequence[int],
     image_shape: Sequence[int],
-) -> tuple[Windows, npt.NDArray[np.bool_]]:
+) -> tuple[Windows, BoolArray]:
     """Windows of probability or grey-value images, as float32; 0 where nothing is measured.
 
     Where rows are not enough, the kernels want a border of one pixel around every window.
@@ -124,8 +124,8 @@ def linear_windows(
     images = aligned_zeros((len(tilts), columns + 2 * border, rows + 2 * border), np.float32)
     measured = np.zeros((len(tilts), images.shape[1], 1), np.bool_)
     for k, tilt in enumerate(tilts):
-        part, place = read_inside(read, tilt, bounds[k], image_shape)
-        down, along = (slice(s.start + border, s.stop + border) for s in place)
+        part, inside = read_inside(read, tilt, bounds[k], image_shape)
+        down, along = (slice(s.start + border, s.stop + border) for s in inside)
         at = (k, along, down)
         with np.errstate(over="ignore"):  # then it is infinite, and counts as not measured
             part = np.ascontiguousarray(part, np.float32)
@@ -141,7 +141,7 @@ def linear_windows(
     return Windows(images, np.ascontiguousarray(bounds[:, :, 0]) - border, rows_only), measured
 
 
-def checked_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
+def checked_map(values: AnyArray, tilt: int) -> UInt8Array:
     """Check the values of a binary map.
 
     Parameters
@@ -164,10 +164,10 @@ def checked_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
     extremes = (values.min(), values.max()) if whole and values.size else ()
     wrong = [int(v) for v in extremes if not 0 <= v <= UNMEASURED]
     if wrong or not whole:
-        found = wrong[0] if wrong else values.dtype
+        value = wrong[0] if wrong else values.dtype
         raise InputError(
-            f"map of tilt {tilt} holds {found}; a binary map is bool, or uint8 with 0 (nothing), "
-            "1 (structure) and 2 (not measured): pass `maps > 0` or `maps > threshold`"
+            f"map of tilt {tilt} holds {value}; a binary map is bool, or uint8 with 0 (nothing), "
+            "1 (structure) and 2 (not measured): use `maps > 0` or `maps > threshold`"
         )
     return values.astype(np.uint8, copy=False)
 
@@ -191,7 +191,7 @@ def _extent(bounds: IntArray) -> tuple[int, int]:
 
 def read_inside(
     read: ReadImage, tilt: int, bounds: IntArray, image_shape: Sequence[int]
-) -> tuple[npt.NDArray[Any], tuple[slice, slice]]:
+) -> tuple[AnyArray, tuple[slice, slice]]:
     """Read the pixels of a window that lie in the image.
 
     Parameters
@@ -213,5 +213,5 @@ def read_inside(
     (row, row_end), (column, column_end) = bounds.tolist()
     inside = (max(row, 0), max(min(row_end, image_shape[0]), max(row, 0)))
     part = read(tilt, inside, (column, column_end))
-    place = slice(inside[0] - row, inside[0] - row + part.shape[0]), slice(0, part.shape[1])
-    return part, place
+    position = slice(inside[0] - row, inside[0] - row + part.shape[0]), slice(0, part.shape[1])
+    return part, position

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from tomodist.errors import InputError
@@ -20,9 +19,7 @@ from tomodist.metrics.assignment import assign, near_pairs
 from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
-
-IntArray = npt.NDArray[np.int64]
+    from tomodist.values.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,11 @@ class LinkRule:
 
     def __post_init__(self) -> None:
         if self.min_tilts < 3:
-            raise InputError(f"--min-tilts is {self.min_tilts}; tracks need 3 tilts or more")
+            raise InputError(f"`min_tilts` is {self.min_tilts}; it must be 3 or more")
         if not 0 < self.tolerance < np.inf:
-            raise InputError(f"--tolerance is {self.tolerance} pixels; it must be positive")
+            raise InputError(f"`tolerance` is {self.tolerance} pixels; it must be positive")
         if not 0 <= self.share <= 1:
-            raise InputError(f"share is {self.share}; it must be 0 to 1")
+            raise InputError(f"`share` is {self.share}; it must be 0 to 1")
 
     def gates(self, boxes: FloatArray) -> FloatArray:
         """How far an object may be from each box: shape (n, 2), rows and columns, in pixels."""
@@ -103,9 +100,9 @@ class BoxIndex:
     def offset(self, points: FloatArray, box: IntArray) -> FloatArray:
         """From each point's projection to its box: (n_tilts, n, 2); NaN where there is none."""
         apart = np.full((*box.shape, 2), np.nan)
-        for t, place in enumerate(project_points(self.matrices, points)):
+        for t, pixels in enumerate(project_points(self.matrices, points)):
             has = box[t] >= 0
-            apart[t, has] = self.boxes[t][box[t, has], :2] - place[has]
+            apart[t, has] = self.boxes[t][box[t, has], :2] - pixels[has]
         return apart
 
     def closeness(self, points: FloatArray, box: IntArray) -> FloatArray:
@@ -119,32 +116,32 @@ class BoxIndex:
 
     def nearest(self, points: FloatArray, widening: float = 1.0) -> IntArray:
         """Index of the box nearest to each point's projection, if its gate allows; else -1."""
-        found = np.full((len(self.boxes), len(points)), -1)
+        box = np.full((len(self.boxes), len(points)), -1)
         if not len(points):
-            return found
-        for t, (tree, place) in enumerate(
+            return box
+        for t, (tree, pixels) in enumerate(
             zip(self.trees, project_points(self.matrices, points), strict=True)
         ):
             if tree is not None:
-                near = np.asarray(tree.query(place)[1])
-                apart = np.abs(self.boxes[t][near, :2] - place)
+                near = np.asarray(tree.query(pixels)[1])
+                apart = np.abs(self.boxes[t][near, :2] - pixels)
                 allowed = (apart <= widening * self.gates[t][near]).all(axis=1)
-                found[t, allowed] = near[allowed]
-        return found
+                box[t, allowed] = near[allowed]
+        return box
 
     def assigned(self, points: FloatArray) -> IntArray:
         """Boxes and points one to one in every tilt: as many as possible, then as near."""
-        found = np.full((len(self.boxes), len(points)), -1)
-        for t, place in enumerate(project_points(self.matrices, points)):
-            pairs, cost = self._allowed(t, place)
+        box = np.full((len(self.boxes), len(points)), -1)
+        for t, pixels in enumerate(project_points(self.matrices, points)):
+            pairs, cost = self._allowed(t, pixels)
             kept = assign(pairs, cost, len(points), len(self.boxes[t]))
-            found[t, pairs[0][kept]] = pairs[1][kept]
-        return found
+            box[t, pairs[0][kept]] = pairs[1][kept]
+        return box
 
-    def _allowed(self, t: int, place: FloatArray) -> tuple[tuple[IntArray, IntArray], FloatArray]:
+    def _allowed(self, t: int, pixels: FloatArray) -> tuple[tuple[IntArray, IntArray], FloatArray]:
         """Pairs of point and box that the gates of a tilt allow, and how far apart they are."""
         gates = self.gates[t]
-        rows, columns = near_pairs(place, self.boxes[t][:, :2], gates.max(initial=0), norm=np.inf)
-        apart = np.abs(self.boxes[t][columns, :2] - place[rows]) / gates[columns]
+        rows, columns = near_pairs(pixels, self.boxes[t][:, :2], gates.max(initial=0), norm=np.inf)
+        apart = np.abs(self.boxes[t][columns, :2] - pixels[rows]) / gates[columns]
         allowed = (apart <= 1).all(axis=1)
         return (rows[allowed], columns[allowed]), (apart[allowed] ** 2).mean(axis=1)

@@ -11,7 +11,7 @@ Sums of integer scores are exact; only small tables leave a brick.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ from scipy.sparse.csgraph import connected_components
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-AnyArray = npt.NDArray[Any]
+    from tomodist.values.arrays import AnyArray, FloatArray, IntArray
+
 LabelArray = npt.NDArray[np.uint32]
-FloatArray = npt.NDArray[np.float64]
 Index = tuple[int, ...]
 
 
@@ -50,14 +50,14 @@ class Measures:
         Voxels that would stay at a threshold higher by some margin.
     """
 
-    first: npt.NDArray[np.int64]
-    n_voxels: npt.NDArray[np.int64]
-    low: npt.NDArray[np.int64]
-    high: npt.NDArray[np.int64]
+    first: IntArray
+    n_voxels: IntArray
+    low: IntArray
+    high: IntArray
     weight: FloatArray
     moment: FloatArray
     highest: FloatArray
-    n_sure: npt.NDArray[np.int64]
+    n_sure: IntArray
 
     def __len__(self) -> int:
         return len(self.first)
@@ -135,7 +135,7 @@ def measure(
     return rows
 
 
-def touching(face: LabelArray, beyond: LabelArray) -> npt.NDArray[np.int64]:
+def touching(face: LabelArray, beyond: LabelArray) -> IntArray:
     """Pairs of local labels that meet across a face between two bricks.
 
     Parameters
@@ -155,7 +155,7 @@ def touching(face: LabelArray, beyond: LabelArray) -> npt.NDArray[np.int64]:
 
 def merge(
     measures: Mapping[Index, Measures],
-    pairs: Mapping[tuple[Index, Index], npt.NDArray[np.int64]],
+    pairs: Mapping[tuple[Index, Index], IntArray],
 ) -> tuple[Measures, dict[Index, LabelArray]]:
     """Join local components into structures.
 
@@ -236,7 +236,7 @@ def _no_rows(n: int) -> Measures:
     )
 
 
-def _accumulate(total: Measures, group: npt.NDArray[Any], rows: Measures) -> None:
+def _accumulate(total: Measures, group: AnyArray, rows: Measures) -> None:
     """Add rows to the components that they belong to, in place."""
     np.minimum.at(total.first, group, rows.first)
     np.minimum.at(total.low, group, rows.low)
@@ -248,7 +248,7 @@ def _accumulate(total: Measures, group: npt.NDArray[Any], rows: Measures) -> Non
     np.add.at(total.n_sure, group, rows.n_sure)
 
 
-def _sort(structures: Measures) -> tuple[Measures, npt.NDArray[np.int64]]:
+def _sort(structures: Measures) -> tuple[Measures, IntArray]:
     """Rows in the order of their first voxel, and the new place of every old row."""
     order = np.argsort(structures.first)
     rank = np.empty(len(order), np.int64)

@@ -17,11 +17,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import FloatArray, IntArray
 
-    from tomodist.values.geometry import FloatArray
-
-    IntArray = npt.NDArray[np.intp]
 
 _AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # entries of C that are fitted
 _ROUND = 0.1  # weight of "as thick along z as along y and x", beside each box's weight of 1
@@ -52,12 +49,12 @@ def extents(
     ndarray, shape (n, 3), float64
         In voxels; 1 at least.
     """
-    found = np.empty((box.shape[1], 3))
+    lengths = np.empty((box.shape[1], 3))
     for k in range(box.shape[1]):
         tilts = np.flatnonzero(box[:, k] >= 0).tolist()
         half = np.array([boxes[t][box[t, k], 2:] for t in tilts]).reshape(-1) / 2
-        found[k] = _extent(matrices[tilts, :, :3].reshape(-1, 3), half, roundness)
-    return found
+        lengths[k] = _extent(matrices[tilts, :, :3].reshape(-1, 3), half, roundness)
+    return lengths
 
 
 def _extent(rays: FloatArray, half: FloatArray, roundness: float) -> FloatArray:

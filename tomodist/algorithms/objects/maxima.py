@@ -7,7 +7,7 @@ halo of `halo` voxels gives just the maxima that the whole volume has in it, so 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from scipy.ndimage import find_objects, gaussian_filter, label, maximum_filter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import AnyArray, BoolArray, Float32Array, FloatArray
 
 _SMOOTHING = 0.25  # sigma over distance: what is nearer than half of that is one hill
 _TRUNCATE = 3.0  # sigmas
@@ -28,7 +28,7 @@ def halo_of(distance: float) -> int:
 
 
 def brick_maxima(
-    scores: npt.NDArray[Any],
+    scores: AnyArray,
     inner: Sequence[slice],
     start: Sequence[int],
     threshold: float,
@@ -67,18 +67,18 @@ def brick_maxima(
     return (index + np.asarray(start)) + _between(smoothed, index), height  # in this order: bitwise
 
 
-def _one_per_top(tops: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+def _one_per_top(tops: BoolArray) -> npt.NDArray[np.intp]:
     """The voxel of each flat top that is nearest to its middle: shape (n, 3)."""
     labels, n = label(tops, np.ones((3, 3, 3)))
-    found = np.empty((n, 3), np.intp)
-    for k, place in enumerate(find_objects(labels)):
-        voxels = np.argwhere(labels[place] == k + 1)
+    middles = np.empty((n, 3), np.intp)
+    for k, window in enumerate(find_objects(labels)):
+        voxels = np.argwhere(labels[window] == k + 1)
         nearest = np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))
-        found[k] = voxels[nearest] + [s.start for s in place]
-    return found
+        middles[k] = voxels[nearest] + [s.start for s in window]
+    return middles
 
 
-def _between(values: npt.NDArray[np.float32], index: npt.NDArray[np.intp]) -> FloatArray:
+def _between(values: Float32Array, index: npt.NDArray[np.intp]) -> FloatArray:
     """From a voxel to the top of the parabola through it and its neighbours, along each axis."""
     padded = np.pad(values, 1).astype(np.float64)
     here = padded[tuple((index + 1).T)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.algorithms.objects.box_index import BoxIndex, IntArray
-    from tomodist.values.geometry import FloatArray
+    from tomodist.algorithms.objects.box_index import BoxIndex
+    from tomodist.values.arrays import BoolArray, FloatArray, IntArray
 
 N_PAIRS = 16  # tilts that propose, each with one on either side; more where there are few boxes
 _MANY = 300  # boxes per tilt
@@ -19,12 +18,12 @@ _BASELINE = np.deg2rad(40)  # of a pair: far enough to tell z, near enough to ma
 _UNLIKE = 2.0  # boxes whose heights differ by more than this factor show different things
 
 
-def proposals(seen: BoxIndex, shape: Sequence[int]) -> FloatArray:
+def proposals(box_index: BoxIndex, shape: Sequence[int]) -> FloatArray:
     """Points of the volume at which two boxes of a pair of tilts meet.
 
     Parameters
     ----------
-    seen : BoxIndex
+    box_index : BoxIndex
         The boxes of all tilts.
     shape : sequence of int
         Of the volume.
@@ -34,19 +33,19 @@ def proposals(seen: BoxIndex, shape: Sequence[int]) -> FloatArray:
     ndarray, shape (n, 3), float64
         Voxel indices (z, y, x); every object many times, and many where there is none.
     """
-    found = [_meeting(seen, a, b, shape) for a, b in _pairs_of_tilts(seen)]
-    return np.concatenate([np.zeros((0, 3)), *found])
+    points = [_meeting(box_index, a, b, shape) for a, b in _pairs_of_tilts(box_index)]
+    return np.concatenate([np.zeros((0, 3)), *points])
 
 
-def _pairs_of_tilts(seen: BoxIndex) -> list[tuple[int, int]]:
+def _pairs_of_tilts(box_index: BoxIndex) -> list[tuple[int, int]]:
     """Tilts that propose points: spread over the series, each with those some 40 degrees away."""
-    order = np.argsort(viewing_order(seen.matrices))
-    tilts = np.array([t for t in order if len(seen.boxes[t])], np.intp)
+    order = np.argsort(viewing_order(box_index.matrices))
+    tilts = np.array([t for t in order if len(box_index.boxes[t])], np.intp)
     if len(tilts) < 2:
         return []
-    n_boxes = sum(map(len, seen.boxes)) / len(tilts)
+    n_boxes = sum(map(len, box_index.boxes)) / len(tilts)
     n_pairs = int(np.clip(N_PAIRS * _MANY / n_boxes, N_PAIRS, 4 * N_PAIRS))
-    rays = _rays(seen.matrices[tilts])
+    rays = _rays(box_index.matrices[tilts])
     angle = np.arccos(np.clip(np.abs(rays @ rays.T), 0, 1))
     far = min(_BASELINE, 0.6 * float(angle.max()))
     pairs = set()
@@ -91,26 +90,26 @@ def _rays(matrices: FloatArray) -> FloatArray:
     return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True))
 
 
-def _meeting(seen: BoxIndex, a: int, b: int, shape: Sequence[int]) -> FloatArray:
+def _meeting(box_index: BoxIndex, a: int, b: int, shape: Sequence[int]) -> FloatArray:
     """Where boxes of tilt a meet boxes of tilt b.
 
     Both rays are at right angles to n, so n · p is the same all along either; in the single-axis
     case that is y.
     """
-    linear, shift = seen.matrices[[a, b], :, :3], seen.matrices[[a, b], :, 3]
+    linear, shift = box_index.matrices[[a, b], :, :3], box_index.matrices[[a, b], :, 3]
     rays = np.cross(linear[:, 0], linear[:, 1])
     normal = np.cross(rays[0], rays[1])
     normal /= np.linalg.norm(normal)
     level, gate = [], []
     for k, t in enumerate((a, b)):
         factors = np.linalg.lstsq(linear[k].T, normal, rcond=None)[0]
-        level.append((seen.boxes[t][:, :2] - shift[k]) @ factors)
-        gate.append(seen.gates[t] @ np.abs(factors))
+        level.append((box_index.boxes[t][:, :2] - shift[k]) @ factors)
+        gate.append(box_index.gates[t] @ np.abs(factors))
     i, j = _alike(level[0], level[1], gate[0], gate[1])
-    height = np.maximum(seen.boxes[a][i, 2], 1), np.maximum(seen.boxes[b][j, 2], 1)
+    height = np.maximum(box_index.boxes[a][i, 2], 1), np.maximum(box_index.boxes[b][j, 2], 1)
     similar = np.maximum(height[0] / height[1], height[1] / height[0]) <= _UNLIKE
     i, j = i[similar], j[similar]
-    seen_at = np.concatenate([seen.boxes[a][i, :2], seen.boxes[b][j, :2]], axis=1)
+    seen_at = np.concatenate([box_index.boxes[a][i, :2], box_index.boxes[b][j, :2]], axis=1)
     points = (seen_at - shift.reshape(-1)) @ np.linalg.pinv(linear.reshape(4, 3)).T
     return points[inside(points, shape)]
 
@@ -129,7 +128,7 @@ def _alike(
     return i[near], j[near]
 
 
-def inside(points: FloatArray, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+def inside(points: FloatArray, shape: Sequence[int]) -> BoolArray:
     """Which points lie in a volume: shape (n,), bool."""
     within = (points >= -0.5) & (points <= np.asarray(shape) - 0.5)
     return np.asarray(within.all(axis=1))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import KDTree
 
-from tomodist.algorithms.objects.box_index import BoxIndex, IntArray, LinkRule
+from tomodist.algorithms.objects.box_index import BoxIndex, LinkRule
 from tomodist.algorithms.objects.ellipsoid import extents
 from tomodist.algorithms.objects.proposals import inside, proposals, viewing_order
 from tomodist.errors import InputError
@@ -35,7 +35,8 @@ from tomodist.values.projection import project_points
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, IntArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _ROUNDS, _BLOCKS = 3, 5
 _WITHIN = 0.3  # of the size: two centres so near, along every axis, are of one object
@@ -115,36 +116,36 @@ def link_boxes(
         If there is not one array of boxes per tilt, or a box is not finite or of negative size.
     """
     if len(boxes) != geometry.n_tilts:
-        raise InputError(f"boxes of {len(boxes)} tilts, but the geometry has {geometry.n_tilts}")
+        raise InputError(f"`boxes` has {len(boxes)} tilts, but the geometry has {geometry.n_tilts}")
     rule, shape = rule or LinkRule(), grid.shape
     arrays = tuple(np.asarray(b, np.float64).reshape(-1, 4) for b in boxes)
     for t, rows in enumerate(arrays):
         if not np.isfinite(rows).all() or (rows[:, 2:] < 0).any():
-            raise InputError(f"a box of tilt {t} is not finite, or of negative size; leave it out")
-    seen = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
-    points = proposals(seen, shape)
+            raise InputError(f"a box of tilt {t} is not finite, or has a negative size; remove it")
+    box_index = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
+    points = proposals(box_index, shape)
     for widening in (1.5, 1.0, 1.0):
-        points = _fitted(seen, points, seen.nearest(points, widening))
+        points = _fitted(box_index, points, box_index.nearest(points, widening))
         points = points[np.unique(np.round(points), axis=0, return_index=True)[1]]
     points = points[inside(points, shape)]
-    points = points[_chosen(seen, points)]
+    points = points[_chosen(box_index, points)]
     for _ in range(_ROUNDS):
-        box = seen.assigned(points)
-        points = _fitted(seen, points, box)
+        box = box_index.assigned(points)
+        points = _fitted(box_index, points, box)
         kept = ((box >= 0).sum(axis=0) >= rule.min_tilts) & inside(points, shape)
-        points = _joined(seen, points[kept], box[:, kept])
-    box = seen.assigned(points)
+        points = _joined(box_index, points[kept], box[:, kept])
+    box = box_index.assigned(points)
     points = points[(box >= 0).sum(axis=0) >= rule.min_tilts]
     points = points[np.lexsort(points.T[::-1])]
-    box = seen.assigned(points)
-    points = _fitted(seen, points, box, finally_=True)
-    size = extents(seen.matrices, seen.boxes, box)
+    box = box_index.assigned(points)
+    points = _fitted(box_index, points, box, finally_=True)
+    size = extents(box_index.matrices, box_index.boxes, box)
     kept = _apart_in_space(points, size, (box >= 0).sum(axis=0))
-    return _tracks(seen, points[kept], size[kept], box[:, kept])
+    return _tracks(box_index, points[kept], size[kept], box[:, kept])
 
 
 def _fitted(
-    seen: BoxIndex, points: FloatArray, box: IntArray, *, finally_: bool = False
+    box_index: BoxIndex, points: FloatArray, box: IntArray, *, finally_: bool = False
 ) -> FloatArray:
     """Points moved to where they fit their boxes best; those with less than two boxes stay.
 
@@ -152,10 +153,10 @@ def _fitted(
     """
     enough = (box >= 0).sum(axis=0) >= 2
     points = points.copy()
-    moved, rays = points[enough], seen.matrices[:, :, :3]
+    moved, rays = points[enough], box_index.matrices[:, :, :3]
     for _ in range(4 if finally_ else 2):
-        apart = seen.offset(moved, box[:, enough])
-        weight = _own_weights(apart) if finally_ else _weights(seen, apart, box[:, enough])
+        apart = box_index.offset(moved, box[:, enough])
+        weight = _own_weights(apart) if finally_ else _weights(box_index, apart, box[:, enough])
         system = np.einsum("tn,tki,tkj->nij", weight, rays, rays, optimize=True)
         system += 1e-9 * np.trace(system, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         target = np.einsum("tn,tki,tnk->ni", weight, rays, np.nan_to_num(apart), optimize=True)
@@ -164,10 +165,10 @@ def _fitted(
     return points
 
 
-def _weights(seen: BoxIndex, apart: FloatArray, box: IntArray) -> FloatArray:
+def _weights(box_index: BoxIndex, apart: FloatArray, box: IntArray) -> FloatArray:
     """Of every box in the fit: 1 at the point's projection, 1/5 at the gate; (n_tilts, n)."""
     weight = np.zeros(box.shape)
-    for t, gates in enumerate(seen.gates):
+    for t, gates in enumerate(box_index.gates):
         has = box[t] >= 0
         far = (4 * (apart[t, has] / gates[box[t, has]]) ** 2).max(axis=1)
         weight[t, has] = 1 / (1 + far)
@@ -188,15 +189,15 @@ def _own_weights(apart: FloatArray) -> FloatArray:
     return np.where(has, 1 / (1 + squared), 0.0)
 
 
-def _chosen(seen: BoxIndex, points: FloatArray) -> IntArray:
+def _chosen(box_index: BoxIndex, points: FloatArray) -> IntArray:
     """The points that are objects: the best first, each with the boxes that are left to it."""
-    box = seen.nearest(points)
-    close = np.where(box >= 0, _HAS + (1 - _HAS) * seen.closeness(points, box), 0.0).T
-    first = np.cumsum([0, *(len(b) for b in seen.boxes)])
-    place = np.where(
+    box = box_index.nearest(points)
+    close = np.where(box >= 0, _HAS + (1 - _HAS) * box_index.closeness(points, box), 0.0).T
+    first = np.cumsum([0, *(len(b) for b in box_index.boxes)])
+    number = np.where(
         box >= 0, box + first[:-1, None], first[-1]
     ).T  # of all boxes; the last is none
-    free, chance = np.ones(first[-1] + 1), np.append(seen.chances, 0.0)
+    free, chance = np.ones(first[-1] + 1), np.append(box_index.chances, 0.0)
     free[-1] = 0
     line = [(-score, k) for k, score in enumerate(close.sum(axis=1).tolist())]
     chosen: list[int] = []
@@ -207,12 +208,14 @@ def _chosen(seen: BoxIndex, points: FloatArray) -> IntArray:
         heapq.heapify(waiting)
         while waiting:
             score, k = heapq.heappop(waiting)
-            here = place[k]
+            here = number[k]
             score_now = -float(close[k] @ free[here])
             if score_now > score + 1e-9:  # others took some of its boxes: it goes back in line
-                if -score_now >= _HAS * seen.rule.min_tilts:
+                if -score_now >= _HAS * box_index.rule.min_tilts:
                     heapq.heappush(waiting, (score_now, k))
-            elif free[here].sum() >= max(seen.rule.min_tilts, _beyond_chance(float(chance @ free))):
+            elif free[here].sum() >= max(
+                box_index.rule.min_tilts, _beyond_chance(float(chance @ free))
+            ):
                 chosen.append(k)
                 free[here] = 0
             else:
@@ -225,21 +228,23 @@ def _beyond_chance(expected: float) -> float:
     return expected + 4 * math.sqrt(expected)
 
 
-def _joined(seen: BoxIndex, points: FloatArray, box: IntArray) -> FloatArray:
+def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArray:
     """Points of which those that show the same object, in different tilts, are one."""
     if len(points) < 2:
         return points
-    size = max((float(g.max()) for g in seen.gates if len(g)), default=0.0)
-    scale = np.linalg.norm(seen.matrices[:, 0, :3], axis=1).min()
+    size = max((float(g.max()) for g in box_index.gates if len(g)), default=0.0)
+    scale = np.linalg.norm(box_index.matrices[:, 0, :3], axis=1).min()
     pairs = KDTree(points).query_pairs(2 * size / scale, output_type="ndarray")
-    places = project_points(seen.matrices, points)
+    pixels = project_points(box_index.matrices, points)
     n_boxes = (box >= 0).sum(axis=0)
     gone = np.zeros(len(points), np.bool_)
     for i, j in pairs[np.lexsort(pairs.T)] if len(pairs) else ():
         has = (box[:, i] >= 0) | (box[:, j] >= 0)
         both = int(((box[:, i] >= 0) & (box[:, j] >= 0)).sum())
-        apart = np.abs(places[:, i] - places[:, j])[has]
-        gate = np.array([seen.gates[t][max(box[t, i], box[t, j])] for t in np.flatnonzero(has)])
+        apart = np.abs(pixels[:, i] - pixels[:, j])[has]
+        gate = np.array(
+            [box_index.gates[t][max(box[t, i], box[t, j])] for t in np.flatnonzero(has)]
+        )
         if both <= 0.2 * n_boxes[[i, j]].min() and (apart <= gate).all(axis=1).mean() > 0.8:
             gone[i if n_boxes[i] < n_boxes[j] else j] = True
     return points[~gone]
@@ -262,9 +267,9 @@ def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> 
     return np.flatnonzero(kept)
 
 
-def _tracks(seen: BoxIndex, points: FloatArray, size: FloatArray, box: IntArray) -> Tracks:
-    apart = seen.offset(points, box)
-    sigma = _standard_errors(seen.matrices, apart)
+def _tracks(box_index: BoxIndex, points: FloatArray, size: FloatArray, box: IntArray) -> Tracks:
+    apart = box_index.offset(points, box)
+    sigma = _standard_errors(box_index.matrices, apart)
     return Tracks(points, sigma, size, box, np.linalg.norm(apart, axis=2))
 
 
@@ -285,8 +290,8 @@ def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
         left = whole - np.einsum("tn,tij->nij", weight[block], system[block])
         left += 1e-6 * np.trace(whole, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         rest = np.delete(np.arange(len(weight)), block)
-        wanted = np.einsum("tn,tni->ni", weight[rest], target[rest])
-        moves.append(np.linalg.solve(left, wanted[:, :, None])[:, :, 0])
+        right = np.einsum("tn,tni->ni", weight[rest], target[rest])
+        moves.append(np.linalg.solve(left, right[:, :, None])[:, :, 0])
     change = np.stack(moves) - np.mean(moves, axis=0)
     jackknife = np.sqrt((_BLOCKS - 1) / _BLOCKS * (change**2).sum(axis=0))
     errors: FloatArray = np.maximum(_independent_errors(matrices, apart), jackknife)

@@ -12,22 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from tomodist.values.arrays import BoolArray, FloatArray
 from tomodist.values.projection import project_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
-
-Array = npt.NDArray[np.float64]
+    from tomodist.values.arrays import BoolArray, FloatArray
 
 
 def supporting_boxes(
     matrices: FloatArray,
-    centers: Array,
-    boxes: Sequence[Array],
-    strength: Array | None = None,
-) -> tuple[Array, Array]:
+    centers: FloatArray,
+    boxes: Sequence[FloatArray],
+    strength: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """The box that supports each structure in each tilt, and how far it is.
 
     Parameters
@@ -61,8 +60,8 @@ def supporting_boxes(
 
 
 def _nearest_around(
-    points: Array, boxes: Array
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    points: FloatArray, boxes: FloatArray
+) -> tuple[npt.NDArray[np.intp], BoolArray]:
     """Of the eight nearest boxes, the first that holds each point, and whether there is one."""
     n = min(8, len(boxes))
     near = np.asarray(cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))[1])
@@ -73,7 +72,7 @@ def _nearest_around(
     return first, np.logical_or.reduce(inside, axis=1)
 
 
-def _strongest(claimed: npt.NDArray[np.intp], strength: Array) -> npt.NDArray[np.bool_]:
+def _strongest(claimed: npt.NDArray[np.intp], strength: FloatArray) -> BoolArray:
     """Which claimant is the strongest of those that claim the same box; the first of equals."""
     order = np.lexsort((np.arange(len(claimed)), -strength, claimed))
     first = np.ones(len(order), bool)
@@ -84,8 +83,8 @@ def _strongest(claimed: npt.NDArray[np.intp], strength: Array) -> npt.NDArray[np
 
 
 def triangulate(
-    matrices: FloatArray, centers: Array, boxes: Sequence[Array], rounds: int = 3
-) -> Array:
+    matrices: FloatArray, centers: FloatArray, boxes: Sequence[FloatArray], rounds: int = 3
+) -> FloatArray:
     """Move each centre to where it fits the boxes that support it best.
 
     Parameters

@@ -22,21 +22,21 @@ Optik 73, 146-156 (1986).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
-if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+from tomodist.values.arrays import AnyArray
 
-Image = npt.NDArray[np.float32]
-Response = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import FloatArray, Image
+
+Response = Callable[[AnyArray], AnyArray]
 _EDGE = 32  # a 32nd of a row at either end says what lies beyond it
 
 
-def ramp(frequency: npt.NDArray[Any], n: int) -> FloatArray:
+def ramp(frequency: AnyArray, n: int) -> FloatArray:
     """Transform of the Ram-Lak kernel of `n` taps.
 
     Parameters
@@ -64,9 +64,7 @@ def ramp(frequency: npt.NDArray[Any], n: int) -> FloatArray:
     return np.where(frequency > 0.5, frequency, inside)
 
 
-def exact(
-    frequency: npt.NDArray[Any], angle: FloatArray, tilt: int, thickness: float
-) -> FloatArray:
+def exact(frequency: AnyArray, angle: FloatArray, tilt: int, thickness: float) -> FloatArray:
     """Weight of one tilt by how much the others overlap with it (Harauz & van Heel).
 
     Parameters
@@ -98,7 +96,7 @@ def exact(
     return 1 / overlap
 
 
-def low_pass(frequency: npt.NDArray[Any], cutoff: float, falloff: float) -> FloatArray:
+def low_pass(frequency: AnyArray, cutoff: float, falloff: float) -> FloatArray:
     """IMOD's RADIAL: 1 up to the cutoff, then a Gaussian of standard deviation `falloff`.
 
     Examples
@@ -195,13 +193,13 @@ def fill_unmeasured(rows: Image) -> Image:
     for row, known in zip(filled, measured, strict=True):
         if known.all():
             continue
-        (place,) = np.nonzero(known)
-        if not place.size:
+        (columns,) = np.nonzero(known)
+        if not columns.size:
             row[:] = otherwise
             continue
-        few = max(1, place.size // _EDGE)
-        first, last = row[place[:few]].mean(), row[place[-few:]].mean()
-        row[~known] = np.interp(np.nonzero(~known)[0], place, row[place], first, last)
+        few = max(1, columns.size // _EDGE)
+        first, last = row[columns[:few]].mean(), row[columns[-few:]].mean()
+        row[~known] = np.interp(np.nonzero(~known)[0], columns, row[columns], first, last)
     return filled
 
 

@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.backproject import WeightedMean
 from tomodist.algorithms.lift.project import project_tile
@@ -43,9 +42,9 @@ if TYPE_CHECKING:
 
     from tomodist.algorithms.lift.project import ReadVolume, Window
     from tomodist.algorithms.lift.windows import Range
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, Image
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
-Image = npt.NDArray[np.float32]
 Background = Literal["mean", "none"]
 MOST = 1000  # iterations
 _LARGEST_VOXEL = 1.5  # pixels
@@ -84,20 +83,20 @@ class Sirt:
 
     def __post_init__(self) -> None:
         if not 1 <= self.iterations <= MOST:
-            raise InputError(f"--iterations is {self.iterations}; it must be 1 to {MOST}")
+            raise InputError(f"`iterations` is {self.iterations}; it must be 1 to {MOST}")
         if self.background not in ("mean", "none"):
-            raise InputError(f"--background is {self.background!r}; it must be mean or none")
+            raise InputError(f"`background` is {self.background!r}; it must be mean or none")
         if self.non_negative and self.background == "mean":
             raise InputError(
-                "--non-negative would cut off all below the mean, because --background is mean; "
-                "give --background none (if 0 in the images means no specimen)"
+                "`non_negative` would remove everything below the mean, because `background` is "
+                "mean; set `background` to none (if 0 in the images means no specimen)"
             )
 
         if self._voxel_area.max() > _LARGEST_VOXEL**2:
             raise InputError(
-                f"voxels are {math.sqrt(self._voxel_area.max()):.3g} pixels wide, but SIRT takes "
-                f"{_LARGEST_VOXEL} at most, because a larger one does not reach all the pixels "
-                "that it covers; bin the images first"
+                f"voxels are {math.sqrt(self._voxel_area.max()):.3g} pixels wide, but SIRT "
+                f"supports at most {_LARGEST_VOXEL}, because larger voxels miss pixels that they "
+                "cover; bin the images first"
             )
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
 
 _WEDGE = 2.0  # median steps: a larger gap between angles is the missing wedge
 
@@ -96,7 +96,7 @@ def angular_density(angle: FloatArray) -> FloatArray:
     >>> np.rad2deg(angular_density(np.deg2rad([-40, -30, -20, 0, 20]))).round(6)
     array([10., 10., 15., 20., 20.])
     """
-    different, place, n = np.unique(
+    different, group, n = np.unique(
         np.round(np.mod(angle, np.pi), 9), return_inverse=True, return_counts=True
     )
     gap = np.diff(different, append=different[0] + np.pi)  # gap k: from one to the next, around
@@ -105,7 +105,7 @@ def angular_density(angle: FloatArray) -> FloatArray:
     if len(gap) > 1 and gap[wedge] > _WEDGE * np.median(gap) + 1e-6:
         first = (wedge + 1) % len(gap)
         after[wedge], before[first] = before[wedge], after[first]
-    density: FloatArray = ((before + after) / 2 / n)[place]
+    density: FloatArray = ((before + after) / 2 / n)[group]
     return density
 
 

@@ -25,8 +25,8 @@ from tomodist.algorithms.reconstruct.views import Views, angular_density, views_
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.algorithms.reconstruct.ramp import Image
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import FloatArray, Image
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 FilterKind = Literal["ramp", "exact"]
 
@@ -62,16 +62,16 @@ class WeightedBackprojection:
     def __post_init__(self) -> None:
         if not 0 < self.cutoff <= 0.5:
             raise InputError(
-                f"the cutoff of --radial is {self.cutoff:g}; it must be above 0 and at most 0.5 "
+                f"the cutoff of `radial` is {self.cutoff:g}; it must be above 0 and at most 0.5 "
                 "cycles per pixel"
             )
         if not 0 <= self.falloff < math.inf:
             raise InputError(
-                f"the falloff of --radial is {self.falloff:g}; it must be a number, 0 or more, in "
-                "cycles per pixel"
+                f"the falloff of `radial` is {self.falloff:g}; it must be a finite number, 0 or "
+                "more, in cycles per pixel"
             )
         if self.filter_kind not in ("ramp", "exact"):
-            raise InputError(f"--filter is {self.filter_kind!r}; it must be ramp or exact")
+            raise InputError(f"`filter_kind` is {self.filter_kind!r}; it must be ramp or exact")
 
     @functools.cached_property
     def views(self) -> Views:
@@ -121,7 +121,9 @@ class WeightedBackprojection:
         n = padded_length(along)
         known = np.arange(3 * n // 4) / n  # to sqrt(1/2), the corner of an image's transform
         factors = self._factors(tilt, known, n)
-        return filter_image(image, lambda wanted: np.interp(wanted, known, factors), direction)
+        return filter_image(
+            image, lambda frequency: np.interp(frequency, known, factors), direction
+        )
 
     def _factors(self, tilt: int, frequency: FloatArray, n: int) -> FloatArray:
         passed: FloatArray = low_pass(frequency, self.cutoff, self.falloff)

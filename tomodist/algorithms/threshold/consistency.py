@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import BoolArray, FloatArray
 
 _REACH = 6  # neighbours on either side
 _FEWEST = 7  # tilts; of fewer none can be said to disagree
@@ -48,7 +47,7 @@ class Consistency:
     tolerated: float
 
     @property
-    def disagrees(self) -> npt.NDArray[np.bool_]:
+    def disagrees(self) -> BoolArray:
         """Tilts far below their neighbours: shape (n_tilts,), bool."""
         return np.asarray(self.expected - self.iou > self.tolerated)
 
@@ -97,10 +96,8 @@ def consistency_of(
     angles = np.asarray(tilt_angles, np.float64)
     order = np.argsort(angles, kind="stable")
     expected = np.array(iou, np.float64)
-    for place, t in enumerate(order):
-        around = np.concatenate(
-            [order[max(place - _REACH, 0) : place], order[place + 1 :][:_REACH]]
-        )
+    for rank, t in enumerate(order):
+        around = np.concatenate([order[max(rank - _REACH, 0) : rank], order[rank + 1 :][:_REACH]])
         if len(around):
             expected[t] = min(_line_at(angles[t], angles[around], iou[around]), 1.0)
     below = expected - iou

@@ -12,17 +12,16 @@ empty with empty is 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.windows import checked_map
 from tomodist.errors import InputError
 from tomodist.kernels.counts import count_values
 
-FloatArray = npt.NDArray[np.float64]
-CountArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    from tomodist.values.arrays import AnyArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class ThresholdCurve:
     recall: FloatArray
 
     @property
-    def thresholds(self) -> CountArray:
+    def thresholds(self) -> IntArray:
         """All thresholds."""
         return np.arange(self.iou.shape[1])
 
@@ -65,9 +64,7 @@ class ThresholdCurve:
         return int(np.argmax(self.score))
 
 
-def count_agreement(
-    largest: npt.NDArray[Any], maps: npt.NDArray[Any], n_thresholds: int
-) -> CountArray:
+def count_agreement(largest: AnyArray, maps: AnyArray, max_score: int) -> IntArray:
     """Histograms of the largest score along each pixel's rays, by map value.
 
     Parameters
@@ -76,12 +73,12 @@ def count_agreement(
         Max-projection of the scores; -1 where the ray misses the volume.
     maps : ndarray, shape (n_tilts, h, w), bool or uint8
         0, 1 or 2 (not measured).
-    n_thresholds : int
+    max_score : int
         The highest possible score: of votes, the number of tilts.
 
     Returns
     -------
-    ndarray, shape (n_tilts, 2, n_thresholds + 1), int64
+    ndarray, shape (n_tilts, 2, max_score + 1), int64
         Of map value 0 and of map value 1.
 
     Raises
@@ -89,23 +86,23 @@ def count_agreement(
     InputError
         If a score is higher than that, or negative.
     """
-    if largest.size and not -1 <= largest.min() <= largest.max() <= n_thresholds:
+    if largest.size and not -1 <= largest.min() <= largest.max() <= max_score:
         raise InputError(
-            f"scores go up to {n_thresholds}, but there are some from {largest.min()} to "
-            f"{largest.max()}; give the scores of these tilts"
+            f"scores are {largest.min()} to {largest.max()}, but the highest possible score is "
+            f"{max_score}; use the scores of these tilts"
         )
-    counts = np.zeros((len(maps), 2, n_thresholds + 1), np.int64)
+    counts = np.zeros((len(maps), 2, max_score + 1), np.int64)
     for t, (vote, image) in enumerate(zip(largest, maps, strict=True)):
         count_values(vote, checked_map(image, t), counts[t])
     return counts
 
 
-def curve_of(counts: CountArray) -> ThresholdCurve:
+def curve_of(counts: IntArray) -> ThresholdCurve:
     """The IoU at every threshold, from histograms of the whole images.
 
     Parameters
     ----------
-    counts : ndarray, shape (n_tilts, 2, n_thresholds + 1), int64
+    counts : ndarray, shape (n_tilts, 2, max_score + 1), int64
         Sum of `count_agreement` over all tiles.
 
     Returns
@@ -121,7 +118,7 @@ def curve_of(counts: CountArray) -> ThresholdCurve:
     if not marked.any():
         raise InputError(
             "no map marks any pixel that sees the volume, so no threshold can be chosen; "
-            "look at the maps (too strict a detector?) or give --threshold"
+            "check the maps (is the detector too strict?) or set `threshold`"
         )
     above = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # pixels with maxFP > T
     both, reprojected = above[:, 1], above.sum(axis=1)
@@ -130,6 +127,6 @@ def curve_of(counts: CountArray) -> ThresholdCurve:
     )
 
 
-def _share(part: CountArray, whole: CountArray) -> FloatArray:
+def _share(part: IntArray, whole: IntArray) -> FloatArray:
     """Quotients; 1 where there is nothing."""
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)

@@ -11,7 +11,7 @@ large objects down by chance where maps have holes; measured in docs/reports/lif
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,18 +24,15 @@ from tomodist.values.maps import UNMEASURED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.algorithms.lift.windows import ReadImage
-    from tomodist.values.geometry import FloatArray, TiltGeometry, VolumeGrid
+    from tomodist.values.arrays import AnyArray, FloatArray
+    from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 FEWEST = 8  # voxels: of fewer, thresholds are chance
 _SURE = 2.0  # standard errors
 
 
-def component_at(
-    scores: npt.NDArray[Any], threshold: float, voxel: Sequence[int]
-) -> npt.NDArray[Any]:
+def component_at(scores: AnyArray, threshold: float, voxel: Sequence[int]) -> AnyArray:
     """Scores of the component above a threshold that holds a voxel; 0 elsewhere.
 
     Parameters
@@ -56,13 +53,13 @@ def component_at(
 
 
 def structure_threshold(
-    scores: npt.NDArray[Any],
+    scores: AnyArray,
     start: Sequence[int],
     threshold: int,
     geometry: TiltGeometry,
     grid: VolumeGrid,
     read: ReadImage,
-    levels: int,
+    max_score: int,
 ) -> int:
     """The best threshold of one component.
 
@@ -78,7 +75,7 @@ def structure_threshold(
         Of maps and volume.
     read : callable
         Reads maps; see `tomodist.algorithms.lift.windows`.
-    levels : int
+    max_score : int
         The highest possible score.
 
     Returns
@@ -89,13 +86,13 @@ def structure_threshold(
     if np.count_nonzero(scores) < FEWEST:
         return threshold
     matrices = geometry.matrices(grid)
-    largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, levels)
-    counts = np.zeros((geometry.n_tilts, 2, levels + 1), np.int64)
+    largest, bounds = largest_in_windows(scores, start, matrices, geometry.image_shape, max_score)
+    counts = np.zeros((geometry.n_tilts, 2, max_score + 1), np.int64)
     for t, window in enumerate(bounds):
-        part, place = read_inside(read, t, window, geometry.image_shape)
-        seen = largest[t][place]
+        part, inside = read_inside(read, t, window, geometry.image_shape)
+        seen = largest[t][inside]
         shadow = np.where(seen > threshold, part, UNMEASURED)
-        counts[t] = count_agreement(seen[None], shadow[None], levels)[0]
+        counts[t] = count_agreement(seen[None], shadow[None], max_score)[0]
     if not counts[:, 1].any():
         return threshold
     return threshold + _lowest_as_good(curve_of(counts).iou[:, threshold : int(scores.max())])

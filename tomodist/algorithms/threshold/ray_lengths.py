@@ -29,10 +29,9 @@ around the best of them. Pixels whose ray misses the volume have S = 0 and are n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.algorithms.lift.windows import checked_map
 from tomodist.errors import InputError
@@ -40,13 +39,13 @@ from tomodist.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from tomodist.values.arrays import AnyArray, IntArray
     from tomodist.values.geometry import TiltGeometry
 
-CountArray = npt.NDArray[np.int64]
 
 N_BINS = 160  # of lengths: eight per octave, up to a million voxels
 _PER_OCTAVE = 8
-_FIRST_LEVELS = 10  # thresholds that are tried first
+_N_FIRST = 10  # thresholds that are tried first
 _MOST_TILTS = 13
 
 
@@ -79,7 +78,7 @@ class RayLengthCurve:
         return self.thresholds[int(np.argmax(self.score))]
 
 
-def count_ray_lengths(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> CountArray:
+def count_ray_lengths(lengths: AnyArray, maps: AnyArray) -> IntArray:
     """Histograms of the rays' lengths, by map value.
 
     Parameters
@@ -110,20 +109,20 @@ def count_ray_lengths(lengths: npt.NDArray[Any], maps: npt.NDArray[Any]) -> Coun
     return counts
 
 
-def ray_length_curve(counts: Mapping[int, CountArray], own: int) -> RayLengthCurve:
+def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve:
     """The highest kappa at every threshold.
 
     Parameters
     ----------
     counts : mapping of int to ndarray, shape (2, N_BINS), int64
-        For every level, the sum of `count_ray_lengths` of 1(votes > level) over all tiles.
+        For every threshold, the sum of `count_ray_lengths` of 1(votes > threshold) over all tiles.
     own : int
         o: 1 for plain votes, 0 for refined ones.
 
     Returns
     -------
     RayLengthCurve
-        At the levels T of which T + o is there, too.
+        At the thresholds T of which T + o is there, too.
 
     Raises
     ------
@@ -137,10 +136,10 @@ def ray_length_curve(counts: Mapping[int, CountArray], own: int) -> RayLengthCur
     n_marked, n_other = a[0, 0], b[0, 0]
     a, b = a[:, 1:], b[:, 1:]
     if not n_marked or not a.any():
-        missing = "no map marks any pixel" if not n_marked else "no voxel has votes enough"
+        missing = "no map marks any pixel" if not n_marked else "no voxel has enough votes"
         raise InputError(
-            f"{missing}, so no threshold can be chosen; look at the maps (too strict a detector?), "
-            "use fewer --rounds or less --support, or give --threshold"
+            f"{missing}, so no threshold can be chosen; check the maps (is the detector too "
+            "strict?), use fewer `rounds` or less `support`, or set `threshold`"
         )
     n = n_marked + n_other
     by_chance = ((a + b) * n_marked + (n - a - b) * n_other) / n**2
@@ -150,14 +149,14 @@ def ray_length_curve(counts: Mapping[int, CountArray], own: int) -> RayLengthCur
 
 
 def choose_by_ray_lengths(
-    count: Callable[[Sequence[int]], Mapping[int, CountArray]], n_tilts: int, own: int
+    count: Callable[[Sequence[int]], Mapping[int, IntArray]], n_tilts: int, own: int
 ) -> RayLengthCurve:
     """Try some thresholds, then those around the best of them.
 
     Parameters
     ----------
     count : callable
-        ``count(levels)`` gives the histograms of 1(votes > level) for every level.
+        ``count(thresholds)`` gives the histograms of 1(votes > threshold) for every threshold.
     n_tilts : int
         Number of tilts.
     own : int
@@ -173,10 +172,10 @@ def choose_by_ray_lengths(
         If there is nothing to agree; see `ray_length_curve`.
     """
     search = threshold_search(n_tilts, own)
-    levels = next(search)
+    thresholds = next(search)
     while True:
         try:
-            levels = search.send(count(levels) if levels else {})
+            thresholds = search.send(count(thresholds) if thresholds else {})
         except StopIteration as stop:
             curve: RayLengthCurve = stop.value
             return curve
@@ -184,7 +183,7 @@ def choose_by_ray_lengths(
 
 def threshold_search(
     n_tilts: int, own: int
-) -> Generator[Sequence[int], Mapping[int, CountArray], RayLengthCurve]:
+) -> Generator[Sequence[int], Mapping[int, IntArray], RayLengthCurve]:
     """The same as a dialogue, for callers that count elsewhere.
 
     Parameters
@@ -195,18 +194,18 @@ def threshold_search(
     Yields
     ------
     sequence of int
-        Levels; wants to be sent the histograms of 1(votes > level) for each.
+        Levels; wants to be sent the histograms of 1(votes > threshold) for each.
 
     Returns
     -------
     RayLengthCurve
     """
-    counts: dict[int, CountArray] = {}
-    wanted = first_thresholds(n_tilts)
+    counts: dict[int, IntArray] = {}
+    candidates = first_thresholds(n_tilts)
     for _ in range(2):
-        levels = sorted({t + k for t in wanted for k in (0, own)} - counts.keys())
-        counts |= yield levels
-        wanted = next_thresholds(ray_length_curve(counts, own), n_tilts)
+        thresholds = sorted({t + k for t in candidates for k in (0, own)} - counts.keys())
+        counts |= yield thresholds
+        candidates = next_thresholds(ray_length_curve(counts, own), n_tilts)
     return ray_length_curve(counts, own)
 
 
@@ -220,7 +219,7 @@ def first_thresholds(n_tilts: int) -> tuple[int, ...]:
     >>> first_thresholds(3)
     (0, 1, 2)
     """
-    n = min(_FIRST_LEVELS, n_tilts)
+    n = min(_N_FIRST, n_tilts)
     return tuple(k * n_tilts // n for k in range(n))
 
 

@@ -24,9 +24,8 @@ from tomodist.formats.text import read_lines
 if TYPE_CHECKING:
     import os
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import FloatArray
 
-    FloatArray = npt.NDArray[np.float64]
 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _MDOC = re.compile(r"\[(ZValue|FrameSet|MontSection|T) *=|\w+ = ")
@@ -64,8 +63,8 @@ def read_tilt_angles(path: str | os.PathLike[str]) -> tuple[float, ...]:
     for number, (angle,) in rows:
         if abs(angle) > 180:
             raise InputError(
-                f"{file}, line {number}: tilt angle {angle:g} is beyond -180..180 degrees; "
-                "correct it, or give the file of tilt angles"
+                f"{file}, line {number}: tilt angle {angle:g} is outside -180..180 degrees; "
+                "correct it, or use the file of tilt angles"
             )
     return tuple(angle for _, (angle,) in rows)
 
@@ -95,7 +94,7 @@ def read_xf(path: str | os.PathLike[str]) -> FloatArray:
         if abs(a * d - b * c) < 1e-6:
             raise InputError(
                 f"{file}, line {number}: matrix [{a:g} {b:g}; {c:g} {d:g}] is singular, so the "
-                "image cannot be placed; repeat the alignment, or leave this tilt out"
+                "image cannot be aligned; repeat the alignment, or exclude this tilt"
             )
     values = np.array([row for _, row in rows])
     matrices = values[:, :4].reshape(-1, 2, 2)
@@ -167,7 +166,7 @@ def _check_similarity(residual: FloatArray, magnification: FloatArray) -> None:
     if excess[worst] > _STRETCH:
         raise InputError(
             f"transform {worst + 1} of {len(excess)} stretches, skews or mirrors the image by "
-            f"{excess[worst]:.2g} (at most {_STRETCH} is taken as rotation and magnification); "
+            f"{excess[worst]:.2g} (at most {_STRETCH} is allowed); "
             "resample the series into its aligned frame instead"
         )
 
@@ -182,7 +181,7 @@ def _rows(path: Path, n_columns: int, what: str) -> list[tuple[int, tuple[float,
         if line.strip()
     ]
     if not rows:
-        raise InputError(f"{path} holds no {what}: all its lines are blank; give another file")
+        raise InputError(f"{path} holds no {what}: all its lines are blank; use another file")
     return rows
 
 
@@ -191,9 +190,9 @@ def _check_program(path: Path, lines: list[str], what: str) -> None:
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.lower().startswith("# aretomo"):
         instead = ".xf" if what == "transform" else ".tlt"
-        raise InputError(f"{path} is an AreTomo .aln; give its {instead} instead")
+        raise InputError(f"{path} is an AreTomo .aln file; use its {instead} instead")
     if _MDOC.match(first):
-        raise InputError(f"{path} is an mdoc; extract its tilt angles (extracttilts) instead")
+        raise InputError(f"{path} is an mdoc file; extract its tilt angles first (extracttilts)")
 
 
 def _numbers(path: Path, number: int, line: str, n: int, what: str) -> tuple[float, ...]:
@@ -206,12 +205,12 @@ def _numbers(path: Path, number: int, line: str, n: int, what: str) -> tuple[flo
     except ValueError as error:
         raise InputError(f"{where} is not a {what} ({n} numbers); correct the line") from error
     if len(values) != n:
-        raise InputError(f"{where} has {len(values)} numbers, a {what} has {n}; {_likely(values)}")
+        raise InputError(f"{where} has {len(values)} numbers; a {what} has {n}: {_likely(values)}")
     if not all(map(math.isfinite, values)):
         raise InputError(f"{where} is not finite; correct the line, or repeat the alignment")
     return values
 
 
 def _likely(values: tuple[float, ...]) -> str:
-    kinds = {1: "is this a .tlt? Give the .xf", 6: "is this an .xf? Give the .tlt"}
-    return kinds.get(len(values), "correct the line, or give another file")
+    kinds = {1: "is this a .tlt? Use the .xf", 6: "is this an .xf? Use the .tlt"}
+    return kinds.get(len(values), "correct the line, or use another file")

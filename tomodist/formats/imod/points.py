@@ -28,7 +28,7 @@ from tomodist.formats.text import read_lines
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import FloatArray
 
 _HAS_ORIGIN = 1 << 14
 _CORNER = 0.5
@@ -41,7 +41,7 @@ class _Strict(io.BytesIO):
         """Read all bytes that are asked for."""
         content = super().read(size)
         if size is not None and len(content) < size:
-            raise EOFError(f"it ends after {self.tell()} bytes, in the middle")
+            raise EOFError(f"it ends after {self.tell()} bytes")
         return content
 
 
@@ -71,7 +71,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
         model = parse_model(_Strict(path.read_bytes()))
     except (EOFError, struct.error, ValueError, LookupError, OSError, MemoryError) as error:
         raise InputError(
-            f"{path} is no complete IMOD model ({error}); copy it again, or convert it with "
+            f"{path} is not a complete IMOD model ({error}); copy it again, or convert it with "
             "model2point -object"
         ) from error
     offset = _origin(model)
@@ -113,7 +113,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
         n_columns = n_columns or len(words)
         with problems.row(f"line {k}"):
             if len(words) != n_columns:
-                raise BadRow(f"has {len(words)} numbers, earlier lines {n_columns}")
+                raise BadRow(f"has {len(words)} numbers; earlier lines have {n_columns}")
             values = [number(word, "a coordinate") for word in words]
             name = f"object{values[0]:g}" if n_columns == 5 else ""
             rows.append(_row(f"line {k}", np.array(values[-3:]), name))
@@ -122,12 +122,12 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
     return Annotations("IMOD point list", rows)
 
 
-def _row(where: str, point: npt.NDArray[np.float64], name: str) -> Row:
+def _row(where: str, point: FloatArray, name: str) -> Row:
     x, y, z = (number(float(value), axis) for value, axis in zip(point, "xyz", strict=True))
     return Row(where, "section", whole(z, "z"), y - _CORNER, x - _CORNER, name=name)
 
 
-def _origin(model: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 -- imodmodel's model
+def _origin(model: Any) -> FloatArray:  # noqa: ANN401 -- imodmodel's model
     """From the part of the image that was loaded to the whole image: x, y, z in pixels."""
     reference = model.minx
     if reference is None or not int(model.header.flags) & _HAS_ORIGIN:

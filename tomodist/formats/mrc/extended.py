@@ -77,8 +77,8 @@ def axis_from_labels(labels: list[str]) -> float | None:
     >>> axis_from_labels(["Tilt axis angle = 84.8, binning = 1  spot = 8  camera = 0"])
     84.8
     """
-    found = re.search(r"[Tt]ilt axis angle = (-?[\d.]+)", "\n".join(labels))
-    return float(found[1]) if found else None
+    match = re.search(r"[Tt]ilt axis angle = (-?[\d.]+)", "\n".join(labels))
+    return float(match[1]) if match else None
 
 
 def _are_flags(n_bytes: int, flags: int) -> bool:

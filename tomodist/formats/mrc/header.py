@@ -32,9 +32,9 @@ _FOREIGN = (
     (b"II*\x00", "a TIFF image", "convert it with tif2mrc"),
     (b"MM\x00*", "a TIFF image", "convert it with tif2mrc"),
     (b"II+\x00", "a BigTIFF image", "convert it with tif2mrc"),
-    (b"\x89PNG", "a PNG image", "give the MRC stack"),
+    (b"\x89PNG", "a PNG image", "use the MRC stack"),
     (b"\x89HDF", "an HDF5 file", "export it as MRC"),
-    (b"%PDF", "a PDF document", "give the MRC stack"),
+    (b"%PDF", "a PDF document", "use the MRC stack"),
 )
 
 
@@ -58,10 +58,10 @@ def read_head(path: Path) -> tuple[bytes, int]:
     """
     try:
         if not path.exists():
-            raise InputError(f"{path}: there is no such file; check the path")
+            raise InputError(f"{path}: file not found; check the path")
         if not path.is_file():
             what = "a directory" if path.is_dir() else "not a regular file"
-            raise InputError(f"{path} is {what}; give the MRC file itself")
+            raise InputError(f"{path} is {what}; use the MRC file itself")
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
         n_bytes = path.stat().st_size
@@ -158,10 +158,10 @@ def _check_format(path: Path, head: bytes) -> None:
         if head.startswith(magic):
             raise InputError(f"{path} is {what}, not an MRC file; {remedy}")
     if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        raise InputError(f"{path} is an HTML page, not an MRC file; the download failed: repeat it")
+        raise InputError(f"{path} is an HTML page, not an MRC file; repeat the download")
     if is_text(head):
         start = head[:40].decode("latin-1").splitlines()[0]
-        raise InputError(f"{path} is a text file ({start!r}), not an MRC file; give the stack")
+        raise InputError(f"{path} is a text file ({start!r}), not an MRC file; use the stack")
 
 
 def is_text(head: bytes) -> bool:
@@ -192,7 +192,7 @@ def _check_dimensions(path: Path, header: np.void) -> None:
         n = int(header[name])
         if not 1 <= n <= _LARGEST:
             raise InputError(
-                f"{path}: header field {name} is {n}, which must be 1..{_LARGEST}; "
+                f"{path}: header field {name} is {n}; it must be 1 to {_LARGEST}: "
                 f"the file is damaged or not an MRC file{_stamp_note(header)}"
             )
 
@@ -216,7 +216,7 @@ def _check_axes(path: Path, header: np.void) -> None:
     if axes not in ([1, 2, 3], [0, 0, 0]):
         raise InputError(
             f"{path}: header fields mapc, mapr, maps are {axes}, but only 1, 2, 3 (columns x, "
-            "rows y, sections z) is read; rewrite the file with its axes in that order"
+            "rows y, sections z) is supported; rewrite the file with its axes in that order"
         )
 
 

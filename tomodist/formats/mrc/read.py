@@ -27,9 +27,8 @@ from tomodist.formats.mrc.header import (
 
 if TYPE_CHECKING:
     import os
-    from typing import Any
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import AnyArray, Float32Array
 
 _ALL = slice(None)
 
@@ -67,9 +66,7 @@ class MrcStack:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(
-        self, section: int, rows: slice = _ALL, columns: slice = _ALL
-    ) -> npt.NDArray[np.float32]:
+    def read(self, section: int, rows: slice = _ALL, columns: slice = _ALL) -> Float32Array:
         """Read a window of one section.
 
         Parameters
@@ -90,23 +87,23 @@ class MrcStack:
         """
         return self.read_native(section, rows, columns).astype(np.float32, copy=False)
 
-    def read_native(
-        self, section: int, rows: slice = _ALL, columns: slice = _ALL
-    ) -> npt.NDArray[Any]:
+    def read_native(self, section: int, rows: slice = _ALL, columns: slice = _ALL) -> AnyArray:
         """Read a window of one section in the type of the file, native byte order.
 
         Takes, returns and raises as `read`, but for the type.
         """
         if not 0 <= section < len(self):
-            raise InputError(f"{self.path} has sections 0..{len(self) - 1}; asked for {section}")
+            raise InputError(
+                f"{self.path} has sections 0..{len(self) - 1}; section {section} was requested"
+            )
         stored = np.dtype(self.dtype)
         start = self.offset + section * self.shape[1] * self.shape[2] * stored.itemsize
         try:
             image = np.memmap(self.path, stored, "r", start, self.shape[1:])
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.path}: section {section} can no longer be read ({error}); "
-                "the file was changed or removed since it was opened"
+                f"{self.path}: section {section} can no longer be read ({error}); the file "
+                "was changed or removed after it was opened: run the command again"
             ) from error
         return np.array(image[rows, columns], dtype=stored.newbyteorder("="), subok=False)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tomodist.values.arrays import AnyArray
+
 # mrcfile would store uint8 as mode 6, twice as large; masks fit int8.
 _STORED_AS = {"bool": "int8", "uint8": "int8"}
 _MODE_OF = {np.dtype(code).name: mode for mode, code in MODES.items()}
@@ -40,7 +42,7 @@ class MrcWriter:
         Memory map of the data block.
     """
 
-    def __init__(self, data: npt.NDArray[Any]) -> None:
+    def __init__(self, data: AnyArray) -> None:
         self._data = data
         self._statistics = _Statistics()
 
@@ -133,7 +135,7 @@ def create_mrc(
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise ExistsError(f"{target} exists; give another name, or allow overwriting")
+        raise ExistsError(f"{target} exists; use another name, or set `overwrite`")
     header = _new_header(target, shape, dtype, voxel_size, origin, labels, kind)
     stored = np.dtype(MODES[int(header["mode"])])
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
@@ -173,9 +175,9 @@ def _new_header(
     origin: Sequence[float],
     labels: Sequence[str],
     kind: str,
-) -> npt.NDArray[Any]:
+) -> AnyArray:
     if not (math.isfinite(voxel_size) and voxel_size > 0):
-        raise InputError(f"{path}: voxel_size is {voxel_size} Å; it must be a positive number")
+        raise InputError(f"{path}: `voxel_size` is {voxel_size} Å; it must be a positive number")
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
     header["mode"] = _mode(path, dtype)
     header["ispg"] = 1 if kind == "volume" else 0
@@ -191,10 +193,12 @@ def _new_header(
 
 
 def _set_sizes(
-    path: Path, header: npt.NDArray[Any], shape: Sequence[int], voxel_size: float, kind: str
+    path: Path, header: AnyArray, shape: Sequence[int], voxel_size: float, kind: str
 ) -> None:
     if len(shape) != 3 or min(shape) < 1 or max(shape) > _INT32_MAX:
-        raise InputError(f"{path}: shape is {tuple(shape)}; it must be (nz, ny, nx), all positive")
+        raise InputError(
+            f"{path}: `shape` is {tuple(shape)}; it must be (nz, ny, nx), all positive"
+        )
     cell = (shape[0] if kind == "volume" else 1, *shape[1:])  # an image is a cell of a stack
     for axis, n, m in zip("zyx", shape, cell, strict=True):
         header[f"n{axis}"], header[f"m{axis}"] = n, m
@@ -207,11 +211,13 @@ def _mode(path: Path, dtype: npt.DTypeLike) -> int:
     name = _STORED_AS.get(name, name)
     if name not in _MODE_OF:
         known = ", ".join(_MODE_OF)
-        raise InputError(f"{path}: MRC files cannot hold {name}; convert to one of {known}")
+        raise InputError(
+            f"{path}: MRC files cannot hold {name}; convert the data to one of {known}"
+        )
     return _MODE_OF[name]
 
 
-def _check_range(array: npt.NDArray[Any], stored: np.dtype[Any]) -> None:
+def _check_range(array: AnyArray, stored: np.dtype[Any]) -> None:
     if stored.kind not in "iu" or not array.size:
         return
     limits = np.iinfo(stored)
@@ -231,11 +237,11 @@ class _Statistics:
         self._n, self._mean, self._squares = 0, 0.0, 0.0
         self._low, self._high = math.inf, -math.inf
 
-    def add(self, values: npt.NDArray[Any]) -> None:
+    def add(self, values: AnyArray) -> None:
         for section in values.reshape(-1, *values.shape[-2:]):  # never a float64 copy of all
             self._add_section(section)
 
-    def _add_section(self, values: npt.NDArray[Any]) -> None:
+    def _add_section(self, values: AnyArray) -> None:
         self.count += values.size
         finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         if finite.size:

@@ -32,18 +32,16 @@ from tomodist.learned.detectors.faster_rcnn import boxes_of_rows
 from tomodist.learned.detectors.normalise import prepared, scaled_shape
 from tomodist.learned.detectors.segmentation import detection_memory
 from tomodist.learned.model.network import TILE, dense_output, sigmoid
-from tomodist.learned.networks.spec import FASTER_RCNN, N_PLACE
+from tomodist.learned.networks.spec import FASTER_RCNN, N_REGRESSION
 from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.network import Network
     from tomodist.learned.model.opened import Model
+    from tomodist.values.arrays import BoolArray, Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 STRIDE = 4
 """Pixels of a cell, by default: objects whose middles are nearer are one."""
@@ -81,16 +79,20 @@ class LearnedBoxes:
     def __post_init__(self) -> None:
         card, path = self.model.card, self.model.path
         if (card.task, card.dims) != ("boxes", 2):
-            raise InputError(f"{path} is a model for masks, not for boxes of images")
+            raise InputError(
+                f"{path} is not a model for boxes of images; use a model that was trained for boxes"
+            )
         classes = ", ".join(card.classes)
         if self.name is None and len(card.classes) != 1:
-            raise InputError(f"{path} has several classes ({classes}); name one")
+            raise InputError(f"{path} has several classes ({classes}); select one of them")
         if self.name is not None and self.name not in card.classes:
-            raise InputError(f"{path} has no class {self.name!r} (there: {classes})")
+            raise InputError(f"{path} has no class {self.name!r}; use one of {classes}")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"a threshold on the score is {self.threshold:g}; give 0 to 1")
+            raise InputError(
+                f"the threshold `probability` is {self.threshold:g}; it must be between 0 and 1"
+            )
         if self.tile < 1:
-            raise InputError(f"--tile is {self.tile}; it must be positive")
+            raise InputError(f"`tile` is {self.tile}; it must be 1 or more")
 
     @property
     def index(self) -> int:
@@ -114,7 +116,7 @@ class LearnedBoxes:
         """The model's."""
         return (Path(self.model.path),)
 
-    def __call__(self, image: FloatArray, pixel_size: float) -> Boxes:
+    def __call__(self, image: Float32Array, pixel_size: float) -> Boxes:
         """Detect in one image; see `tomodist.detect.base.BoxDetector`."""
         card = self.model.card
         shape = scaled_shape(image.shape, pixel_size, card.pixel_size)
@@ -138,7 +140,7 @@ class LearnedBoxes:
         }
 
 
-def decode(outputs: FloatArray, stride: int, threshold: float, class_index: int) -> Boxes:
+def decode(outputs: Float32Array, stride: int, threshold: float, class_index: int) -> Boxes:
     """Boxes of one class that the outputs of a network say.
 
     Parameters
@@ -169,13 +171,13 @@ def decode(outputs: FloatArray, stride: int, threshold: float, class_index: int)
     first = np.unique(parts.ravel(), return_index=True)[1][-n:] if n else np.zeros(0, np.int64)
     first = first[np.argsort(-heat.ravel()[first], kind="stable")]
     cell = np.stack(np.unravel_index(first, heat.shape), axis=1)
-    offsets = outputs[-N_PLACE:].reshape(N_PLACE, -1)[:, first].T.astype(np.float64)
+    offsets = outputs[-N_REGRESSION:].reshape(N_REGRESSION, -1)[:, first].T.astype(np.float64)
     center = (cell + 0.5 + offsets[:, :2]) * stride - 0.5
     size = np.minimum(np.exp(np.minimum(offsets[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
     return Boxes(center, size, heat.ravel()[first])
 
 
-def rescaled_boxes(boxes: Boxes, shape: Sequence[int], wanted: Sequence[int]) -> Boxes:
+def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int]) -> Boxes:
     """Boxes of an image of one shape in pixels of another over the same field.
 
     The outer edges of both are the same, -1/2 and n - 1/2, so along an axis of factor f an index i
@@ -186,11 +188,11 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], wanted: Sequence[int]) ->
     >>> rescaled_boxes(Boxes([[0, 2]], [[1, 2]], [1]), (5, 5), (10, 15))
     Boxes(center=array([[0.5, 7. ]]), size=array([[2., 6.]]), score=array([1.]))
     """
-    factor = np.asarray(wanted, np.float64) / np.asarray(shape, np.float64)
+    factor = np.asarray(new_shape, np.float64) / np.asarray(shape, np.float64)
     return Boxes((boxes.center + 0.5) * factor - 0.5, boxes.size * factor, boxes.score)
 
 
-def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
+def measured_boxes(boxes: Boxes, measured: BoolArray) -> Boxes:
     """Boxes whose centre lies in the image, and on a pixel that was measured."""
     pixel = np.floor(boxes.center + 0.5).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < measured.shape)).all(axis=1)
@@ -199,7 +201,7 @@ def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
 
 
 def found_boxes(
-    network: Network, image: FloatArray, threshold: float, n_classes: int
+    network: Network, image: Float32Array, threshold: float, n_classes: int
 ) -> list[Boxes]:
     """Boxes of every class in a normalised image."""
     outputs = dense_output(network, image)

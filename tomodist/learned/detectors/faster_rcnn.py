@@ -13,10 +13,10 @@ import numpy as np
 from tomodist.values.boxes import Boxes
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
 
-def boxes_of_rows(rows: npt.NDArray[np.float32], threshold: float, class_index: int) -> Boxes:
+def boxes_of_rows(rows: Float32Array, threshold: float, class_index: int) -> Boxes:
     """Boxes of one class.
 
     Parameters

@@ -15,9 +15,8 @@ from skimage.transform import resize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    Array = npt.NDArray[np.float32]
 
 CLIP = 8.0  # standard deviations: gold beads have 5 to 8, hot pixels hundreds
 SAME_SIZE = 0.02  # pixel sizes that differ by less, relatively, are the same: no resampling
@@ -31,7 +30,7 @@ class Statistics:
     deviation: float
 
     @classmethod
-    def of(cls, values: Array) -> Statistics:
+    def of(cls, values: Float32Array) -> Statistics:
         """Of an image or a volume; NaN = not measured. An empty one has (0, 1).
 
         What would be cut off (hot pixels) has no part in them.
@@ -43,29 +42,29 @@ class Statistics:
         near = known[np.abs(known - mean) <= CLIP * deviation]
         return cls(float(near.mean(dtype=np.float64)), float(near.std(dtype=np.float64)))
 
-    def normalised(self, values: Array, clip: float = CLIP) -> Array:
+    def normalised(self, values: Float32Array, clip: float = CLIP) -> Float32Array:
         """Zero mean, unit deviation, cut off at ± `clip`; 0 where nothing was measured."""
         scale = 1.0 / self.deviation if self.deviation > 0 else 0.0
-        result: Array = (values - np.float32(self.mean)) * np.float32(scale)
+        result: Float32Array = (values - np.float32(self.mean)) * np.float32(scale)
         np.clip(result, -clip, clip, out=result)
         result[~np.isfinite(values)] = 0
         return result
 
 
-def scaled_shape(shape: Sequence[int], size: float, wanted: float) -> tuple[int, ...]:
-    """Shape of an array of pixels of `size` Å at pixels of `wanted` Å; the same if these agree.
+def scaled_shape(shape: Sequence[int], size: float, new_size: float) -> tuple[int, ...]:
+    """Shape of an array of pixels of `size` Å at pixels of `new_size` Å; the same if these agree.
 
     Examples
     --------
     >>> scaled_shape((100, 50), 10.0, 20.0), scaled_shape((100, 50), 10.0, 10.1)
     ((50, 25), (100, 50))
     """
-    if abs(size - wanted) <= SAME_SIZE * wanted:
+    if abs(size - new_size) <= SAME_SIZE * new_size:
         return tuple(shape)
-    return tuple(max(1, round(n * size / wanted)) for n in shape)
+    return tuple(max(1, round(n * size / new_size)) for n in shape)
 
 
-def rescaled(values: Array, shape: Sequence[int]) -> Array:
+def rescaled(values: Float32Array, shape: Sequence[int]) -> Float32Array:
     """An array resampled to another shape over the same field, smoothed first where it shrinks.
 
     Linear; the outer edges of the first and the last pixel stay where they are.
@@ -73,14 +72,16 @@ def rescaled(values: Array, shape: Sequence[int]) -> Array:
     if tuple(shape) == values.shape:
         return values
     smaller = any(n < m for n, m in zip(shape, values.shape, strict=True))
-    resized: Array = resize(
+    resized: Float32Array = resize(
         values, tuple(shape), order=1, mode="edge", anti_aliasing=smaller, preserve_range=True
     )
     return resized.astype(np.float32, copy=False)
 
 
-def prepared(image: Array, pixel_size: float, wanted: float, clip: float = CLIP) -> Array:
-    """An image as a network of pixels of `wanted` Å sees it.
+def prepared(
+    image: Float32Array, pixel_size: float, model_size: float, clip: float = CLIP
+) -> Float32Array:
+    """An image as a network of pixels of `model_size` Å sees it.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def prepared(image: Array, pixel_size: float, wanted: float, clip: float = CLIP)
         NaN = not measured.
     pixel_size : float
         Of the image, in Å.
-    wanted : float
+    model_size : float
         Of the network, in Å.
     clip : float
         Values are cut off at so many standard deviations.
@@ -103,7 +104,7 @@ def prepared(image: Array, pixel_size: float, wanted: float, clip: float = CLIP)
     >>> prepared(np.array([[1, 3, np.nan]], np.float32), 10.0, 10.0)
     array([[-1.,  1.,  0.]], dtype=float32)
     """
-    shape = scaled_shape(image.shape, pixel_size, wanted)
+    shape = scaled_shape(image.shape, pixel_size, model_size)
     if shape == image.shape:
         return Statistics.of(image).normalised(image, clip)
     measured = np.isfinite(image)

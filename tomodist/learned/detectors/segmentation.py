@@ -18,15 +18,10 @@ from tomodist.values.maps import as_map
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.card import Activation, ModelCard
     from tomodist.learned.model.network import Network
     from tomodist.learned.model.opened import Model
-
-    Image = npt.NDArray[np.float32]
-    Map = npt.NDArray[np.uint8]
-    FloatArray = npt.NDArray[np.float32]
+    from tomodist.values.arrays import Float32Array, Image, Map
 
 
 TORCH_MEMORY = 200 * 2**20
@@ -67,14 +62,16 @@ class LearnedSegmentation:
         card = self.model.card
         if (card.task, card.dims) != ("segment", 2):
             what = "boxes" if card.task == "boxes" else "volumes"
-            raise InputError(f"{self.model.path} is a model for {what}, not for masks of images")
+            raise InputError(
+                f"{self.model.path} is a model for {what}; use a model for masks of images"
+            )
         if self.name is not None and self.name not in card.classes:
             classes = ", ".join(card.classes)
-            raise InputError(f"{self.model.path} has no class {self.name!r} (there: {classes})")
+            raise InputError(f"{self.model.path} has no class {self.name!r}; use one of {classes}")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"--probability is {self.threshold:g}; give a number between 0 and 1")
+            raise InputError(f"`probability` is {self.threshold:g}; it must be between 0 and 1")
         if self.tile < 1:
-            raise InputError(f"--tile is {self.tile}; it must be positive")
+            raise InputError(f"`tile` is {self.tile}; it must be 1 or more")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,13 +79,13 @@ class LearnedSegmentation:
         return self.model.card.classes if self.name is None else (self.name,)
 
     @property
-    def thresholds(self) -> FloatArray:
+    def thresholds(self) -> Float32Array:
         """Of those classes."""
         card = self.model.card
         of = dict(zip(card.classes, card.thresholds, strict=True))
         return np.array([self.threshold or of[name] for name in self.classes], np.float32)
 
-    def probabilities(self, image: Image, pixel_size: float) -> FloatArray:
+    def probabilities(self, image: Image, pixel_size: float) -> Float32Array:
         """Probabilities of the classes.
 
         Parameters
@@ -132,7 +129,7 @@ class LearnedSegmentation:
             If the model has several classes and none was named.
         """
         if len(self.classes) != 1:
-            raise InputError(f"{self.model.path} has several classes; name one")
+            raise InputError(f"{self.model.path} has several classes; select one of them")
         structure = self.probabilities(image, pixel_size)[0] > self.thresholds[0]
         return as_map(structure, np.isfinite(image))
 
@@ -180,16 +177,16 @@ def detection_memory(
 
 def probabilities_of(
     network: Network,
-    image: FloatArray,
+    image: Float32Array,
     activation: Activation = "sigmoid",
     *,
     tile: int = TILE,
     average: bool = False,
-) -> FloatArray:
+) -> Float32Array:
     """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
     if not average:
         return activated(dense_output(network, image, tile), activation)
-    total: FloatArray | None = None
+    total: Float32Array | None = None
     for turned, back in _orientations(image):
         upright = back(activated(dense_output(network, turned, tile), activation))
         total = upright.copy() if total is None else np.add(total, upright, out=total)
@@ -198,18 +195,18 @@ def probabilities_of(
 
 
 def _orientations(
-    image: FloatArray,
-) -> Iterator[tuple[FloatArray, Callable[[FloatArray], FloatArray]]]:
+    image: Float32Array,
+) -> Iterator[tuple[Float32Array, Callable[[Float32Array], Float32Array]]]:
     """The eight forms of an image, each with the way back of what was found in it."""
     for mirrored in (False, True):
         for turns in range(4):
             form = np.rot90(image[:, ::-1] if mirrored else image, turns)
 
             def back(
-                probabilities: FloatArray,
+                probabilities: Float32Array,
                 turns: int = turns,
                 mirrored: bool = mirrored,  # noqa: FBT001
-            ) -> FloatArray:
+            ) -> Float32Array:
                 straight = np.rot90(probabilities, -turns, axes=(1, 2))
                 return straight[:, :, ::-1] if mirrored else straight
 

@@ -24,9 +24,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 Window = tuple[tuple[int, int], ...]
 
@@ -116,14 +115,14 @@ class Blending:
         ]
         yield from itertools.product(*axes)
 
-    def profile(self, n: int) -> FloatArray:
+    def profile(self, n: int) -> Float32Array:
         """Weight along one axis of a window: up over the overlap, level, and down; shape (n,)."""
         rise = (np.arange(n, dtype=np.float32) + 0.5) / max(self.overlap, 1)
         return np.minimum(1, np.minimum(rise, rise[::-1]))
 
-    def weights(self, window: Window) -> FloatArray:
+    def weights(self, window: Window) -> Float32Array:
         """Weight of every voxel of a window; those of all windows add up to 1 in the volume."""
-        total: FloatArray = np.ones((1,) * len(window), np.float32)
+        total: Float32Array = np.ones((1,) * len(window), np.float32)
         for axis, (start, stop) in enumerate(window):
             line = self.profile(stop - start)
             half = (stop - start) // 2

@@ -16,13 +16,11 @@ from tomodist.learned.model.network import activated
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy.typing as npt
-
     from tomodist.learned.detectors.tiles import Blending, Window
     from tomodist.learned.model.card import Activation
     from tomodist.learned.model.network import Network
+    from tomodist.values.arrays import Float32Array, FloatArray, UInt8Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 SIDE, OVERLAP = 128, 32
 """Voxels: of a window, and of what neighbours share. Fixed, so that results are too."""
@@ -33,11 +31,11 @@ MAX_SCORE = 254
 
 def blended_probabilities(
     network: Network,
-    read: Callable[[Window], FloatArray],
+    read: Callable[[Window], Float32Array],
     blending: Blending,
     part: Window,
     activation: Activation = "sigmoid",
-) -> FloatArray:
+) -> Float32Array:
     """Probabilities in a part of a volume.
 
     Parameters
@@ -58,7 +56,7 @@ def blended_probabilities(
     ndarray, shape (n_classes, ...), float32
         0 to 1.
     """
-    total: FloatArray | None = None
+    total: Float32Array | None = None
     for window in blending.windows(part):
         known = tuple((a, min(b, n)) for (a, b), n in zip(window, blending.shape, strict=True))
         values = np.zeros([b - a for a, b in window], np.float32)
@@ -83,7 +81,7 @@ def blended_probabilities(
     return total
 
 
-def as_scores(probabilities: FloatArray) -> npt.NDArray[np.uint8]:
+def as_scores(probabilities: FloatArray) -> UInt8Array:
     """Scores that stand for probabilities; the probabilities are used up.
 
     Parameters

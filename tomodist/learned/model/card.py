@@ -20,22 +20,23 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.errors import ExistsError, InputError
 from tomodist.formats.files import read_json, sha256_of, write_json
 from tomodist.learned.model.file_card import file_hash, read_document
+from tomodist.values.arrays import AnyArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
 
 FORMAT = 1
 DOCUMENT, WEIGHTS = "model.json", "model.safetensors"
 Task = Literal["segment", "boxes"]
 Activation = Literal["sigmoid", "softmax", "none"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
-Weights = dict[str, npt.NDArray[Any]]
+Weights = dict[str, AnyArray]
 
 _LISTS = ("classes", "thresholds")  # of the document, by the kinds that JSON knows
 _OBJECTS = ("options", "normalisation", "tiling", "training", "metrics", "versions")
@@ -101,25 +102,29 @@ class ModelCard:
         object.__setattr__(self, "thresholds", tuple(float(t) for t in self.thresholds))
         problems = []
         if self.task not in ("segment", "boxes"):
-            problems.append(f"task is {self.task!r}, not segment or boxes")
+            problems.append(f"task is {self.task!r}; it must be segment or boxes")
         if self.dims not in (2, 3):
-            problems.append(f"dims is {self.dims!r}, not 2 or 3")
+            problems.append(f"dims is {self.dims!r}; it must be 2 or 3")
         if not self.classes or len(set(self.classes)) != len(self.classes):
-            problems.append(f"classes are {list(self.classes)}, not one or more different names")
+            problems.append(
+                f"classes are {list(self.classes)}; they must be different names, at least one"
+            )
         if len(self.thresholds) != len(self.classes):
             problems.append(f"{len(self.thresholds)} thresholds for {len(self.classes)} classes")
         if not all(0 <= t <= 1 for t in self.thresholds):
-            problems.append(f"thresholds are {list(self.thresholds)}, not all between 0 and 1")
+            problems.append(f"thresholds are {list(self.thresholds)}; they must be between 0 and 1")
         if not (isinstance(self.pixel_size, int | float) and 0 < self.pixel_size < math.inf):
-            problems.append(f"pixel_size is {self.pixel_size!r}, not a positive number of Å")
+            problems.append(f"pixel_size is {self.pixel_size!r}; it must be a positive number (Å)")
         if not self.normalisation.get("clip", 0) > 0:
-            problems.append(f"normalisation is {self.normalisation}, without a positive clip")
+            problems.append(f"normalisation is {self.normalisation}; it must have a positive clip")
         if self.activation not in ACTIVATIONS:
-            problems.append(f"activation is {self.activation!r}, not {', '.join(ACTIVATIONS)}")
+            problems.append(
+                f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}"
+            )
         if any(self.tiling.get(name, 0) < 1 for name in ("multiple", "radius")):
-            problems.append(f"tiling is {self.tiling}, without a positive multiple and radius")
+            problems.append(f"tiling is {self.tiling}; it must have a positive multiple and radius")
         if problems:
-            raise InputError(f"a model cannot be so: {'; '.join(problems)}")
+            raise InputError(f"invalid model: {'; '.join(problems)}")
 
 
 def write_model(
@@ -164,7 +169,7 @@ def write_model(
         _put_in_place(draft, folder)
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}; give another --output"
+            f"{folder} cannot be written: {error.strerror or error}; use another `output`"
         ) from error
     return hashed
 
@@ -199,9 +204,9 @@ def check_model_target(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not (folder / DOCUMENT).is_file():
-        raise InputError(f"{folder} exists and is not a model; give another --output")
+        raise InputError(f"{folder} exists and is not a model; use another `output`")
     if not overwrite:
-        raise ExistsError(f"{folder} exists; use --overwrite to replace it, or another --output")
+        raise ExistsError(f"{folder} exists; use `overwrite` to replace it, or another `output`")
 
 
 def is_model(path: Path) -> bool:
@@ -226,9 +231,9 @@ def read_card(path: Path) -> ModelCard:
     if path.is_file():
         return _card_of_file(path)
     if not path.is_dir():
-        raise InputError(f"{path}: there is no such model; `tomodist train` makes one")
+        raise InputError(f"{path}: model not found; make one with `tomodist train`")
     if not is_model(path):
-        raise InputError(f"{path} has no {DOCUMENT}; a model is a folder that holds one")
+        raise InputError(f"{path} is not a model: it has no {DOCUMENT}; use a model folder")
     return card_of(read_json(path / DOCUMENT), str(path / DOCUMENT))
 
 
@@ -241,7 +246,7 @@ def _card_of_file(path: Path) -> ModelCard:
     if card.sha256 not in ("", sha256):
         raise InputError(
             f"{path} has the hash {sha256[:12]}..., but {name} names {card.sha256[:12]}...: it is "
-            "damaged or another network; copy both again, or remove sha256 from the document"
+            "damaged or a different network; copy both again, or remove sha256 from the document"
         )
     return replace(card, sha256=sha256)
 
@@ -265,8 +270,8 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
     version = document.pop("tomodist_model", None)
     if version != FORMAT:
         raise InputError(
-            f"{name} is of model format {version}; this tomodist reads {FORMAT}: "
-            "use the tomodist that made it, or a newer one"
+            f"{name} has the model format {version}, but this version of tomodist reads {FORMAT}; "
+            "use the version that made the model, or a newer one"
         )
     problems = [*_strange_fields(document), *_strange_kinds(document)]
     if problems:
@@ -280,7 +285,7 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
 def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
     """What is in a document and should not be, and the other way round."""
     known = {field.name: field for field in fields(ModelCard)}
-    yield from (f"there is no field {name!r}" for name in document if name not in known)
+    yield from (f"field {name!r} is unknown" for name in document if name not in known)
     for name, one in known.items():
         if name not in document and one.default is MISSING and one.default_factory is MISSING:
             yield f"{name} is missing"
@@ -295,7 +300,7 @@ def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
     ):
         for name in names:
             if name in document and not isinstance(document[name], kind):
-                yield f"{name} is {json.dumps(document[name])}, not {word}"
+                yield f"{name} is {json.dumps(document[name])}; it must be {word}"
 
 
 def read_weights(folder: Path, card: ModelCard) -> Weights:
@@ -314,7 +319,7 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
     if sha256 != card.sha256:
         raise InputError(
             f"{path} has the hash {sha256[:12]}..., but {DOCUMENT} names "
-            f"{card.sha256[:12] or 'none'}...: it is damaged or of another model; "
+            f"{card.sha256[:12] or 'none'}...: it is damaged or belongs to another model; "
             "copy the whole folder again"
         )
     try:
@@ -323,7 +328,9 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
         raise InputError(f"{path} is damaged ({error}); copy the whole folder again") from error
     for name, values in weights.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(f"{path}: {name} holds values that are not finite; train it again")
+            raise InputError(
+                f"{path}: {name} holds values that are not finite; train the model again"
+            )
     return weights
 
 
@@ -334,7 +341,7 @@ def _safetensors() -> Any:  # noqa: ANN401 -- a module
         import safetensors.numpy
     except ImportError as error:
         raise InputError(
-            "weights of models need the package safetensors, which is not installed; "
+            "models need the package safetensors, which is not installed; run "
             "`pip install tomodist[torch]`"
         ) from error
     return safetensors

@@ -59,9 +59,9 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     """
     if path.suffix != SUFFIX:
         raise InputError(
-            f"{path} is no model that tomodist opens; give a model folder (`tomodist train` makes "
-            f"one), an ONNX file ({SUFFIX}; PyTorch's networks become one by torch.onnx.export), "
-            "or a function as package.module:function"
+            f"{path} is not a model; use a model folder (from `tomodist train`), an ONNX file "
+            f"({SUFFIX}; PyTorch networks are exported with torch.onnx.export), or a function as "
+            "package.module:function"
         )
     beside = path.with_suffix(".json")
     if beside.is_file():
@@ -69,7 +69,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
     text = read_metadata(path).get(METADATA)
     if text is None:
         raise InputError(
-            f"{path} does not say what it is: write {beside.name} beside it, such as "
+            f"{path} has no description; write {beside.name} next to it, such as "
             f"{json.dumps(EXAMPLE)}"
         )
     try:
@@ -78,7 +78,8 @@ def read_document(path: Path) -> tuple[dict[str, Any], str]:
         content = error
     if not isinstance(content, dict):
         raise InputError(
-            f"{path}: its metadata entry {METADATA!r} is no JSON object; write {beside.name} beside"
+            f"{path}: its metadata entry {METADATA!r} is not a JSON object; write {beside.name} "
+            "next to it"
         )
     return content, f"{path} (metadata)"
 
@@ -93,7 +94,9 @@ def file_hash(path: Path) -> str:
             return own
         return hashlib.sha256(f"{own} {sha256_of(beside)}".encode()).hexdigest()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; check the file"
+        ) from error
 
 
 _LOCATION = re.compile(rb"\x0a\x08location\x12(.)(.{1,255})", re.DOTALL)
@@ -105,6 +108,6 @@ def _check_weight_files(path: Path, known: str) -> None:
     others = sorted(names - {known.encode()})
     if others:
         raise InputError(
-            f"{path} keeps weights in {others[0].decode(errors='replace')!r}; save it with its "
-            f"weights inside, or in {known}"
+            f"{path} keeps weights in {others[0].decode(errors='replace')!r}; save the weights "
+            f"inside it, or in {known}"
         )

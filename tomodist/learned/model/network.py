@@ -11,11 +11,9 @@ from tomodist.learned.detectors.tiles import tiles_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.card import Activation
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 TILE = 2048
 """Pixels: side of the cores into which larger images are cut. Fixed, so that results are too."""
@@ -28,7 +26,7 @@ class Network(Protocol):
     radius: int
     output_stride: int
 
-    def __call__(self, batch: FloatArray) -> FloatArray:
+    def __call__(self, batch: Float32Array) -> Float32Array:
         """Outputs of images.
 
         Parameters
@@ -44,7 +42,7 @@ class Network(Protocol):
         ...
 
 
-def dense_output(network: Network, image: FloatArray, tile: int = TILE) -> FloatArray:
+def dense_output(network: Network, image: Float32Array, tile: int = TILE) -> Float32Array:
     """Outputs of one image, or volume, of any size.
 
     Parameters
@@ -77,8 +75,8 @@ def dense_output(network: Network, image: FloatArray, tile: int = TILE) -> Float
 
 
 def _put(
-    outputs: FloatArray,
-    part: FloatArray,
+    outputs: Float32Array,
+    part: Float32Array,
     window: Sequence[tuple[int, int]],
     core: Sequence[tuple[int, int]],
     stride: int,
@@ -92,7 +90,7 @@ def _put(
     outputs[(slice(None), *outer)] = part[(slice(None), *inner)]
 
 
-def activated(outputs: FloatArray, activation: Activation) -> FloatArray:
+def activated(outputs: Float32Array, activation: Activation) -> Float32Array:
     """Outputs of a network, shape (n_outputs, ...), as probabilities of the classes.
 
     Of softmax the first output is that of nothing, and is left out.
@@ -105,6 +103,6 @@ def activated(outputs: FloatArray, activation: Activation) -> FloatArray:
     return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)
 
 
-def sigmoid(logits: FloatArray) -> FloatArray:
+def sigmoid(logits: Float32Array) -> Float32Array:
     """Probabilities, shape of the logits, float32; without overflow."""
     return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), np.float32)

@@ -65,20 +65,22 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
     folder = Path(model.path if isinstance(model, Model) else model)
     _check_packages()
     if path.suffix != ".onnx":
-        raise InputError(f"{path} must end in .onnx; give another --output")
+        raise InputError(f"{path} does not end in .onnx; use another `output`")
     check_target(path, overwrite=overwrite)
     card = read_card(folder)
     if not is_model(folder):
-        raise InputError(f"{folder} is a file already; a model folder can be exported")
+        raise InputError(f"{folder} is a file; only a model folder can be exported")
     module = module_of(folder, card).cpu()
     draft = path.with_name(f".{path.stem}.draft.onnx")
-    told = _card_of_file(card, module)
+    written = _card_of_file(card, module)
     try:
-        _export(module, card, told, draft)
-        _check_outputs(module, OnnxNetwork(draft, told), card.dims, path)
+        _export(module, card, written, draft)
+        _check_outputs(module, OnnxNetwork(draft, written), card.dims, path)
         draft.replace(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; use another `output`"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return read_card(path)
@@ -96,7 +98,7 @@ def _card_of_file(card: ModelCard, module: Any) -> ModelCard:  # noqa: ANN401 --
     )
 
 
-def _export(module: Any, card: ModelCard, told: ModelCard, path: Path) -> None:  # noqa: ANN401
+def _export(module: Any, card: ModelCard, written: ModelCard, path: Path) -> None:  # noqa: ANN401
     import torch
 
     side = 4 * module.multiple
@@ -119,10 +121,11 @@ def _export(module: Any, card: ModelCard, told: ModelCard, path: Path) -> None: 
             )
     except Exception as error:  # whatever the exporter raises
         raise InputError(
-            f"the network {card.architecture} cannot be exported to ONNX: {first_line(error)}"
+            f"network {card.architecture} cannot be exported to ONNX ({first_line(error)}); use "
+            "the model folder"
         ) from error
     assert program is not None
-    document = {"tomodist_model": FORMAT, **asdict(told)}
+    document = {"tomodist_model": FORMAT, **asdict(written)}
     program.model.metadata_props[METADATA] = json.dumps(document)
     program.save(path, external_data=False)
 
@@ -136,12 +139,13 @@ def _check_outputs(module: Any, network: OnnxNetwork, dims: int, path: Path) -> 
         shape = (n, 1, *(k * module.multiple for k in sides))
         image = random.standard_normal(shape, dtype=np.float32)
         with torch.inference_mode():
-            wanted = module(torch.from_numpy(image)).numpy()
-        difference = float(np.abs(network(image) - wanted).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+            expected = module(torch.from_numpy(image)).numpy()
+        difference = float(np.abs(network(image) - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise InputError(
-                f"{path}: its outputs differ by {difference:.1e} from those of the network, of "
-                f"{np.abs(wanted).max():.1e} at most; it is not kept: use the model folder"
+                f"{path}: its outputs differ from those of the network by {difference:.1e} "
+                f"(largest output {np.abs(expected).max():.1e}); it was not kept: use the model "
+                "folder"
             )
 
 
@@ -149,7 +153,7 @@ def _check_packages() -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise InputError(
-                f"writing ONNX needs the package {name}, which is not installed; "
+                f"ONNX export needs the package {name}, which is not installed; run "
                 "`pip install tomodist[onnx-export]`"
             )
 

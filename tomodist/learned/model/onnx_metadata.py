@@ -57,12 +57,12 @@ def read_metadata(path: Path) -> dict[str, str]:
                     texts[entry[_NAME].decode()] = entry.get(_VALUE, b"").decode()
     except (OSError, ValueError, KeyError) as error:  # a UnicodeDecodeError is a ValueError
         raise InputError(
-            f"{path} cannot be read as an ONNX file ({error}); copy it again, or export it anew"
+            f"{path} cannot be read as an ONNX file ({error}); copy or export it again"
         ) from error
     return texts
 
 
-def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
+def _fields(file: BinaryIO, numbers: set[int]) -> Iterator[tuple[int, bytes]]:
     """Numbers and bytes of the wanted fields of a message."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -74,8 +74,8 @@ def _fields(file: BinaryIO, wanted: set[int]) -> Iterator[tuple[int, bytes]]:
             continue
         length = _varint(file) if kind == 2 else _FIXED.get(kind, -1)
         if length < 0 or file.tell() + length > end:
-            raise ValueError(f"field {number} at byte {file.tell()} makes no sense")
-        if kind == 2 and number in wanted and length <= _LARGEST:
+            raise ValueError(f"field {number} at byte {file.tell()} is invalid")
+        if kind == 2 and number in numbers and length <= _LARGEST:
             yield number, file.read(length)
         else:
             file.seek(length, os.SEEK_CUR)
@@ -87,7 +87,7 @@ def _varint(file: BinaryIO) -> int:
     for shift in range(0, 70, 7):
         (byte,) = file.read(1) or (None,)
         if byte is None:
-            raise ValueError("it ends within a number")
+            raise ValueError("the file ends inside a number")
         total |= (byte & 0x7F) << shift
         if byte < 0x80:
             return total

@@ -12,11 +12,9 @@ from tomodist.learned.model.trial import first_line, n_threads, stride_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.card import ModelCard
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -44,14 +42,15 @@ class OnnxNetwork:
         if len(inputs) != 1 or inputs[0].type not in _FLOATS:
             words = ", ".join(f"{one.name}: {one.type}" for one in inputs)
             raise InputError(
-                f"{path} takes {words}; it must take one image or volume of float32 or float16"
+                f"{path} has the inputs {words}; it must have one input, an image or volume of "
+                "float32 or float16"
             )
         self._input, self._dtype = inputs[0].name, _FLOATS[inputs[0].type]
         self._one_by_one = isinstance(inputs[0].shape[0], int)
         self.multiple, self.radius = card.tiling["multiple"], card.tiling["radius"]
         self.output_stride = stride_of(self, path, card.dims, self.multiple)
 
-    def __call__(self, batch: FloatArray) -> FloatArray:
+    def __call__(self, batch: Float32Array) -> Float32Array:
         """Outputs of images; see `Network`."""
         parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
         name, values = self._input, (part.astype(self._dtype, copy=False) for part in parts)
@@ -64,18 +63,18 @@ def _session(path: Path) -> Any:  # noqa: ANN401 -- untyped library
         import onnxruntime
     except ImportError as error:
         raise InputError(
-            f"{path} needs onnxruntime, which is not installed; `pip install tomodist[onnx]`"
+            f"{path} needs onnxruntime, which is not installed; run `pip install tomodist[onnx]`"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only: they come as exceptions too
     available = onnxruntime.get_available_providers()
-    wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
     try:
-        return onnxruntime.InferenceSession(path, options, providers=wanted)
+        return onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # whatever it raises
         raise InputError(
-            f"{path} is damaged, or onnxruntime {onnxruntime.__version__} does not know what it "
-            f"asks for: {first_line(error)}"
+            f"{path} is damaged, or onnxruntime {onnxruntime.__version__} does not support it "
+            f"({first_line(error)}); export it again, or install a newer onnxruntime"
         ) from error

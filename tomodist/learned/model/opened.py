@@ -91,11 +91,13 @@ class Model:
             shape = (1, N_ROWS, N_COLUMNS)
         if outputs.shape != shape:
             raise InputError(
-                f"{self.path}: the network gives an array of shape {outputs.shape} for an image of "
-                f"{side} pixels; its document makes one expect {shape}"
+                f"{self.path}: the network returned shape {outputs.shape} for an image of {side} "
+                f"pixels, but its document says {shape}; correct the document, or export it again"
             )
         if not np.isfinite(outputs).all():
-            raise InputError(f"{self.path}: the network gives values that are not finite")
+            raise InputError(
+                f"{self.path}: the network returned values that are not finite; use another model"
+            )
 
     def parameters(self) -> dict[str, Any]:
         """What determines its results, as plain values."""
@@ -114,7 +116,7 @@ def _card(path: str, document: str) -> ModelCard:
     """The card; weights and everything else it says are as they were when the run began."""
     card = read_card(Path(path))
     if digest(asdict(card)) != document:
-        raise InputError(f"{path} is another model than when the run began; run it anew")
+        raise InputError(f"{path} was changed after the run began; restart the run")
     return card
 
 

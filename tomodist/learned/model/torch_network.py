@@ -14,9 +14,7 @@ import torch
 from tomodist.learned.networks.device import autocast, device, memory_format
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    FloatArray = npt.NDArray[np.float32]
+    from tomodist.values.arrays import Float32Array
 
 
 class TorchNetwork:
@@ -38,7 +36,7 @@ class TorchNetwork:
         self._module = module.to(device()).to(memory_format=memory_format(dims))
         self._half = half
 
-    def __call__(self, batch: FloatArray) -> FloatArray:
+    def __call__(self, batch: Float32Array) -> Float32Array:
         """Outputs of images; see `Network`."""
         images = torch.from_numpy(np.ascontiguousarray(batch))
         where = device()
@@ -48,5 +46,5 @@ class TorchNetwork:
         self._module.eval()
         with torch.inference_mode(), autocast(enabled=self._half):
             logits = self._module(images)
-        outputs: FloatArray = logits.float().contiguous().cpu().numpy()
+        outputs: Float32Array = logits.float().contiguous().cpu().numpy()
         return outputs

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
+    from tomodist.values.arrays import Float32Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 _PROBE = 64  # pixels: side, at least, of the image on which a network is tried
 
 
 def stride_of(
-    network: Callable[[FloatArray], FloatArray], path: Path, dims: int, multiple: int
+    network: Callable[[Float32Array], Float32Array], path: Path, dims: int, multiple: int
 ) -> int:
     """Sides of an image divided by those of its output, the same along every axis.
 
@@ -49,16 +48,16 @@ def stride_of(
         shape = network(np.zeros((1, 1, *sides), np.float32)).shape
     except Exception as error:  # whatever the libraries raise
         raise InputError(
-            f"{path} cannot look at one grey image of {words} pixels ({first_line(error)}); "
-            "export it with free sides, and give the multiple that they must be of as tiling in "
-            "its document"
+            f"{path} cannot be applied to one grey image of {words} pixels ({first_line(error)}); "
+            "export it with variable image sizes, and set the multiple of their sides in the "
+            "tiling of its document"
         ) from error
     strides = {n / m for n, m in zip(sides, shape[2:], strict=False) if m}
     if len(shape) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
         raise InputError(
-            f"{path} gives an array of shape {tuple(shape)} for an image of {words} pixels; it "
-            "must be (1, outputs, ...), with the sides of the image or all of them divided by the "
-            "same whole number"
+            f"{path} returned shape {tuple(shape)} for an image of {words} pixels; it must be "
+            "(1, outputs, ...), with the sides of the image or all of them divided by the same "
+            "whole number"
         )
     return int(min(strides))
 

@@ -11,13 +11,14 @@ from torch import nn
 from tomodist.errors import InputError
 from tomodist.learned.networks.dense import DenseUNet
 from tomodist.learned.networks.residual import ResidualUNet
-from tomodist.learned.networks.spec import FASTER_RCNN, MONAI, N_PLACE, Architecture
+from tomodist.learned.networks.spec import FASTER_RCNN, MONAI, N_REGRESSION, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy.typing as npt
     from torch import Tensor
+
+    from tomodist.values.arrays import AnyArray
 
 _MONAI_OPTIONS: dict[str, dict[str, Any]] = {
     # Batch norm: instance and group norm learnt worse (0.63 and 0.69 instead of 0.76 IoU).
@@ -43,8 +44,8 @@ class MonaiNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits; the first output where there are several (deep supervision)."""
-        found = self.network(x)
-        logits: Tensor = found[0] if isinstance(found, list | tuple) else found
+        outputs = self.network(x)
+        logits: Tensor = outputs[0] if isinstance(outputs, list | tuple) else outputs
         return logits
 
 
@@ -82,9 +83,11 @@ def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  
     """The network for boxes; its outputs are counted as those of one that says centres are."""
     from tomodist.learned.networks.faster_rcnn import FasterRCNN
 
-    n_classes = architecture.n_outputs - N_PLACE
+    n_classes = architecture.n_outputs - N_REGRESSION
     if architecture.dims != 2 or n_classes < 1:
-        raise InputError(f"network {architecture.name} makes boxes in images, nothing else")
+        raise InputError(
+            f"network {architecture.name} is only for boxes in 2D images; use another network"
+        )
     return FasterRCNN(n_classes, **architecture.all_options, download=download)
 
 
@@ -93,17 +96,19 @@ def _monai(name: str, dims: int, n_outputs: int, options: dict[str, Any]) -> Mon
         import monai.networks.nets as nets
     except ImportError as error:
         raise InputError(
-            f"network monai:{name} needs MONAI, which is not installed; `pip install "
+            f"network monai:{name} needs MONAI, which is not installed; run `pip install "
             "tomodist[monai]`, or use residual-unet"
         ) from error
     kind = getattr(nets, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise InputError(f"MONAI has no network {name!r}; see monai.networks.nets")
-    given = {"spatial_dims": dims, "in_channels": 1, "out_channels": n_outputs}
+        raise InputError(f"MONAI has no network {name!r}; use a class of monai.networks.nets")
+    shared = {"spatial_dims": dims, "in_channels": 1, "out_channels": n_outputs}
     try:
-        return MonaiNetwork(kind(**given, **{**_MONAI_OPTIONS.get(name, {}), **options}))
+        return MonaiNetwork(kind(**shared, **{**_MONAI_OPTIONS.get(name, {}), **options}))
     except (TypeError, ValueError) as error:
-        raise InputError(f"monai.networks.nets.{name} cannot be made: {error}") from error
+        raise InputError(
+            f"network monai:{name} cannot be built ({error}); correct its `option` values"
+        ) from error
 
 
 def n_parameters(network: nn.Module) -> int:
@@ -118,7 +123,7 @@ def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
         return build(architecture)
 
 
-def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], origin: str) -> Any:  # noqa: ANN401
+def filled(architecture: Architecture, weights: Mapping[str, AnyArray], origin: str) -> Any:  # noqa: ANN401
     """A network with given weights; see `build`.
 
     Raises
@@ -126,15 +131,15 @@ def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], 
     InputError
         If weights are missing, too many, or of other shapes; names the first, and the `origin`.
     """
-    given = architecture.name == FASTER_RCNN  # its first weights are not fetched in vain
-    network = _faster_rcnn(architecture, download=False) if given else build(architecture)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
-    if wanted != found:
-        name = min(k for k in {**wanted, **found} if wanted.get(k) != found.get(k))
+    is_faster_rcnn = architecture.name == FASTER_RCNN  # its first weights are not fetched in vain
+    network = _faster_rcnn(architecture, download=False) if is_faster_rcnn else build(architecture)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    stored = {name: value.shape for name, value in weights.items()}
+    if expected != stored:
+        name = min(k for k in {**expected, **stored} if expected.get(k) != stored.get(k))
         raise InputError(
-            f"{origin}: the weights do not fit the network {architecture.name}: {name} has shape "
-            f"{found.get(name, 'none')}, but {wanted.get(name, 'none')} is expected"
+            f"{origin}: the weights do not match the network {architecture.name}: {name} has shape "
+            f"{stored.get(name, 'none')}, but {expected.get(name, 'none')} is expected"
         )
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     return network.eval()

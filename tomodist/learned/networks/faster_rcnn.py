@@ -52,9 +52,10 @@ def torchvision_parts() -> Torchvision:
     # A build for another torch fails with RuntimeError: an operator does not exist.
     except (ImportError, RuntimeError) as error:
         raise InputError(
-            "network faster-rcnn needs torchvision, and a torch of the same build (PyPI's is for "
-            f"CUDA); found: {error}. Install both with `pip install tomodist[fasterrcnn]` on a "
-            "machine with CUDA, or use the default network for boxes, residual-unet"
+            "network faster-rcnn needs torchvision and a torch of the same build (PyPI's is for "
+            f"CUDA), but importing it failed: {error}. Install both with `pip install "
+            "tomodist[fasterrcnn]` on a machine with CUDA, or use the default network for boxes, "
+            "residual-unet"
         ) from error
     return Torchvision(detection, torchvision.ops)
 
@@ -153,7 +154,7 @@ class FasterRCNN(nn.Module):
             pictures = list(images.float().expand(-1, self.n_channels, -1, -1))
             if targets is not None:
                 return self.detector(pictures, targets)
-            return torch.stack([_rows(found) for found in self.detector(pictures)])
+            return torch.stack([_rows(boxes) for boxes in self.detector(pictures)])
 
     def _set_size(self, shorter: int, longer: int) -> None:
         self.detector.transform.min_size = (self.min_size or shorter,)
@@ -209,9 +210,9 @@ def _resnet(library: Torchvision, name: str, *, pretrained: bool, download: bool
     )
 
 
-def _rows(found: dict[str, Tensor]) -> Tensor:
+def _rows(detected: dict[str, Tensor]) -> Tensor:
     """Boxes of one image as rows; torchvision counts from the outer edge of the first pixel."""
-    low, high = found["boxes"][:, [1, 0]], found["boxes"][:, [3, 2]]
-    numbers = torch.stack([found["scores"], found["labels"] - 1.0], dim=1)
+    low, high = detected["boxes"][:, [1, 0]], detected["boxes"][:, [3, 2]]
+    numbers = torch.stack([detected["scores"], detected["labels"] - 1.0], dim=1)
     rows = torch.cat([(low + high) / 2 - 0.5, high - low, numbers], dim=1)
     return nn.functional.pad(rows, (0, 0, 0, N_ROWS - len(rows)))

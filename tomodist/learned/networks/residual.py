@@ -79,7 +79,7 @@ class ResidualUNet(nn.Module):
         super().__init__()
         strides = [stem_stride * 2**k for k in range(len(widths))]
         if output_stride != 1 and output_stride not in strides:
-            raise InputError(f"output stride is {output_stride}; the levels have {strides}")
+            raise InputError(f"output_stride is {output_stride}; it must be 1 or one of {strides}")
         self.multiple = strides[-1]
         self.output_stride = output_stride
         self._enlarge = stem_stride if output_stride == 1 else 1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FASTER_RCNN = "faster-rcnn"
 NAMES = ("residual-unet", "dense-unet", FASTER_RCNN)
 MONAI = "monai:"
-N_PLACE = 4
+N_REGRESSION = 4
 """Outputs of a network for boxes beside one per class: where, and how large."""
 N_ROWS, N_COLUMNS = 100, 6
 """What a Faster R-CNN gives of an image: so many boxes, each a row of so many numbers."""
@@ -66,19 +66,23 @@ class Architecture:
             )
         if self.dims not in (2, 3) or self.n_outputs < 1:
             raise InputError(
-                f"a network of {self.dims} dimensions with {self.n_outputs} outputs cannot be; "
-                "give 2 or 3, and 1 or more"
+                f"a network has {self.dims} dimensions and {self.n_outputs} outputs; it must have "
+                "2 or 3 dimensions and at least 1 output"
             )
         known = _DEFAULTS.get(self.name, self.options)
         unknown = sorted(set(self.options) - set(known))
         if unknown:
             raise InputError(
-                f"network {self.name} has no option {unknown[0]!r}; it has {', '.join(known)}"
+                f"network {self.name} has no option {unknown[0]!r}; use one of {', '.join(known)}"
             )
         for name in ("widths", "blocks"):
-            given = self.options.get(name, (16,))
-            if not isinstance(given, list | tuple) or not all(isinstance(n, int) for n in given):
-                raise InputError(f"{name} is {given!r}; it must be whole numbers, such as 16,32,64")
+            numbers = self.options.get(name, (16,))
+            if not isinstance(numbers, list | tuple) or not all(
+                isinstance(n, int) for n in numbers
+            ):
+                raise InputError(
+                    f"{name} is {numbers!r}; it must be whole numbers, such as 16,32,64"
+                )
         widths = self.options.get("widths", (16,))
         if self.name == "residual-unet" and (not widths or any(w < 16 or w % 16 for w in widths)):
             raise InputError(
@@ -104,9 +108,9 @@ def bytes_per_pixel(name: str, dims: int, options: Mapping[str, Any]) -> int:
     >>> bytes_per_pixel("residual-unet", 2, {}), bytes_per_pixel("residual-unet", 3, {})
     (144, 72)
     """
-    given = {**_DEFAULTS.get(name, {}), **options}
+    used = {**_DEFAULTS.get(name, {}), **options}
     if name == "residual-unet":
-        return int(36 * given["widths"][0] / given["stem_stride"] ** dims)
+        return int(36 * used["widths"][0] / used["stem_stride"] ** dims)
     if name == "dense-unet":
-        return int(20 * given["growth"] * (2 + given["blocks"][0]) / 2**dims)
+        return int(20 * used["growth"] * (2 + used["blocks"][0]) / 2**dims)
     return 950

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.learned.detectors.centers import STRIDE, found_boxes
 from tomodist.learned.networks.build import seeded
-from tomodist.learned.networks.spec import N_PLACE, Architecture
+from tomodist.learned.networks.spec import N_REGRESSION, Architecture
 from tomodist.learned.training.examples import IGNORED
 from tomodist.learned.training.heatmaps import Targets, targets_of
 from tomodist.learned.training.loop import Batch, Score
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
     from tomodist.learned.model.network import Network
     from tomodist.learned.training.examples import Example, Loader
     from tomodist.learned.training.schedule import Schedule
+    from tomodist.values.arrays import Float32Array, UInt8Array
     from tomodist.values.boxes import Boxes
 
-    FloatArray = npt.NDArray[np.float32]
 
 MIN_IOUS = (0.5, 0.75)
 """A box is found if it and the true one have so much in common, at least: what is told is of the
@@ -75,9 +74,9 @@ class CentersJob:
         from torch.nn.functional import smooth_l1_loss
 
         outputs = module(batch["image"]).float()
-        heat, place = outputs[:, :-N_PLACE], outputs[:, -N_PLACE:]
+        heat, regression = outputs[:, :-N_REGRESSION], outputs[:, -N_REGRESSION:]
         weight = batch["weight"]
-        apart = smooth_l1_loss(place, batch["place"], beta=_SMOOTH, reduction="none")
+        apart = smooth_l1_loss(regression, batch["regression"], beta=_SMOOTH, reduction="none")
         mean = (apart * weight).sum() / weight.sum().clamp(min=1e-6) / 2  # of y and x
         return focal(heat, batch["heat"], batch["known"]) + mean
 
@@ -127,12 +126,12 @@ def set_first_outputs(module: Any, log_size: float) -> None:  # noqa: ANN401 -- 
     if hasattr(module, "head"):
         cells = log_size - float(np.log(module.output_stride))
         with torch.no_grad():
-            module.head.bias[-N_PLACE:] = torch.tensor([0.0, 0.0, cells, cells])
+            module.head.bias[-N_REGRESSION:] = torch.tensor([0.0, 0.0, cells, cells])
 
 
 def center_architecture(n_classes: int) -> Architecture:
     """The default network for boxes of so many classes."""
-    return Architecture("residual-unet", 2, n_classes + N_PLACE, {"output_stride": STRIDE})
+    return Architecture("residual-unet", 2, n_classes + N_REGRESSION, {"output_stride": STRIDE})
 
 
 def mean_log_size(boxes: Sequence[Boxes]) -> float:
@@ -144,7 +143,7 @@ def mean_log_size(boxes: Sequence[Boxes]) -> float:
 def score_of(
     classes: Sequence[str],
     loaders: Sequence[Loader],
-    find: Callable[[FloatArray], Sequence[Boxes]],
+    find: Callable[[Float32Array], Sequence[Boxes]],
 ) -> Score:
     """How good a detector of boxes is on examples.
 
@@ -168,9 +167,9 @@ def score_of(
     for loader in loaders:
         example = loader.load()
         for k, boxes in enumerate(find(example.image)):
-            found, true = (_judged(b, example.target[k]) for b in (boxes, example.boxes[k]))
+            detected, true = (_judged(b, example.target[k]) for b in (boxes, example.boxes[k]))
             for i, least in enumerate(MIN_IOUS):
-                ranked[k][i] += hits_of(found, true, least)
+                ranked[k][i] += hits_of(detected, true, least)
     thresholds = [at[0].best_threshold(THRESHOLDS) for at in ranked]
     precision = np.array([[r.average_precision for r in at] for at in ranked])
     f1 = [at[0].f1(t) for at, t in zip(ranked, thresholds, strict=True)]
@@ -180,18 +179,18 @@ def score_of(
         "f1": dict(zip(classes, f1, strict=True)),
         "thresholds": thresholds,
     }
-    there = [at[0].n_truth > 0 for at in ranked]  # a class without a true box says nothing
-    return Score(float(precision[there].mean()) if any(there) else 0.0, details)
+    has_truth = [at[0].n_truth > 0 for at in ranked]  # a class without a true box says nothing
+    return Score(float(precision[has_truth].mean()) if any(has_truth) else 0.0, details)
 
 
-def hits_of(found: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHits:
+def hits_of(detected: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHits:
     """Which boxes of an image are true ones; see `rank_boxes`."""
     return rank_boxes(
-        found.center, found.size, found.score, true.center, true.size, min_iou=min_iou
+        detected.center, detected.size, detected.score, true.center, true.size, min_iou=min_iou
     )
 
 
-def _judged(boxes: Boxes, target: npt.NDArray[np.uint8]) -> Boxes:
+def _judged(boxes: Boxes, target: UInt8Array) -> Boxes:
     """Boxes whose centre does not lie on what is to be ignored."""
     last = np.array(target.shape) - 1
     pixel = np.clip(np.floor(boxes.center + 0.5).astype(np.int64), 0, last)

@@ -14,12 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from tomodist.values.arrays import Float32Array, IntArray, UInt8Array
     from tomodist.values.boxes import Boxes
 
-    FloatArray = npt.NDArray[np.float32]
-    Target = npt.NDArray[np.uint8]
+    Target = UInt8Array
 
 IGNORED = 2
 """Value of a target that is not to be learnt from: not measured, or not annotated."""
@@ -43,13 +41,13 @@ class Example:
         Per class, some of the voxels where it is.
     """
 
-    image: FloatArray
+    image: Float32Array
     target: Target
     boxes: tuple[Boxes, ...]
-    places: tuple[npt.NDArray[np.int64], ...]
+    places: tuple[IntArray, ...]
 
     @classmethod
-    def of(cls, image: FloatArray, target: Target, boxes: Sequence[Boxes] = ()) -> Example:
+    def of(cls, image: Float32Array, target: Target, boxes: Sequence[Boxes] = ()) -> Example:
         """Find the places: of boxes their centres, else evenly spaced voxels of each class."""
         if boxes:
             last = np.array(image.shape) - 1
@@ -133,12 +131,12 @@ class Pool:
         n = len(self._loaders)
         if self._n == n:
             return list(range(n))
-        places = range(turn * self._n, (turn + 1) * self._n)
+        positions = range(turn * self._n, (turn + 1) * self._n)
         orders: dict[int, Any] = {}
-        for p in places:
+        for p in positions:
             if p // n not in orders:
                 orders[p // n] = np.random.default_rng((self._seed, p // n)).permutation(n)
-        return [int(orders[p // n][p % n]) for p in places]
+        return [int(orders[p // n][p % n]) for p in positions]
 
 
 def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
@@ -153,7 +151,7 @@ def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
     return [loaders[round(k)] for k in np.linspace(0, len(loaders) - 1, n)]
 
 
-def _places(channel: Target) -> npt.NDArray[np.int64]:
+def _places(channel: Target) -> IntArray:
     flat = np.flatnonzero(channel.ravel() == 1)
     if len(flat) > _PLACES:
         flat = flat[np.linspace(0, len(flat) - 1, _PLACES).astype(np.int64)]

@@ -19,16 +19,13 @@ from tomodist.learned.training.patches import draw_batch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.network import Network
     from tomodist.learned.training.examples import Example, Loader
     from tomodist.learned.training.loop import Batch, Score
     from tomodist.learned.training.patches import Patch
     from tomodist.learned.training.schedule import Schedule
+    from tomodist.values.arrays import Float32Array
     from tomodist.values.boxes import Boxes
-
-    FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,29 +48,29 @@ class FasterRCNNJob:
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         corners = [corners_of(patch) for patch in patches]
         rows = np.zeros((len(patches), max(len(c) for c in corners), 5), np.float32)
-        for k, found in enumerate(corners):
-            rows[k, : len(found)] = found
+        for k, boxes in enumerate(corners):
+            rows[k, : len(boxes)] = boxes
         return {"image": np.stack([_blanked(p) for p in patches])[:, None], "corners": rows}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
         """Sum of torchvision's four losses."""
         targets = []
         for rows in batch["corners"]:
-            there = rows[rows[:, 4] > 0]
-            targets.append({"boxes": there[:, :4], "labels": there[:, 4].long()})
+            boxes = rows[rows[:, 4] > 0]
+            targets.append({"boxes": boxes[:, :4], "labels": boxes[:, 4].long()})
         return sum(module(batch["image"], targets).values())
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
         """Mean over the classes of the average precision; see `score_of`."""
 
-        def find(image: FloatArray) -> list[Boxes]:
+        def find(image: Float32Array) -> list[Boxes]:
             rows = network(image[None, None])[0]
             return [boxes_of_rows(rows, LOWEST, k) for k in range(len(self.classes))]
 
         return score_of(self.classes, loaders, find)
 
 
-def corners_of(patch: Patch) -> FloatArray:
+def corners_of(patch: Patch) -> Float32Array:
     """Boxes of a patch as torchvision wants them.
 
     Parameters
@@ -98,7 +95,7 @@ def corners_of(patch: Patch) -> FloatArray:
     return rows[((rows[:, 2:4] - rows[:, :2]) >= 1).all(axis=1)]
 
 
-def _blanked(patch: Patch) -> FloatArray:
+def _blanked(patch: Patch) -> Float32Array:
     """The image, 0 where nothing is to be learnt of any class."""
     ignored = (patch.target == IGNORED).all(axis=0)
     return np.where(ignored, np.float32(0), patch.image)

@@ -22,16 +22,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from tomodist.learned.networks.spec import N_PLACE
+from tomodist.learned.networks.spec import N_REGRESSION
 from tomodist.learned.training.examples import IGNORED
 
 if TYPE_CHECKING:
     from tomodist.learned.training.examples import Example
     from tomodist.learned.training.patches import Patch
+    from tomodist.values.arrays import BoolArray, Float32Array, FloatArray, UInt8Array
 
-    FloatArray = npt.NDArray[np.float32]
 
 SIGMA = 0.09
 """Width of a heat map's Gaussian, as a part of the box: 0.54 / 6, the best of TTFNet's."""
@@ -46,18 +45,18 @@ class Targets(NamedTuple):
     ----------
     heat : ndarray, shape (n_classes, height, width), float32
         Of cells: 1 where an object has its middle.
-    place : ndarray, shape (4, height, width), float32
+    regression : ndarray, shape (4, height, width), float32
         Offsets and logarithms of sizes, in cells.
     weight : ndarray, shape (1, height, width), float32
-        Of `place`.
+        Of `regression`.
     known : ndarray, shape (n_classes, height, width), float32
         0 where nothing is to be learnt from.
     """
 
-    heat: FloatArray
-    place: FloatArray
-    weight: FloatArray
-    known: FloatArray
+    heat: Float32Array
+    regression: Float32Array
+    weight: Float32Array
+    known: Float32Array
 
 
 def targets_of(patch: Patch | Example, stride: int) -> Targets:
@@ -77,7 +76,7 @@ def targets_of(patch: Patch | Example, stride: int) -> Targets:
     shape = tuple(-(-n // stride) for n in patch.image.shape)
     known = _known(patch.target, stride)
     heat = np.zeros((len(patch.target), *shape), np.float32)
-    place = np.zeros((N_PLACE, *shape), np.float32)
+    regression = np.zeros((N_REGRESSION, *shape), np.float32)
     nearest = np.zeros(shape, np.float32)
     for k, boxes in enumerate(patch.boxes):
         for center, size in zip((boxes.center + 0.5) / stride, boxes.size / stride, strict=True):
@@ -85,14 +84,14 @@ def targets_of(patch: Patch | Example, stride: int) -> Targets:
             np.maximum(heat[k][window], bump, out=heat[k][window])
             own = (bump > nearest[window]) & (known[k][window] > 0)
             nearest[window][own] = bump[own]
-            _put(place, window, own, center, size)
+            _put(regression, window, own, center, size)
     weight = np.where(nearest > _LEAST, nearest, np.float32(0))
-    return Targets(heat, place, weight[None], known)
+    return Targets(heat, regression, weight[None], known)
 
 
 def _bump(
-    center: npt.NDArray[np.float64], size: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], FloatArray]:
+    center: FloatArray, size: FloatArray, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], Float32Array]:
     """Gaussian about the cell of a box's centre, and its place; 1 in that cell, in cells."""
     cell = np.clip(np.floor(center).astype(np.int64), 0, np.array(shape) - 1)
     sigma = np.maximum(SIGMA * size, 1e-3)
@@ -107,20 +106,20 @@ def _bump(
 
 
 def _put(
-    place: FloatArray,
+    regression: Float32Array,
     window: tuple[slice, ...],
-    own: npt.NDArray[np.bool_],
-    center: npt.NDArray[np.float64],
-    size: npt.NDArray[np.float64],
+    own: BoolArray,
+    center: FloatArray,
+    size: FloatArray,
 ) -> None:
     """Offsets and sizes of a box, in the cells of a window that are its own."""
     cells = np.meshgrid(*(np.arange(s.start, s.stop) for s in window), indexing="ij")
     for axis in range(2):
-        place[axis][window][own] = (center[axis] - 0.5 - cells[axis])[own]
-        place[2 + axis][window][own] = np.log(max(size[axis], 1e-3))
+        regression[axis][window][own] = (center[axis] - 0.5 - cells[axis])[own]
+        regression[2 + axis][window][own] = np.log(max(size[axis], 1e-3))
 
 
-def _known(target: npt.NDArray[np.uint8], stride: int) -> FloatArray:
+def _known(target: UInt8Array, stride: int) -> Float32Array:
     """1 in cells of which every pixel is to be learnt from."""
     n, height, width = target.shape
     up = [-n % stride for n in (height, width)]

@@ -29,13 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from tomodist.learned.model.network import Network
     from tomodist.learned.training.examples import Example, Loader, Pool
     from tomodist.learned.training.schedule import Schedule
+    from tomodist.values.arrays import AnyArray
 
-Batch = dict[str, "npt.NDArray[Any]"]
+Batch = dict[str, "AnyArray"]
 _CLIP = 12.0  # of the gradient's norm
 
 
@@ -81,7 +80,7 @@ class Trained:
         Why training ended.
     """
 
-    weights: dict[str, npt.NDArray[Any]]
+    weights: dict[str, AnyArray]
     step: int
     score: Score
     history: list[dict[str, float]]
@@ -247,8 +246,8 @@ class _Run:
         value = float(loss.detach())
         if not np.isfinite(value):
             raise InputError(
-                f"the loss of step {step} is {value}; use a smaller learning rate, or look for "
-                "damaged images"
+                f"the loss of step {step} is {value}; use a smaller `learning_rate`, or check the "
+                "images for damage"
             )
         return value
 
@@ -257,9 +256,9 @@ class _Run:
         if self.rank == 0:
             score = self.job.score(TorchNetwork(self.module), self.validation)
         if self.n_ranks > 1:
-            told = [score]
-            torch.distributed.broadcast_object_list(told, 0)
-            score = told[0]
+            scores = [score]
+            torch.distributed.broadcast_object_list(scores, 0)
+            score = scores[0]
         state.history.append({"step": state.step, "loss": loss, "score": score.value})
         if state.best is None or score.value > state.best["value"]:
             state.best = {
@@ -273,9 +272,9 @@ class _Run:
         """Whether it is true of any process: all of them must leave at the same step."""
         if self.n_ranks == 1:
             return flag
-        told = torch.tensor([int(flag)], device=device())
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return bool(told.item())
+        flags = torch.tensor([int(flag)], device=device())
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        return bool(flags.item())
 
 
 def _dims(module: Any) -> int:  # noqa: ANN401
@@ -324,7 +323,7 @@ def _resumed(path: Path | None, fingerprint: str, module: Any, optimizer: Any) -
         content = torch.load(path, map_location=device(), weights_only=True)
     except Exception as error:  # whatever a damaged file raises
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}); remove it, and training starts anew"
+            f"{path} is damaged ({type(error).__name__}); remove it to restart the training"
         ) from error
     if content["fingerprint"] != fingerprint:
         return _State()

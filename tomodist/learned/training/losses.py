@@ -40,13 +40,13 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """
     logits = logits.float()
     known = (target != IGNORED).float()
-    wanted = (target == 1).float()
-    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    truth = (target == 1).float()
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     entropy = (entropy * known).sum() / known.sum().clamp(min=1)
     axes = [0, *range(2, logits.ndim)]
     p = torch.sigmoid(logits) * known
-    both = (p * wanted).sum(axes)
-    total = p.sum(axes) + (wanted * known).sum(axes)
+    both = (p * truth).sum(axes)
+    total = p.sum(axes) + (truth * known).sum(axes)
     dice = 1 - (2 * both + _SMOOTH) / (total + _SMOOTH)
     return entropy + dice.mean()
 

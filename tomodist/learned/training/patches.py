@@ -19,18 +19,16 @@ from tomodist.values.boxes import Boxes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
     from tomodist.learned.training.examples import Example
+    from tomodist.values.arrays import Float32Array, IntArray, UInt8Array
 
-    FloatArray = npt.NDArray[np.float32]
-    Target = npt.NDArray[np.uint8]
+    Target = UInt8Array
 
 
 class Patch(NamedTuple):
     """A part of an example, of its kind: image, target, boxes per class."""
 
-    image: FloatArray
+    image: Float32Array
     target: Target
     boxes: tuple[Boxes, ...]
 
@@ -95,9 +93,9 @@ def draw_patch(example: Example, side: int, random: np.random.Generator, dense: 
     """
     shape = np.array(example.image.shape)
     room = np.maximum(shape - side, 0)
-    places = [p for p in example.places if len(p)]
-    if places and random.random() < dense:
-        chosen = places[random.integers(len(places))]
+    positions = [p for p in example.places if len(p)]
+    if positions and random.random() < dense:
+        chosen = positions[random.integers(len(positions))]
         center = chosen[random.integers(len(chosen))]
         wobble = random.integers(-(side // 4), side // 4 + 1, len(shape))
         start = np.clip(center - side // 2 + wobble, 0, room)
@@ -127,7 +125,7 @@ def draw_batch(
     return [vary(draw_patch(examples[k], side, random, dense), random) for k in chosen]
 
 
-def _within(boxes: Boxes, start: npt.NDArray[np.int64], side: int) -> Boxes:
+def _within(boxes: Boxes, start: IntArray, side: int) -> Boxes:
     """Boxes whose centre lies in a patch, in its pixels."""
     center = boxes.center - start
     inside = ((center >= -0.5) & (center < side - 0.5)).all(axis=1)

@@ -53,13 +53,14 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("steps", "every", "patience", "batch", "side", "memory"):
             if getattr(self, name) < 1:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be 1 or more")
+                raise InputError(f"`{name}` is {getattr(self, name)}; it must be 1 or more")
         if self.side % 16:
-            raise InputError(f"--side is {self.side}; it must be a multiple of 16")
+            raise InputError(f"`side` is {self.side}; it must be a multiple of 16")
         if not 0 < self.learning_rate < 1 or not 0 <= self.weight_decay < 1 or self.seed < 0:
             raise InputError(
-                f"learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g} and "
-                f"seed {self.seed} must be small positive numbers"
+                f"`learning_rate` is {self.learning_rate:g} (it must be above 0 and below 1), "
+                f"`weight_decay` {self.weight_decay:g} (0 or more, below 1) and `seed` {self.seed} "
+                "(0 or more); correct them"
             )
 
     def rate(self, step: int) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.learned.model.network import dense_output, sigmoid
 from tomodist.learned.training.loop import Batch, Score
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from tomodist.learned.model.network import Network
     from tomodist.learned.training.examples import Example, Loader
     from tomodist.learned.training.schedule import Schedule
+    from tomodist.values.arrays import Float32Array, FloatArray, IntArray
 
-LEVELS = 100  # probabilities are told apart in steps of 1 / LEVELS when a threshold is chosen
+STEPS = 100  # probabilities are told apart in steps of 1 / STEPS when a threshold is chosen
 _SENSIBLE = (0.1, 0.9)  # no threshold beyond is chosen: few examples would decide
 
 
@@ -56,42 +56,42 @@ class SegmentJob:
 
         A class of which nothing is there to be found has no IoU, and no part in the mean.
         """
-        inside = np.zeros((len(self.classes), LEVELS), np.int64)
+        inside = np.zeros((len(self.classes), STEPS), np.int64)
         outside = np.zeros_like(inside)
         for loader in loaders:
             example = loader.load()
-            count_levels(sigmoid(dense_output(network, example.image)), example, inside, outside)
+            count_probabilities(
+                sigmoid(dense_output(network, example.image)), example, inside, outside
+            )
         iou, threshold = best_thresholds(inside, outside)
-        there = inside.sum(axis=1) > 0
+        has_truth = inside.sum(axis=1) > 0
         details = {
             "iou": dict(zip(self.classes, iou.tolist(), strict=True)),
             "thresholds": threshold.tolist(),
         }
-        return Score(float(iou[there].mean()) if there.any() else 0.0, details)
+        return Score(float(iou[has_truth].mean()) if has_truth.any() else 0.0, details)
 
 
-def count_levels(
-    probability: npt.NDArray[np.float32],
+def count_probabilities(
+    probability: Float32Array,
     example: Example,
-    inside: npt.NDArray[np.int64],
-    outside: npt.NDArray[np.int64],
+    inside: IntArray,
+    outside: IntArray,
 ) -> None:
     """Add the histograms of an example's probabilities, where a class is and where it is not."""
-    level = np.minimum((probability * LEVELS).astype(np.int64), LEVELS - 1)
+    step = np.minimum((probability * STEPS).astype(np.int64), STEPS - 1)
     for k, target in enumerate(example.target):
         for counts, where in ((inside, target == 1), (outside, target == 0)):
-            counts[k] += np.bincount(level[k][where], minlength=LEVELS)
+            counts[k] += np.bincount(step[k][where], minlength=STEPS)
 
 
-def best_thresholds(
-    inside: npt.NDArray[np.int64], outside: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def best_thresholds(inside: IntArray, outside: IntArray) -> tuple[FloatArray, FloatArray]:
     """IoU at the best threshold, and the threshold, of every class.
 
     Parameters
     ----------
-    inside, outside : ndarray, shape (n_classes, LEVELS), int64
-        Pixels per level of probability where the class is, and where it is not.
+    inside, outside : ndarray, shape (n_classes, STEPS), int64
+        Pixels per step of probability where the class is, and where it is not.
 
     Returns
     -------
@@ -102,19 +102,19 @@ def best_thresholds(
 
     Examples
     --------
-    >>> inside, outside = np.zeros((2, 1, LEVELS), np.int64)
+    >>> inside, outside = np.zeros((2, 1, STEPS), np.int64)
     >>> inside[0, 60], inside[0, 20], outside[0, 40] = 6, 2, 4
     >>> best_thresholds(inside, outside)
     (array([0.75]), array([0.5]))
     """
     total = inside.sum(axis=1, keepdims=True)
-    found = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # at level k: probability >= k / LEVELS
+    hits = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # at step k: probability >= k / STEPS
     wrong = outside[:, ::-1].cumsum(axis=1)[:, ::-1]
-    iou = found / np.maximum(total + wrong, 1)
-    low, high = (int(s * LEVELS) for s in _SENSIBLE)
+    iou = hits / np.maximum(total + wrong, 1)
+    low, high = (int(s * STEPS) for s in _SENSIBLE)
     iou = iou[:, low : high + 1]
     best = iou.max(axis=1)
     # Of all thresholds as good as the best, the middle one.
     good = [np.flatnonzero(row >= top - 1e-12) for row, top in zip(iou, best, strict=True)]
-    place = np.array([g[(len(g) - 1) // 2] for g in good], np.float64)
-    return best, (low + place) / LEVELS
+    step = np.array([g[(len(g) - 1) // 2] for g in good], np.float64)
+    return best, (low + step) / STEPS

@@ -83,7 +83,7 @@ def block_of(
             best, least = split, (off, abs(start - usual))
     if best is None:
         raise InputError(
-            f"of {n} annotated tilts (or rows), none can be held out such that something is marked "
-            "both in them and in the others: annotate more, or give --validation another tomogram"
+            f"{n} annotated tilts (or rows) cannot be split such that both training and validation "
+            "contain structures; annotate more, or use another tomogram for `validation`"
         )
     return best

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tomodist.formats.zarr import ArrayHandle, Stack
-    from tomodist.values.geometry import FloatArray
+    from tomodist.values.arrays import FloatArray
     from tomodist.values.windows import Index
 
 _CLASS_OF_PIXEL = 0.4e-9  # seconds to take one class from a window that is held; measured

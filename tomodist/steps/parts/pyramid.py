@@ -8,10 +8,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tomodist.planning.plan import Plan, Resources, check_fit, rounded
 from tomodist.runtime.runner import task_of
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
 
     from tomodist.formats.zarr import ArrayHandle
     from tomodist.runtime.runner import Work
+    from tomodist.values.arrays import AnyArray
     from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
-AnyArray = npt.NDArray[Any]
+AnyArray = AnyArray
 Reduce = Literal["mean", "max"]
 _LAYERS = 16  # of the smaller level that are made at a time: half a layer of inner chunks
 

@@ -30,9 +30,10 @@ from tomodist.values.projection import row_offset
 from tomodist.values.windows import brick_windows
 
 if TYPE_CHECKING:
-    from tomodist.algorithms.reconstruct.sirt import Image, Sirt
+    from tomodist.algorithms.reconstruct.sirt import Sirt
     from tomodist.formats.zarr import ArrayHandle, Group
     from tomodist.runtime.runner import Bar, Session, Work
+    from tomodist.values.arrays import Image
     from tomodist.values.windows import Index
 
 _BYTES = 28  # per pixel of a tile: A x twice, b, A 1, the residual twice, masks

@@ -218,7 +218,7 @@ BAD: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     "no height": (["1,1,1,0,2"], {}, ["height is 0; it must be above 0"]),
     "negative width": (["1,1,1,2,-3"], {}, ["width is -3; it must be above 0"]),
     "NaN": (["1,nan,1,2,2"], {}, ["y is 'nan', which is not a finite number"]),
-    "words": (["1,1,one,2,2"], {}, ["x is 'one', which is no finite number"]),
+    "words": (["1,1,one,2,2"], {}, ["x is 'one', which is not a finite number"]),
     "cut short": (["1,1,1,2,2", "1,1,1"], {}, ["line 3: has 3 fields, the header 5"]),
     "outside": (
         ["1,1,1,2,2", "1,1,60,2,2"],
@@ -245,7 +245,7 @@ BAD: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     "too many": (
         ["4,1,1,2,2"] * 4097,
         {},
-        ["section 4 has 4097 boxes, more than 4096", "--min-score"],
+        ["section 4 has 4097 boxes, more than 4096", "`min_score`"],
     ),
 }
 
@@ -302,7 +302,7 @@ def test_boxes_of_the_other_frame_are_told_so(thinned: Tomogram, tmp_path: Path)
         import_boxes(thinned, path)
     said = str(caught.value)
     assert "3 of 3 boxes have their centre outside of the aligned images of 20 x 24" in said
-    assert said.endswith("; if it is of the raw images, give --boxes-frame raw")
+    assert said.endswith("; if the boxes lie on the raw images, set `boxes_frame` to raw")
     assert list(tilts_of(thinned, path, frame="raw")) == [0, 1, 2]
     image = {"id": 1, "section": 1, "height": HEIGHT, "width": WIDTH}
     coco = tmp_path / "b.json"

@@ -84,7 +84,7 @@ def test_pixels_whose_ray_misses_the_volume_are_told_apart() -> None:
 def test_unknown_kind_is_refused() -> None:
     geometry, grid = general(0)
     volume = Volume(np.zeros(grid.shape))
-    with pytest.raises(InputError, match="kind is 'mean'; projection knows binary, max, sum"):
+    with pytest.raises(InputError, match="kind is 'mean'; it must be one of binary, max, sum"):
         project_tile(
             cast("ProjectionKind", "mean"),
             geometry,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tomodist.values.geometry import VolumeGrid
     from tomodist.values.windows import Index
 
-AnyArray = AnyArray
 Reduce = Literal["mean", "max"]
 _LAYERS = 16  # of the smaller level that are made at a time: half a layer of inner chunks
 

@@ -147,6 +147,10 @@ def experiment(
         On what.
     settings : Settings, optional
         Of size and training.
+
+    Returns
+    -------
+    Experiment
     """
     shared = vars(settings or Settings())
     cases = [
@@ -230,7 +234,21 @@ class TiltDetections:
 def detect_tilts(
     network: TorchNetwork, unknown: SimulatedTomogram, trained: Trained
 ) -> TiltDetections:
-    """The 2D network on every tilt."""
+    """Apply the 2D network to every tilt.
+
+    Parameters
+    ----------
+    network : TorchNetwork
+        The trained 2D network.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+    trained : Trained
+        Result of the training, for the threshold.
+
+    Returns
+    -------
+    TiltDetections
+    """
     examples = unknown.examples(LABEL)
     outputs = [dense_output(network, e.example.image)[0] for e in examples]
     probabilities = np.stack([sigmoid(output) for output in outputs])
@@ -239,7 +257,20 @@ def detect_tilts(
 
 
 def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, BoolArray]:
-    """Algorithm 1, its forms, and soft votes."""
+    """Lift detections by Algorithm 1, its variants, and soft votes.
+
+    Parameters
+    ----------
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+    tilts : TiltDetections
+        Detections on its tilts.
+
+    Returns
+    -------
+    dict of str to ndarray, shape of the grid, bool
+        Masks by the name of the variant.
+    """
     at = (unknown.told, unknown.grid)
     n = unknown.n_tilts
     votes = lifted(Votes(*at), tilts.maps)
@@ -270,7 +301,20 @@ def reconstructed(tomogram: SimulatedTomogram) -> Float32Array:
 
 
 def detect_volume(network: TorchNetwork, volume: Float32Array) -> Float32Array:
-    """The 3D network on a volume, by overlapping windows."""
+    """Apply the 3D network to a volume, by overlapping windows.
+
+    Parameters
+    ----------
+    network : TorchNetwork
+        The trained 3D network.
+    volume : ndarray, shape (nz, ny, nx), float32
+        Normalised reconstruction.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx), float32
+        Probabilities.
+    """
     whole = tuple((0, n) for n in volume.shape)
     blending = Blending(volume.shape, SIDE, OVERLAP)
 

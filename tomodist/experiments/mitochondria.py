@@ -137,6 +137,10 @@ def experiment(
         On what.
     settings : Settings, optional
         Of size and training; by default with a Faster R-CNN if torchvision can be imported.
+
+    Returns
+    -------
+    Experiment
     """
     shared = vars(settings or Settings(faster_rcnn=is_available()))
     cases = [
@@ -198,7 +202,21 @@ def learners(settings: Settings) -> dict[str, Learner]:
 
 
 def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
-    """The default detector."""
+    """Train the default detector, a network of centres.
+
+    Parameters
+    ----------
+    known : sequence of SimulatedTomogram
+        Tomograms to learn from.
+    settings : Settings
+        Of the experiment.
+    seed : int
+        Seed of weights and patches.
+
+    Returns
+    -------
+    Detector
+    """
     training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed)
     size = mean_log_size([e.example.boxes[0] for e in training])
@@ -208,7 +226,10 @@ def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: 
 
 
 def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
-    """Connected parts of the masks of a segmentation."""
+    """Train a segmentation network, whose connected parts give the boxes.
+
+    Parameters and result as for `learn_centers`.
+    """
     training, validation = split_tilts(known, LABEL)
     schedule = _schedule(settings, seed)
     job = SegmentJob(schedule, (LABEL,))
@@ -225,7 +246,10 @@ def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: in
 def learn_faster_rcnn(
     known: Sequence[SimulatedTomogram], settings: Settings, seed: int
 ) -> Detector:
-    """The paper's detector, with a small backbone."""
+    """Train the paper's Faster R-CNN, with a small backbone.
+
+    Parameters and result as for `learn_centers`.
+    """
     training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed, part=2)
     job = FasterRCNNJob(schedule, (LABEL,))
@@ -239,7 +263,20 @@ def learn_faster_rcnn(
 def box_measures(
     every: Sequence[Boxes], kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, float]:
-    """How good boxes of every tilt are: all of them by score, and those that are kept."""
+    """Quality of the 2D boxes of all tilts.
+
+    Parameters
+    ----------
+    every, kept : sequence of Boxes
+        Per tilt: boxes of any score, and those above the threshold.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+
+    Returns
+    -------
+    dict of str to float
+        AP50 and F1.
+    """
     ranked, matches = RankedHits.nothing(), Agreement()
     for ranking, sure, true in zip(every, kept, unknown.boxes(LABEL), strict=True):
         ranked += hits_of(ranking, true)
@@ -251,7 +288,20 @@ def box_measures(
 def object_measures(
     kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, dict[str, float]]:
-    """How good the objects are that boxes give in 3D, by components and by tracks."""
+    """Quality of the 3D objects from boxes, by components and by tracks.
+
+    Parameters
+    ----------
+    kept : sequence of Boxes
+        Boxes of every tilt.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+
+    Returns
+    -------
+    dict of str to dict
+        Measures by the way of lifting.
+    """
     rows = [np.concatenate([b.center, b.size], axis=1) for b in kept]
     structures = unknown.scene.structures(LABEL)
     true = unknown.grid.indices([s.center for s in structures]) * VOXEL

@@ -91,14 +91,38 @@ class Report:
         return list(dict.fromkeys((row.algorithm, row.measure) for row in self.rows))
 
     def names(self, algorithm: str, measure: str, what: str) -> list[str]:
-        """Variants or conditions (`what`) of a table, in the order of the rows."""
+        """Variants or conditions of a table.
+
+        Parameters
+        ----------
+        algorithm, measure : str
+            The table.
+        what : {"variant", "condition"}
+            Rows or columns of it.
+
+        Returns
+        -------
+        list of str
+            In the order of the rows of the report.
+        """
         chosen = (r for r in self.rows if (r.algorithm, r.measure) == (algorithm, measure))
         return list(dict.fromkeys(getattr(row, what) for row in chosen))
 
     def values(
         self, algorithm: str, measure: str, variant: str, condition: str
     ) -> dict[int, float]:
-        """The value of every seed."""
+        """The value of every seed.
+
+        Parameters
+        ----------
+        algorithm, measure, variant, condition : str
+            The cell of a table.
+
+        Returns
+        -------
+        dict of int to float
+            Values by seed.
+        """
         key = (algorithm, variant, condition, measure)
         return {
             row.seed: row.value

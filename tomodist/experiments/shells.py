@@ -63,7 +63,20 @@ class Specimen:
 
 
 def scene_of(shells: Sequence[Shell], density: float = _DENSITY) -> Scene:
-    """The shells as a scene; each is a structure of the label "sphere"."""
+    """The shells as a scene.
+
+    Parameters
+    ----------
+    shells : sequence of Shell
+        The shells.
+    density : float
+        In 1/Å.
+
+    Returns
+    -------
+    Scene
+        Each shell is a structure of the label ``"sphere"``.
+    """
     parts = []
     for k, shell in enumerate(shells, start=1):
         axes = (shell.radius,) * 3

@@ -67,7 +67,22 @@ class SimulatedTomogram:
     def examples(
         self, label: str, tilts: Sequence[int] | None = None, *, with_boxes: bool = False
     ) -> list[Loaded]:
-        """Images with their true masks (or boxes), to learn from."""
+        """Images with their true masks or boxes, as training examples.
+
+        Parameters
+        ----------
+        label : str
+            Structures to learn.
+        tilts : sequence of int, optional
+            The tilts; by default all.
+        with_boxes : bool
+            Boxes as targets, instead of masks.
+
+        Returns
+        -------
+        list of Loaded
+            One per tilt.
+        """
         maps = None if with_boxes else self.maps(label)
         of_tilts = self.boxes(label) if with_boxes else None
         examples = []

@@ -56,7 +56,15 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
 
 
 def write_csv(path: Path, table: xr.Dataset) -> None:
-    """Write every column that has one value per structure."""
+    """Write the columns of a table of structures.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    table : Dataset
+        Structures; columns without a value per structure are not written.
+    """
     names = [name for name in COLUMNS if name in table.variables]
     units = {name: table[name].attrs.get("units", "") for name in names}
     with path.open("w", newline="") as file:

@@ -95,7 +95,15 @@ class Problems:
     entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, text: str, remedy: str = "") -> None:
-        """Note one."""
+        """Add a problem.
+
+        Parameters
+        ----------
+        text : str
+            The place in the file and what is wrong there.
+        remedy : str
+            What to do; empty: correct the file.
+        """
         self.entries.append((text, remedy))
 
     @contextmanager
@@ -126,6 +134,17 @@ class Problems:
 def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
     """Read a finite number from text or JSON.
 
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     BadRow
@@ -151,6 +170,18 @@ def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
 def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
     """Read a positive number.
 
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    float
+        Above 0.
+
     Raises
     ------
     BadRow
@@ -164,6 +195,17 @@ def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
 
 def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file holds
     """Read a number that may be written with decimals, but is an integer.
+
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    int
 
     Raises
     ------

@@ -144,7 +144,10 @@ def max_any(
     origin: IntArray,
     images: AnyArray,
 ) -> None:
-    """As `max_rows`, for any geometry."""
+    """Maximum projection as in `max_rows`, for any geometry.
+
+    Parameters as for `max_rows`; rows of the brick may project to any rows of the images.
+    """
     for t in range(images.shape[0]):
         for k in range(brick.shape[0]):
             for i in range(brick.shape[1]):
@@ -228,7 +231,10 @@ def sum_any(
     origin: IntArray,
     images: Float32Array,
 ) -> None:
-    """As `sum_rows`, for any geometry: the adjoint of `linear_any`."""
+    """Sum projection as in `sum_rows`, for any geometry: the adjoint of `linear_any`.
+
+    Parameters as for `sum_rows`; rows of the brick may project to any rows of the images.
+    """
     for t in range(images.shape[0]):
         for k in range(brick.shape[0]):
             for i in range(brick.shape[1]):

@@ -287,6 +287,17 @@ def check_fit(plan: Plan, *, cut: str = "brick", remedy: str = _SMALLER) -> None
 def rounded(n: int, multiple: int = INNER) -> int:
     """`n` rounded up to a multiple.
 
+    Parameters
+    ----------
+    n : int
+        0 or more.
+    multiple : int
+        1 or more.
+
+    Returns
+    -------
+    int
+
     Examples
     --------
     >>> rounded(200)

@@ -30,7 +30,17 @@ class Tile:
     tilts: int
 
     def count(self, n_tilts: int, height: int) -> int:
-        """Tiles that cover a stack."""
+        """Number of tiles that cover a stack.
+
+        Parameters
+        ----------
+        n_tilts, height : int
+            Tilts of the stack, and rows of an image.
+
+        Returns
+        -------
+        int
+        """
         return -(-n_tilts // self.tilts) * -(-height // self.rows)
 
 

@@ -45,7 +45,20 @@ class Progress(Protocol):
     """Shows how far steps are."""
 
     def start(self, step: str, total: int) -> Bar:
-        """A step of `total` tasks begins; gives its bar."""
+        """A step begins.
+
+        Parameters
+        ----------
+        step : str
+            Name of the step.
+        total : int
+            Number of its tasks.
+
+        Returns
+        -------
+        object
+            The bar of the step, for `advance`.
+        """
 
     def advance(self, bar: Bar) -> None:
         """One task of a step is done."""
@@ -58,7 +71,10 @@ class Silent:
     """Shows nothing."""
 
     def start(self, step: str, total: int) -> Bar:
-        """Ignore."""
+        """Show nothing.
+
+        Parameters and result as for `Progress.start`.
+        """
 
     def advance(self, bar: Bar) -> None:
         """Ignore."""

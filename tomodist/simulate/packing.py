@@ -124,7 +124,19 @@ def vector(values: FloatArray) -> Vector:
 
 
 def grown(ellipsoid: Ellipsoid, by: float) -> Ellipsoid:
-    """Move the surface out by about `by` (Å); in if it is negative."""
+    """Ellipsoid with its surface moved out.
+
+    Parameters
+    ----------
+    ellipsoid : Ellipsoid
+        The ellipsoid.
+    by : float
+        In Å; negative moves the surface in.
+
+    Returns
+    -------
+    Ellipsoid
+    """
     return replace(ellipsoid, semi_axes=vector(np.add(ellipsoid.semi_axes, by)))
 
 

@@ -226,7 +226,20 @@ def _hash_of(volume: MaskVolume) -> str:
 
 
 def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapSource:
-    """The source, or some tilts of it.
+    """Restrict a source to the annotated tilts.
+
+    Parameters
+    ----------
+    source : MapSource
+        Maps of all tilts.
+    tilts : sequence of int, optional
+        The annotated tilts; by default all.
+    n_tilts : int
+        Tilts of the series.
+
+    Returns
+    -------
+    MapSource
 
     Raises
     ------

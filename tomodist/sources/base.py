@@ -48,7 +48,19 @@ class TiltSource(Protocol):
     """Gives the map of one tilt; travels to the task that writes it."""
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
-        """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
+        """Map and boxes of one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        Detection
+        """
         ...
 
 
@@ -133,7 +145,10 @@ class DetectorMaps:
         return self
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
-        """Map and boxes of one image."""
+        """Map and boxes of one image.
+
+        Parameters and result as for `TiltSource.detect`.
+        """
         smallest = self.min_size / pixel_size
         if self.keep and isinstance(self.detector, ProbabilityDetector):
             probabilities = self.detector.probabilities(image, pixel_size)
@@ -186,7 +201,11 @@ class DetectedClasses:
         return self
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
-        """Label map of one image; boxes are of the classes, which have units of their own."""
+        """Label map of one image.
+
+        Parameters and result as for `TiltSource.detect`; each class has its own unit for boxes, so
+        there are none here.
+        """
         probabilities = self.detector.probabilities(image, pixel_size)
         over = probabilities / self.detector.thresholds[:, None, None]
         labels = np.where(over.max(axis=0) > 1, over.argmax(axis=0) + 1, 0).astype(np.uint8)
@@ -203,7 +222,21 @@ def resources_of(
 
 
 def formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Detection:
-    """The mask or its filled boxes, and its boxes; small components are dropped from both."""
+    """Map and boxes from a mask.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (height, width), bool
+        Where a structure is.
+    form : {"mask", "box"}
+        Whether the map shows the mask, or its filled boxes.
+    min_size_px : float
+        Components with a shorter side are dropped, in pixels.
+
+    Returns
+    -------
+    Detection
+    """
     boxes = boxes_of(mask)
     large = boxes.select((boxes.size >= min_size_px).all(axis=1))
     if form == "box":

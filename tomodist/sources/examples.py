@@ -272,6 +272,17 @@ def split_examples(
 def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
     """Blocks of a reconstruction: rows to learn from, and a slab of rows to judge by.
 
+    Parameters
+    ----------
+    source : Source
+        Store, labels and pixel size.
+    reconstruction : str
+        Name of the reconstruction.
+
+    Returns
+    -------
+    ExampleSplit
+
     Raises
     ------
     InputError
@@ -290,7 +301,19 @@ def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
 
 
 def whole_loaders(source: Source, reconstruction: str) -> list[BlockLoader]:
-    """All blocks of a reconstruction; for the errors see `block_loaders`."""
+    """All blocks of a reconstruction; for the errors see `block_loaders`.
+
+    Parameters
+    ----------
+    source : Source
+        Store, labels and pixel size.
+    reconstruction : str
+        Name of the reconstruction.
+
+    Returns
+    -------
+    list of BlockLoader
+    """
     solid = _Solid.of(source, reconstruction)
     return solid.blocks(0, solid.volume.shape[1])
 
@@ -332,6 +355,13 @@ class _Solid:
 
 def check_reconstruction(tomogram: Tomogram, name: str) -> None:
     """Refuse a store without a reconstruction of this name.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    name : str
+        Name of the reconstruction.
 
     Raises
     ------

@@ -20,7 +20,20 @@ Sums = tuple[float, float, int]
 
 
 def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
-    """Sum, sum of squares and number of the known voxels of a brick, some layers at a time."""
+    """Sum, sum of squares and number of the known voxels of a brick.
+
+    Parameters
+    ----------
+    volume : ArrayHandle
+        The volume; NaN counts as unknown.
+    brick : tuple of int
+        Index of the brick.
+
+    Returns
+    -------
+    tuple of float, float, int
+        Sum, sum of squares, and number of voxels.
+    """
     (z, end), y, x = volume.window(brick)
     total, squares, n = 0.0, 0.0, 0
     depth = volume.chunk[0]

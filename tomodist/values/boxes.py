@@ -145,7 +145,22 @@ def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Map:
 
 
 def draw(boxes: Boxes, shape: tuple[int, int], form: Form) -> Map:
-    """Map of boxes: filled ones (``"box"``), or the ellipses inside (``"mask"``)."""
+    """Mask of boxes.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        May reach beyond the image.
+    shape : tuple of int
+        Height and width of the image.
+    form : {"mask", "box"}
+        Ellipses inside the boxes, or the filled boxes.
+
+    Returns
+    -------
+    ndarray, shape `shape`, uint8
+        1 inside.
+    """
     return fill(boxes, shape) if form == "box" else fill_disks(boxes, shape)
 
 

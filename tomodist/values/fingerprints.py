@@ -29,6 +29,16 @@ def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
     """What changed between two fingerprints, in words.
 
+    Parameters
+    ----------
+    old, new : mapping
+        Fingerprints.
+
+    Returns
+    -------
+    list of str
+        One change each.
+
     Examples
     --------
     >>> differences({"sigma": 2, "input": "a"}, {"sigma": 3, "input": "a"})

@@ -249,6 +249,17 @@ class VolumeGrid:
         IMOD divides WIDTH and THICKNESS as integers, so an odd size along x or z puts the centre
         half a voxel off the middle.
 
+        Parameters
+        ----------
+        shape : sequence of int
+            (nz, ny, nx) of the turned volume.
+        voxel_size : float
+            In Å.
+
+        Returns
+        -------
+        VolumeGrid
+
         Examples
         --------
         >>> VolumeGrid.from_imod((301, 1440, 961), 10.0).center

@@ -85,7 +85,22 @@ class Lifting(Protocol):
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
-        """What a brick receives from some tilts."""
+        """What a brick receives from some tilts.
+
+        Parameters
+        ----------
+        read : callable
+            Reads pixels; see `tomodist.algorithms.lift.windows`.
+        tilts : sequence of int
+            The tilts.
+        start, stop : sequence of int
+            First voxel and last voxel + 1 of the brick (z, y, x).
+
+        Returns
+        -------
+        tuple of ndarray
+            Sums in kernel layout (z, x, y).
+        """
 
     def finish(self, total: Contribution) -> AnyArray:
         """The score brick (z, y, x) from the sum of all contributions, which is used up."""
@@ -313,7 +328,18 @@ class WeightedMean:
 
 
 def add(total: Contribution, part: Contribution) -> Contribution:
-    """The sum of two contributions, in new arrays."""
+    """The sum of two contributions, in new arrays.
+
+    Parameters
+    ----------
+    total, part : tuple of ndarray
+        Contributions of one lifting to one brick.
+
+    Returns
+    -------
+    tuple of ndarray
+        Of the same shapes and types.
+    """
     return tuple(a + b for a, b in zip(total, part, strict=True))
 
 
@@ -388,6 +414,18 @@ def lift_class(
 def tilt_groups(n_tilts: int, tilts_per_task: int | None) -> list[range]:
     """Consecutive groups of tilts.
 
+    Parameters
+    ----------
+    n_tilts : int
+        Number of tilts of the series.
+    tilts_per_task : int, optional
+        Tilts of one group; by default all of them.
+
+    Returns
+    -------
+    list of range
+        Indices of the tilts of each group.
+
     Examples
     --------
     >>> tilt_groups(5, 2)
@@ -403,7 +441,18 @@ def votes_dtype(n_tilts: int) -> np.dtype[Any]:
 
 
 def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, int]:
-    """Shape of a brick in kernel layout (z, x, y)."""
+    """Shape of a brick in kernel layout (z, x, y).
+
+    Parameters
+    ----------
+    start, stop : sequence of int
+        First voxel and last voxel + 1 of the brick (z, y, x).
+
+    Returns
+    -------
+    tuple of int
+        (nz, nx, ny).
+    """
     nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
     return nz, nx, ny
 

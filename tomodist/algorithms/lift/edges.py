@@ -150,7 +150,9 @@ class RefinedEdges:
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
-        """Refined votes of all tilts; see `Votes.contribution`.
+        """Refined votes of all tilts.
+
+        Parameters and result as for `Votes.contribution`.
 
         Raises
         ------

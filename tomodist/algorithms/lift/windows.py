@@ -175,7 +175,24 @@ def checked_map(values: npt.NDArray[Any], tilt: int) -> npt.NDArray[np.uint8]:
 def window_bounds(
     matrices: FloatArray, start: Sequence[int], stop: Sequence[int], image_shape: Sequence[int]
 ) -> tuple[IntArray, bool]:
-    """Visible (first, end) per tilt and axis; in the single-axis case exactly the brick's rows."""
+    """Visible (first, end) per tilt and axis; in the single-axis case exactly the brick's rows.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices.
+    start, stop : sequence of int
+        First voxel and last voxel + 1 of the brick (z, y, x).
+    image_shape : sequence of int
+        Height and width of the images.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, 2, 2), int64
+        (first, last + 1) along rows and columns.
+    bool
+        Whether the geometry is the single-axis case.
+    """
     bounds = visible_window(matrices, start, stop, image_shape)
     offset = row_offset(matrices)
     if offset is not None:

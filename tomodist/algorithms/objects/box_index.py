@@ -98,7 +98,20 @@ class BoxIndex:
         return chances
 
     def offset(self, points: FloatArray, box: IntArray) -> FloatArray:
-        """From each point's projection to its box: (n_tilts, n, 2); NaN where there is none."""
+        """Vector from each point's projection to the centre of its box.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        box : ndarray, shape (n_tilts, n), int64
+            Index of the box of each point in each tilt; -1 for none.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n, 2), float64
+            Rows and columns, in pixels; NaN where there is no box.
+        """
         apart = np.full((*box.shape, 2), np.nan)
         for t, pixels in enumerate(project_points(self.matrices, points)):
             has = box[t] >= 0
@@ -106,7 +119,20 @@ class BoxIndex:
         return apart
 
     def closeness(self, points: FloatArray, box: IntArray) -> FloatArray:
-        """1 where a box is just at a point's projection, 0 at its gate and beyond, or without."""
+        """How close each point's projection is to its box.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        box : ndarray, shape (n_tilts, n), int64
+            Index of the box of each point in each tilt; -1 for none.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n), float64
+            1 at the centre of the box, 0 at its gate, beyond it, and without a box.
+        """
         apart = self.offset(points, box)
         for t, gates in enumerate(self.gates):
             has = box[t] >= 0
@@ -115,7 +141,20 @@ class BoxIndex:
         return np.clip(1 - far, 0, 1)
 
     def nearest(self, points: FloatArray, widening: float = 1.0) -> IntArray:
-        """Index of the box nearest to each point's projection, if its gate allows; else -1."""
+        """Index of the box nearest to each point's projection, where its gate allows it.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        widening : float
+            Factor on the gates.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n), int64
+            -1 where no gate contains the projection.
+        """
         box = np.full((len(self.boxes), len(points)), -1)
         if not len(points):
             return box

@@ -130,6 +130,18 @@ def _alike(
 
 
 def inside(points: FloatArray, shape: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Which points lie in a volume: shape (n,), bool."""
+    """Whether each point lies in a volume.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3), float64
+        Voxel indices (z, y, x).
+    shape : sequence of int
+        Shape of the volume.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+    """
     within = (points >= -0.5) & (points <= np.asarray(shape) - 0.5)
     return np.asarray(within.all(axis=1))

@@ -100,6 +100,18 @@ def exact(
 def low_pass(frequency: npt.NDArray[Any], cutoff: float, falloff: float) -> FloatArray:
     """IMOD's RADIAL: 1 up to the cutoff, then a Gaussian of standard deviation `falloff`.
 
+    Parameters
+    ----------
+    frequency : ndarray
+        Cycles per pixel, 0 or more.
+    cutoff, falloff : float
+        Cycles per pixel; a falloff of 0 is a sharp edge.
+
+    Returns
+    -------
+    ndarray, float64
+        Factors, 0 to 1.
+
     Examples
     --------
     >>> low_pass(np.array([0.1, 0.35, 0.385]), 0.35, 0.035).round(4)
@@ -205,7 +217,18 @@ def fill_unmeasured(rows: Image) -> Image:
 
 
 def padded(rows: Image, n: int) -> Image:
-    """Rows of length `n`: behind the end of a row a line runs to its beginning.
+    """Rows extended to length `n` by a straight line from their end to their beginning.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n_rows, width), float32
+        Finite values.
+    n : int
+        Length of the result; at least the width.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, n), float32
 
     Examples
     --------

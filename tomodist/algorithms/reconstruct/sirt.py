@@ -138,7 +138,10 @@ class Sirt:
         return sums
 
     def ray_sums(self, windows: Iterable[Window], tilts: Sequence[int], rows: Range) -> Image:
-        """A applied to ones: voxels of path along every ray; parameters as for `project`."""
+        """Path length of every ray in the volume, in voxels: A applied to ones.
+
+        Parameters and result as for `Sirt.project`.
+        """
 
         def ones(*window: Range) -> Image:
             return np.ones([end - first for first, end in window], np.float32)

@@ -227,6 +227,18 @@ def first_thresholds(n_tilts: int) -> tuple[int, ...]:
 def next_thresholds(curve: RayLengthCurve, n_tilts: int) -> tuple[int, ...]:
     """Thresholds between the best so far and its neighbours.
 
+    Parameters
+    ----------
+    curve : RayLengthCurve
+        The thresholds that were tried.
+    n_tilts : int
+        Number of tilts: no threshold is as high.
+
+    Returns
+    -------
+    tuple of int
+        Thresholds that were not tried yet.
+
     Examples
     --------
     >>> next_thresholds(RayLengthCurve((0, 5, 10), (0.1, 0.5, 0.2), (1, 1, 1)), 51)

@@ -96,6 +96,8 @@ class MrcStack:
         """Read a window of one section in the type of the file, native byte order.
 
         Takes, returns and raises as `read`, but for the type.
+
+        Parameters and result as for `MrcStack.read`, but the values have the type of the file.
         """
         if not 0 <= section < len(self):
             raise InputError(

@@ -108,7 +108,20 @@ class LearnedBoxes:
         return self.model.card.thresholds[self.index] if chosen is None else chosen
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
-        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        """Memory that a task needs for one image.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            Height and width in pixels.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        int
+            Bytes at the peak, torch included.
+        """
         card = self.model.card
         shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
         whole = card.architecture == FASTER_RCNN
@@ -185,6 +198,18 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int])
     The outer edges of both are the same, -1/2 and n - 1/2, so along an axis of factor f an index i
     becomes (i + 1/2) f - 1/2.
 
+    Parameters
+    ----------
+    boxes : Boxes
+        Boxes of one image.
+    shape, new_shape : sequence of int
+        Height and width of the image, before and after.
+
+    Returns
+    -------
+    Boxes
+        In pixels of the new image.
+
     Examples
     --------
     >>> rescaled_boxes(Boxes([[0, 2]], [[1, 2]], [1]), (5, 5), (10, 15))
@@ -195,7 +220,19 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int])
 
 
 def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
-    """Boxes whose centre lies in the image, and on a pixel that was measured."""
+    """Boxes whose centre lies in the image, and on a pixel that was measured.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        Boxes of one image.
+    measured : ndarray, shape (height, width), bool
+        Where the image was measured.
+
+    Returns
+    -------
+    Boxes
+    """
     pixel = np.floor(boxes.center + 0.5).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < measured.shape)).all(axis=1)
     near = np.clip(pixel, 0, np.array(measured.shape) - 1)
@@ -205,6 +242,23 @@ def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
 def found_boxes(
     network: Network, image: Float32Array, threshold: float, n_classes: int
 ) -> list[Boxes]:
-    """Boxes of every class in a normalised image."""
+    """Boxes of every class in a normalised image.
+
+    Parameters
+    ----------
+    network : Network
+        Network of centres.
+    image : ndarray, shape (height, width), float32
+        Normalised.
+    threshold : float
+        Boxes of a higher score are kept.
+    n_classes : int
+        Number of heat maps.
+
+    Returns
+    -------
+    list of Boxes
+        One per class, the highest score first.
+    """
     outputs = dense_output(network, image)
     return [decode(outputs, network.output_stride, threshold, k) for k in range(n_classes)]

@@ -43,7 +43,20 @@ class Statistics:
         return cls(float(near.mean(dtype=np.float64)), float(near.std(dtype=np.float64)))
 
     def normalised(self, values: Float32Array, clip: float = CLIP) -> Float32Array:
-        """Zero mean, unit deviation, cut off at ± `clip`; 0 where nothing was measured."""
+        """Values with zero mean and unit deviation, clipped.
+
+        Parameters
+        ----------
+        values : ndarray, float32
+            NaN = not measured.
+        clip : float
+            Largest absolute value of the result.
+
+        Returns
+        -------
+        ndarray, float32
+            0 where nothing was measured.
+        """
         scale = 1.0 / self.deviation if self.deviation > 0 else 0.0
         result: Float32Array = (values - np.float32(self.mean)) * np.float32(scale)
         np.clip(result, -clip, clip, out=result)
@@ -53,6 +66,17 @@ class Statistics:
 
 def scaled_shape(shape: Sequence[int], size: float, new_size: float) -> tuple[int, ...]:
     """Shape of an array of pixels of `size` Å at pixels of `new_size` Å; the same if these agree.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    size, new_size : float
+        Å per pixel, before and after; differences below 2 % are ignored.
+
+    Returns
+    -------
+    tuple of int
 
     Examples
     --------
@@ -68,6 +92,17 @@ def rescaled(values: Float32Array, shape: Sequence[int]) -> Float32Array:
     """An array resampled to another shape over the same field, smoothed first where it shrinks.
 
     Linear; the outer edges of the first and the last pixel stay where they are.
+
+    Parameters
+    ----------
+    values : ndarray, float32
+        Finite values.
+    shape : sequence of int
+        New shape.
+
+    Returns
+    -------
+    ndarray, float32
     """
     if tuple(shape) == values.shape:
         return values

@@ -110,7 +110,10 @@ class LearnedSegmentation:
         return np.where(np.isfinite(image), full, np.float32(0))
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
-        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        """Memory that a task needs for one image, torch included.
+
+        Parameters and result as for `LearnedBoxes.memory`.
+        """
         card = self.model.card
         shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
         full_size = 12 * len(self.classes) * image_shape[0] * image_shape[1]  # list, stack, masked
@@ -161,6 +164,10 @@ def detection_memory(
     average : bool
         Whether outputs are averaged over orientations.
 
+    Returns
+    -------
+    int
+
     Notes
     -----
     Held against measured peaks of processes (`tests/benchmarks/bench_inference.py`): of the default
@@ -183,7 +190,26 @@ def probabilities_of(
     tile: int = TILE,
     average: bool = False,
 ) -> Float32Array:
-    """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
+    """Probabilities of the classes in a normalised image.
+
+    Parameters
+    ----------
+    network : Network
+        Segmentation network.
+    image : ndarray, shape (height, width), float32
+        Normalised.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
+    tile : int
+        Side of the cores of larger images.
+    average : bool
+        Mean over the eight mirror images and quarter turns.
+
+    Returns
+    -------
+    ndarray, shape (n_classes, height, width), float32
+        0 to 1.
+    """
     if not average:
         return activated(dense_output(network, image, tile), activation)
     total: Float32Array | None = None

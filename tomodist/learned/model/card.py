@@ -196,6 +196,13 @@ def _put_in_place(draft: Path, folder: Path) -> None:
 def check_model_target(folder: Path, *, overwrite: bool) -> None:
     """Refuse a place where a model cannot or must not be written, before the work for it starts.
 
+    Parameters
+    ----------
+    folder : Path
+        Where the model is to be written.
+    overwrite : bool
+        Whether an existing model may be replaced.
+
     Raises
     ------
     ExistsError, InputError
@@ -260,6 +267,10 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
     name : str
         Of the document, for messages.
 
+    Returns
+    -------
+    ModelCard
+
     Raises
     ------
     InputError
@@ -304,6 +315,18 @@ def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
 
 def read_weights(folder: Path, card: ModelCard) -> Weights:
     """Read the weights of a model, and make sure that they are the ones that it names.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder.
+    card : ModelCard
+        Its description, with the hash of the weights.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Weights by name.
 
     Raises
     ------

@@ -91,9 +91,21 @@ def _put(
 
 
 def activated(outputs: Float32Array, activation: Activation) -> Float32Array:
-    """Outputs of a network, shape (n_outputs, ...), as probabilities of the classes.
+    """Outputs of a network as probabilities of the classes.
 
     Of softmax the first output is that of nothing, and is left out.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n_outputs, ...), float32
+        Outputs of a network.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
+
+    Returns
+    -------
+    ndarray, shape (n_classes, ...), float32
+        0 to 1.
     """
     if activation == "none":
         return np.clip(outputs, 0, 1)

@@ -138,6 +138,18 @@ def _network(path: str, document: str) -> Network:
 def module_of(folder: Path, card: ModelCard) -> Any:  # noqa: ANN401 -- see `build`
     """A model's torch module with its weights, ready to detect.
 
+    Parameters
+    ----------
+    folder : Path
+        The model folder.
+    card : ModelCard
+        Its description.
+
+    Returns
+    -------
+    Module
+        In evaluation mode, norms fused.
+
     Raises
     ------
     InputError

@@ -37,6 +37,10 @@ def stride_of(
     multiple : int
         Of which their sides are multiples.
 
+    Returns
+    -------
+    int
+
     Raises
     ------
     InputError

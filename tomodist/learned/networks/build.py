@@ -116,7 +116,20 @@ def n_parameters(network: nn.Module) -> int:
 
 
 def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
-    """A network whose random weights depend on the seed alone; see `build`."""
+    """A network whose random weights depend on the seed alone; see `build`.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Which network.
+    seed : int
+        Seed of the weights.
+
+    Returns
+    -------
+    Module
+        As from `build`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(architecture)
@@ -124,6 +137,20 @@ def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
 
 def filled(architecture: Architecture, weights: Mapping[str, npt.NDArray[Any]], origin: str) -> Any:  # noqa: ANN401
     """A network with given weights; see `build`.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Which network.
+    weights : mapping of str to ndarray
+        Weights by name.
+    origin : str
+        Where they come from, for messages.
+
+    Returns
+    -------
+    Module
+        As from `build`, in evaluation mode.
 
     Raises
     ------

@@ -64,14 +64,20 @@ class CentersJob:
     stride: int = STRIDE
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Images (n, 1, ...) and the targets of each cell."""
+        """Images (n, 1, ...) and the targets of each cell.
+
+        Parameters and result as for `Job.batch`.
+        """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         targets = [targets_of(patch, self.stride) for patch in patches]
         parts = {name: np.stack([getattr(t, name) for t in targets]) for name in Targets._fields}
         return {"image": np.stack([p.image for p in patches])[:, None], **parts}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Penalty-reduced focal loss of the heat maps, smooth L1 of offsets and sizes."""
+        """Penalty-reduced focal loss of the heat maps, smooth L1 of offsets and sizes.
+
+        Parameters and result as for `Job.loss`.
+        """
         from torch.nn.functional import smooth_l1_loss
 
         outputs = module(batch["image"]).float()
@@ -82,7 +88,10 @@ class CentersJob:
         return focal(heat, batch["heat"], batch["known"]) + mean
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """Mean over the classes of the average precision; see `score_of`."""
+        """Mean over the classes of the average precision; see `score_of`.
+
+        Parameters and result as for `Job.score`.
+        """
         n = len(self.classes)
         return score_of(self.classes, loaders, lambda x: found_boxes(network, x, LOWEST, n))
 
@@ -185,7 +194,19 @@ def score_of(
 
 
 def hits_of(detected: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHits:
-    """Which boxes of an image are true ones; see `rank_boxes`."""
+    """Which detected boxes of an image are true ones; see `rank_boxes`.
+
+    Parameters
+    ----------
+    detected, true : Boxes
+        Boxes of one image.
+    min_iou : float
+        Boxes that overlap less are not the same.
+
+    Returns
+    -------
+    RankedHits
+    """
     return rank_boxes(
         detected.center, detected.size, detected.score, true.center, true.size, min_iou=min_iou
     )

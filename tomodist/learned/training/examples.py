@@ -50,7 +50,21 @@ class Example:
 
     @classmethod
     def of(cls, image: Float32Array, target: Target, boxes: Sequence[Boxes] = ()) -> Example:
-        """Find the places: of boxes their centres, else evenly spaced voxels of each class."""
+        """Example with the places of its structures: centres of boxes, else evenly spaced voxels.
+
+        Parameters
+        ----------
+        image : ndarray, float32
+            Normalised, at the pixel size of the model.
+        target : ndarray, shape (n_classes, ...), uint8
+            0, 1 = structure of the class, 2 = ignored.
+        boxes : sequence of Boxes
+            One per class; empty for segmentation.
+
+        Returns
+        -------
+        Example
+        """
         if boxes:
             last = np.array(image.shape) - 1
             centers = (np.clip(np.rint(b.center).astype(np.int64), 0, last) for b in boxes)
@@ -145,6 +159,17 @@ def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
     """Loaders spread evenly over the given ones, whose examples are `budget` bytes at most.
 
     Where not all fit, those in which nothing is marked are left out first.
+
+    Parameters
+    ----------
+    loaders : sequence of Loader
+        The examples.
+    budget : int
+        Bytes.
+
+    Returns
+    -------
+    list of Loader
     """
     if sum(loader.n_bytes for loader in loaders) > budget:
         loaders = [x for x in loaders if getattr(x, "marked", 1)] or loaders

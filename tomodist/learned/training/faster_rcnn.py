@@ -44,7 +44,10 @@ class FasterRCNNJob:
     classes: tuple[str, ...]
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Images (n, 1, ...), and corners and class of their boxes; rows of class 0 are none."""
+        """Images (n, 1, ...), and corners and class of their boxes; rows of class 0 are none.
+
+        Parameters and result as for `Job.batch`.
+        """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         corners = [corners_of(patch) for patch in patches]
         rows = np.zeros((len(patches), max(len(c) for c in corners), 5), np.float32)
@@ -53,7 +56,10 @@ class FasterRCNNJob:
         return {"image": np.stack([_blanked(p) for p in patches])[:, None], "corners": rows}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Sum of torchvision's four losses."""
+        """Sum of torchvision's four losses.
+
+        Parameters and result as for `Job.loss`.
+        """
         targets = []
         for rows in batch["corners"]:
             boxes = rows[rows[:, 4] > 0]
@@ -61,7 +67,10 @@ class FasterRCNNJob:
         return sum(module(batch["image"], targets).values())
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """Mean over the classes of the average precision; see `score_of`."""
+        """Mean over the classes of the average precision; see `score_of`.
+
+        Parameters and result as for `Job.score`.
+        """
 
         def find(image: Float32Array) -> list[Boxes]:
             rows = network(image[None, None])[0]

@@ -51,15 +51,53 @@ class Job(Protocol):
     """What is trained for."""
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Arrays of a step; ``"image"`` is one of them."""
+        """Batch of one step.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+            Examples to draw patches from.
+        random : Generator
+            Source of random numbers.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays of a step; ``"image"``, shape (n, 1, ...), float32, is one of them.
+        """
         ...
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Loss of a batch of tensors."""
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        module : Module
+            The network.
+        batch : dict of str to Tensor
+            From `batch`, as tensors.
+
+        Returns
+        -------
+        Tensor
+            A number.
+        """
         ...
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """How good a network is on examples that it does not learn from."""
+        """Quality of a network on validation examples.
+
+        Parameters
+        ----------
+        network : Network
+            The network as it detects.
+        loaders : sequence of Loader
+            Examples that it does not learn from.
+
+        Returns
+        -------
+        Score
+        """
         ...
 
 

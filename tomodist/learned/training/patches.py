@@ -121,7 +121,27 @@ def draw_batch(
     dense: float = 2 / 3,
     augmentation: Augmentation | None = None,
 ) -> list[Patch]:
-    """Patches of examples drawn with equal chances."""
+    """Augmented patches of examples that are drawn with equal chances.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        Examples to draw patches from.
+    n : int
+        Number of patches.
+    side : int
+        Side of a patch along every axis.
+    random : Generator
+        Source of random numbers.
+    dense : float
+        Fraction of the patches that are centred on a structure.
+    augmentation : Augmentation, optional
+        How patches vary.
+
+    Returns
+    -------
+    list of Patch
+    """
     vary = augmentation or Augmentation()
     chosen = random.integers(len(examples), size=n)
     return [vary(draw_patch(examples[k], side, random, dense), random) for k in chosen]

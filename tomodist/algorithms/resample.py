@@ -42,7 +42,7 @@ _PIXELS_AT_ONCE = 2**21  # 8 MiB of float32 while sampling
 def aligned_shape(
     raw_shape: tuple[int, int], transforms: FloatArray, binning: int = 1
 ) -> tuple[int, int]:
-    """Shape of the aligned images: lying where the tilt axis was nearer to horizontal.
+    """Shape of the aligned images: transposed where the tilt axis was nearer to horizontal.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def aligned_points(
     shape: tuple[int, int],
     binning: int = 1,
 ) -> FloatArray:
-    """Where points of a raw image lie in the image that `resample` makes of it.
+    """Positions of points of a raw image in the image from `resample`.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def _row_blocks(shape: tuple[int, int], binning: int) -> Iterator[slice]:
 def _inside(
     matrix: FloatArray, offset: FloatArray, shape: tuple[int, int], raw_shape: tuple[int, ...]
 ) -> BoolArray:
-    """Which aligned pixels have their source between the first and last raw pixel centres."""
+    """Whether the source of each aligned pixel lies inside the raw image."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     inside = np.ones(shape, np.bool_)
     for axis in (0, 1):

@@ -72,7 +72,7 @@ class BoxDetector(Protocol):
 
 @runtime_checkable
 class ProbabilityDetector(Protocol):
-    """Tells how likely every pixel belongs to a structure of each class."""
+    """Computes the probability of every class at every pixel."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class ProbabilityDetector(Protocol):
 
 @runtime_checkable
 class NeedyDetector(Protocol):
-    """A detector that needs more than an image or two of memory, or files on the workers."""
+    """Detector that needs more memory than a few images, or files on the workers."""
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
         """Memory that the detector needs for one image.

@@ -11,7 +11,7 @@ What it may return:
     Boxes, or float (n, 5)                 rows of (y, x, height, width, score), in pixels
 
 One rule: what travels to a worker is the text; each process imports it once. The hash of the file
-that the function stands in is part of the detector's fingerprint, so an edited one runs anew.
+that the function stands in is part of the detector's fingerprint, so an edited one runs again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class CallableDetector:
-    """A function, or a detector, by the name of its module and its own.
+    """Detector from a function or an object, by its import path.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class CallableDetector:
         return self._understood(returned, np.isfinite(image))
 
     def check(self, pixel_size: float = 10.0) -> Kind:
-        """Try it on a small image of noise with a rim that was not measured.
+        """Apply it to a small image of noise with an unmeasured rim.
 
         Parameters
         ----------
@@ -241,13 +241,13 @@ class CallableDetector:
         return np.asarray(returned[self.channel])
 
     def pinned(self) -> CallableDetector:
-        """The same, and it must be this version of the source everywhere."""
+        """Copy of the detector that is tied to the current version of its source."""
         return replace(self, source=imported(self.text)[1])
 
 
 @functools.cache
 def imported(text: str) -> tuple[Function, str | None]:
-    """What a text names, and the hash of its source as it was then; imported once per process.
+    """Object that an import path names, and the hash of its source; imported once per process.
 
     Raises
     ------

@@ -182,7 +182,7 @@ class Blobs:
     def _of_this_size(
         self, image: Image, size: float, response: Image, peaks: npt.NDArray[np.intp]
     ) -> npt.NDArray[np.bool_]:
-        """Which peaks are not those of something much smaller, whose response rises inwards."""
+        """Which peaks belong to objects of this size, not to much smaller ones."""
         if size / 2 < _LEAST_HALF:
             return np.ones(len(peaks), bool)
         half = np.nan_to_num(_at_scale(image, size / 2, dark=self.dark))

@@ -131,7 +131,7 @@ def denoise(image: Image, method: Method) -> Image:
 
 
 def _restored(image: Image, method: Method) -> npt.NDArray[Any]:
-    """Of an image without gaps whose noise is 1."""
+    """Denoise an image without gaps whose noise is 1."""
     restored: npt.NDArray[Any]
     if method == "tv":
         restored = restoration.denoise_tv_chambolle(image, weight=_TV)
@@ -182,7 +182,7 @@ def _own_weight(sigma: float) -> float:
 
 
 def _filled(image: Image, measured: npt.NDArray[np.bool_]) -> Image:
-    """What is not measured, from the measured pixels around; their mean where there are none."""
+    """Image with unmeasured pixels filled from measured ones nearby, or with their mean."""
     if measured.all():
         return image
     level = np.float32(image[measured].mean(dtype=np.float64))
@@ -198,7 +198,7 @@ def _filled(image: Image, measured: npt.NDArray[np.bool_]) -> Image:
 
 @dataclass(frozen=True)
 class Denoised:
-    """A detector that sees images without their noise.
+    """Detector that is applied to denoised images.
 
     Parameters
     ----------
@@ -223,13 +223,13 @@ class Denoised:
             )
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- Map or Boxes
-        """What the detector finds in the denoised image: a map, or boxes."""
+        """Result of the detector for the denoised image: a map, or boxes."""
         detected: npt.NDArray[np.uint8] | Boxes = self.detector(
             denoise(image, self.method), pixel_size
         )
         return detected
 
     def parameters(self) -> dict[str, Any]:
-        """Those of the detector; those of the noise only where it is removed."""
+        """Parameters of the detector, and the denoising method unless it is none."""
         parameters = self.detector.parameters()
         return parameters if self.method == "none" else {**parameters, "denoise": self.method}

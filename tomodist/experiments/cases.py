@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """What one task of an experiment does.
+    """Condition, seed and settings of one task of an experiment.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def run_cases(
     version: int = 1,
     overwrite: bool = False,
 ) -> list[Row]:
-    """Run what has not been run yet.
+    """Run the cases that were not run yet.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def run_cases(
     version : int
         Of the function; another one makes other rows.
     overwrite : bool
-        Run everything anew.
+        Run every case again.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def _numbered(
 
 
 def _file_name(function: Callable[..., Any], case: Case, version: int) -> str:
-    """Readable, and other for everything that makes other rows."""
+    """File name of a case: readable, with a digest of everything that determines its rows."""
     name = f"{function.__module__}.{function.__qualname__}"
     all_of_it = [name, version, case.condition, case.seed, case.settings]
     text = json.dumps(all_of_it, sort_keys=True, default=list)
@@ -143,6 +143,6 @@ def _file_name(function: Callable[..., Any], case: Case, version: int) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
-    """Rows of a finished case; what JSON has no number for is NaN."""
+    """Rows of a finished case; null in JSON is NaN."""
     rows = read_json(path)["rows"]
     return [Row(a, v, c, s, m, math.nan if x is None else float(x)) for a, v, c, s, m, x in rows]

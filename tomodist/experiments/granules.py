@@ -8,7 +8,7 @@ detects in the second. (The paper: 0.523 for 2D, 0.459 for 3D CheXNet, on real d
 
 Same rules for all: the best network by the IoU on a held-out block (tilts, or rows of the volume),
 its threshold from there, AdamW with the same schedule; numbers of steps are set such that training
-takes about as much processor time each, and that time is told.
+takes about as much processor time each, and that time is reported.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name of the condition."""
         words = [f"SNR {self.snr:g}"]
         words += [f"{self.jitter:g} Å misaligned"] if self.jitter else []
         words += [f"tilts every {self.step:g}°"] if self.step != 3 else []
@@ -74,7 +74,7 @@ class Condition(NamedTuple):
 
     @property
     def settings(self) -> dict[str, str]:
-        """As plain values; JSON has no infinity."""
+        """Fields as text, because JSON has no infinity."""
         return {name: str(value) for name, value in self._asdict().items()}
 
 
@@ -88,7 +88,7 @@ CONDITIONS = (
 
 @dataclass(frozen=True)
 class Contender:
-    """A network and how long it is trained."""
+    """Network with its training schedule."""
 
     architecture: Architecture
     schedule: Schedule
@@ -96,7 +96,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cases share.
+    """Settings that all cases share.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def experiment(
     conditions: Sequence[Condition] = CONDITIONS,
     settings: Settings | None = None,
 ) -> Experiment:
-    """All conditions, for some seeds.
+    """Experiment over all conditions and some seeds.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, Boo
     dict of str to ndarray, shape of the grid, bool
         Masks by the name of the variant.
     """
-    at = (unknown.told, unknown.grid)
+    at = (unknown.nominal, unknown.grid)
     n = unknown.n_tilts
     votes = lifted(Votes(*at), tilts.maps)
     balanced = lifted(BalancedVotes(*at), tilts.maps)
@@ -294,7 +294,7 @@ def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, Boo
 
 def reconstructed(tomogram: SimulatedTomogram) -> Float32Array:
     """Weighted backprojection, normalised."""
-    method = WeightedBackprojection(tomogram.told, tomogram.grid)
+    method = WeightedBackprojection(tomogram.nominal, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
     volume: Float32Array = lifted(method.lifting, np.stack(filtered))
     return Statistics.of(volume).normalised(volume)

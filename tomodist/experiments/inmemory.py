@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def reader(images: AnyArray) -> ReadImage:
-    """A way to read windows of images that are in memory."""
+    """Function that reads windows of images in memory."""
 
     def read(tilt: int, rows: Range, columns: Range) -> AnyArray:
         return np.asarray(images[tilt, slice(*rows), slice(*columns)])

@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as "2, 5, 2", "2, 5, 2 fill", or "plain" without a round."""
+        """Name such as "2, 5, 2", "2, 5, 2 fill", or "plain" without a round."""
         if not self.rounds:
             return "plain"
         text = f"{self.reach}, {self.support}, {self.rounds}"
@@ -54,7 +54,7 @@ PLAIN = Rule(2, 5, 0)
 
 
 def defaults() -> Rule:
-    """What `RefinedEdges` does unless told otherwise."""
+    """Default rule of `RefinedEdges`."""
     return Rule(
         RefinedEdges.reach, RefinedEdges.support, RefinedEdges.rounds, RefinedEdges.keep_own
     )
@@ -199,7 +199,7 @@ def edge_agreement(
 
 
 def _none_is_wrong(agreement: Agreement) -> Agreement:
-    """Nothing found has precision 0, not 1: here there is always something to find."""
+    """Agreement whose precision is 0, not 1, where nothing was found."""
     return agreement if agreement.n_predicted else replace(agreement, n_predicted=1)
 
 
@@ -230,5 +230,5 @@ def surface_measures(mask: AnyArray, specimen: Specimen) -> dict[str, float]:
 
 
 def edges_of(maps: Maps) -> npt.NDArray[np.bool_]:
-    """Where maps hold edges."""
+    """Mask of the edges in maps."""
     return np.asarray(maps == STRUCTURE)

@@ -13,7 +13,7 @@ their centres. The detectors:
 
 Same rules for all: the best network by a held-out block of tilts, its threshold from there, AdamW
 with the same schedule; the Faster R-CNN takes half as many steps of half as many patches, at which
-it still takes far longer. Processor times are told.
+it still takes far longer. Processor times are reported.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name of the condition."""
         many = f"{self.n_tomograms} tomogram{'s' * (self.n_tomograms > 1)}"
         return f"SNR {self.snr:g}, {many}"
 
@@ -83,7 +83,7 @@ CONDITIONS = tuple(Condition(snr, n) for snr in (3.0, 0.3) for n in (1, 3))
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cases share.
+    """Settings that all cases share.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What finds boxes in a normalised image, surer ones first, and what of them is kept.
+    """Function that finds boxes in a normalised image, and the threshold on their scores.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def experiment(
     conditions: Sequence[Condition] = CONDITIONS,
     settings: Settings | None = None,
 ) -> Experiment:
-    """All conditions, for some seeds.
+    """Experiment over all conditions and some seeds.
 
     Parameters
     ----------
@@ -306,8 +306,8 @@ def object_measures(
     structures = unknown.scene.structures(LABEL)
     true = unknown.grid.indices([s.center for s in structures]) * VOXEL
     by_way = {
-        "3D by components": by_components(unknown.told, unknown.grid, rows),
-        "3D by tracks": by_tracks(unknown.told, unknown.grid, rows),
+        "3D by components": by_components(unknown.nominal, unknown.grid, rows),
+        "3D by tracks": by_tracks(unknown.nominal, unknown.grid, rows),
     }
     values = {}
     for way, objects in by_way.items():
@@ -322,12 +322,12 @@ def object_measures(
 
 
 def _threshold(trained: Trained) -> float:
-    """Of the only class."""
+    """Threshold of the only class."""
     return float(trained.score.details["thresholds"][0])
 
 
 def _schedule(settings: Settings, seed: int, part: int = 1) -> Schedule:
-    """The same for all, or a part of the steps and patches."""
+    """Training schedule; `part` divides its steps and patches."""
     steps = max(1, settings.steps // part)
     of = {"side": settings.side, "batch": 8 // part, "every": max(1, steps // 8)}
     return Schedule(steps=steps, seed=seed, **of)

@@ -162,7 +162,7 @@ class Report:
         return ["variant", *conditions], lines
 
     def markdown(self) -> str:
-        """All tables."""
+        """All tables as Markdown."""
         seeds = sorted({row.seed for row in self.rows})
         parts = [
             f"# {self.name}",
@@ -202,7 +202,7 @@ class Report:
         return paths
 
     def _groups(self) -> list[Group]:
-        """What the plot shows: a panel for each table."""
+        """Panels of the plot, one for each table."""
         groups = []
         for algorithm, measure in self.tables:
             variants = self.names(algorithm, measure, "variant")
@@ -229,7 +229,7 @@ def run_experiment(
     folder : Path
         For ``cases/`` and the report; made if it is missing.
     overwrite : bool
-        Run every case anew, and replace a report of other parameters.
+        Run every case again, and replace a report of other parameters.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def _array(values: dict[int, float]) -> npt.NDArray[np.float64]:
 
 
 def _best(variants: list[str], values: dict[str, dict[int, float]], sign: float) -> str | None:
-    """The variant of the best mean; none where there is no choice."""
+    """Variant with the best mean; None where there is only one."""
     means = {v: sign * float(_array(values[v]).mean()) for v in variants if values[v]}
     known = {v: mean for v, mean in means.items() if np.isfinite(mean)}
     return max(known, key=lambda v: known[v]) if len(known) > 1 else None
@@ -316,7 +316,7 @@ def _cell(
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of what the numbers depend on."""
+    """Versions of Python and of the libraries that determine the numbers."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

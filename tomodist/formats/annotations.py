@@ -32,7 +32,7 @@ def read_annotations(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file; for Pascal VOC the folder.
     problems : Problems
-        Told of every entry that cannot be used.
+        Collects every entry that cannot be used.
 
     Returns
     -------

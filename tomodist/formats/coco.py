@@ -42,7 +42,7 @@ def read_coco(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every entry that cannot be used.
+        Collects every entry that cannot be used.
 
     Returns
     -------

@@ -37,7 +37,7 @@ _UPRIGHT = np.eye(4).tolist()  # structures have no orientation
 
 @dataclass(frozen=True)
 class Picks:
-    """Whose picks of what.
+    """Tomogram, object, user and session of a file of picks.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def read_table(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every line that cannot be used.
+        Collects every line that cannot be used.
 
     Returns
     -------
@@ -68,14 +68,14 @@ def header_of(path: Path) -> list[str]:
 
 
 def records(path: Path, problems: Problems) -> Iterator[tuple[str, Record]]:
-    """Every line after the header by the names of its columns, and its place in the file.
+    """Lines after the header as dictionaries by column, with their places in the file.
 
     Parameters
     ----------
     path : Path
         The file.
     problems : Problems
-        Told of lines with too few or too many fields.
+        Collects lines with too few or too many fields.
 
     Yields
     ------

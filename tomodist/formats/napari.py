@@ -35,7 +35,7 @@ def read_napari(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every shape or point that cannot be used.
+        Collects every shape or point that cannot be used.
 
     Returns
     -------

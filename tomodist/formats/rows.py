@@ -2,7 +2,7 @@
 
 One rule: a row is in index coordinates of the image it was drawn on (an integer is the middle of a
 pixel, row 0 is the first row of the array), whatever the file's own convention; and a reader goes
-on after a bad row, so that all problems of a file are told at once.
+on after a bad row, so that all problems of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Annotations:
 
 
 class BadRow(ValueError):
-    """A row that cannot be used; its message ends a sentence that begins with the row's place."""
+    """Error of one row; its message continues a sentence that begins with the row's place."""
 
 
 @dataclass
 class Problems:
-    """What is wrong with a file, gathered row by row.
+    """Problems of a file, collected row by row.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ class Problems:
 
     @contextmanager
     def row(self, where: str) -> Iterator[None]:
-        """Note a `BadRow` that the block raises, and go on."""
+        """Record a `BadRow` that the block raises, and continue."""
         try:
             yield
         except BadRow as error:
             self.add(f"{where}: {error}")
 
     def check(self, path: Path) -> None:
-        """Tell the first few, and how many there are.
+        """Raise an error that lists the first few problems and their number.
 
         Raises
         ------

@@ -36,7 +36,7 @@ def read_star(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every row that cannot be used.
+        Collects every row that cannot be used.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def read_voc(folder: Path, problems: Problems) -> Annotations:
     folder : Path
         Its ``*.xml`` are read.
     problems : Problems
-        Told of every file and object that cannot be used.
+        Collects every file and object that cannot be used.
 
     Returns
     -------

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArrayHandle:
-    """The place of a Zarr array.
+    """Path of a Zarr array, opened at every use.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class ArrayHandle:
 
 @dataclass(frozen=True)
 class Group:
-    """The place of a Zarr group; small, like a handle.
+    """Path of a Zarr group, opened at every use.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Group:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the group; empty if there is no readable group."""
+        """Attributes of the group; empty if it does not exist or cannot be read."""
         try:
             return dict(zarr.open_group(self.path, mode="r").attrs)
         except (FileNotFoundError, ValueError, KeyError, NotADirectoryError):
@@ -151,11 +151,11 @@ class Group:
         return ArrayHandle(f"{self.path}/{name}")
 
     def group(self, name: str) -> Group:
-        """A group in the group."""
+        """Subgroup of this name."""
         return Group(f"{self.path}/{name}")
 
     def has(self, name: str) -> bool:
-        """Whether an array or a group of this name is there."""
+        """Whether an array or a group of this name exists."""
         return Path(self.path, name, "zarr.json").is_file()
 
     def create(
@@ -244,7 +244,7 @@ class Group:
 
     @contextmanager
     def whole(self, name: str) -> Iterator[Group]:
-        """Make a group that is there complete, or not at all.
+        """Create a group that appears only when it is complete.
 
         Yields
         ------
@@ -257,7 +257,7 @@ class Group:
         Path(draft.path).rename(self.group(name).path)
 
     def remove(self, name: str) -> None:
-        """Remove an array or a group, if it is there."""
+        """Remove an array or a group, if it exists."""
         shutil.rmtree(Path(self.path, name), ignore_errors=True)
 
     def clear(self) -> None:
@@ -273,7 +273,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SomeTilts:
-    """Some images of a stored stack (tilt, y, x), numbered anew from 0.
+    """Selected images of a stored stack (tilt, y, x), renumbered from 0.
 
     A series without some of its tilts is lifted like any other: its geometry is
     `TiltGeometry.select(tilts)`, its images are these.
@@ -360,7 +360,7 @@ _WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}
 
 
 def _made_as_a_whole(array: Path) -> Path:
-    """What is made anew where it is missing: the group that bears a fingerprint."""
+    """Folder to remove and re-create: the nearest group that has a fingerprint."""
     for folder in array.parents:
         try:
             if '"fingerprint"' in (folder / "zarr.json").read_text():

@@ -130,7 +130,7 @@ def linear_any(
     start: IntArray,
     total: Float32Array,
 ) -> None:
-    """As `linear_rows`, for any geometry: bilinear interpolation.
+    """Add as `linear_rows`, for any geometry, by bilinear interpolation.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _inside(first, step, size, a, b):  # type: ignore[no-untyped-def]  # noqa: A
 
 @njit(nogil=True, cache=True)
 def _steps(here, step, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Steps (rounded down) until `here` enters [0, size); more than a row has if never."""
+    """Steps (rounded down) until `here` enters [0, size); 2**31 if it never does."""
     never = np.int64(2**31)
     if here < 0:
         return -here // step if step > 0 else never
@@ -205,7 +205,7 @@ def _steps(here, step, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 @njit(nogil=True, cache=True)
 def _places(u, du, v, dv, n_rows, index, f, g):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Of each voxel of a row: the pixel below it, and the fractions that remain."""
+    """Pixel below each voxel of a row, and the remaining fractions."""
     unit = np.float32(2.0**-_UNIT)
     for j in range(index.size):
         x, y = u + du * j, v + dv * j

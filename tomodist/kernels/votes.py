@@ -73,7 +73,7 @@ def votes_any(
     votes: VotesArray,
     rule: Refinement | None = None,
 ) -> None:
-    """As `votes_rows`, for any geometry: the footprint is a rectangle of rows and columns.
+    """Set votes as `votes_rows`, for any geometry: the footprint is a rectangle of pixels.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsig
     mask : array_like, any shape, bool
         Anything but 0 is inside.
     reach : float
-        Larger distances (in voxels) are not told apart; finite.
+        Larger distances (in voxels) are not distinguished; finite.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsig
 
 
 def _all_axes(squared: npt.NDArray[Any], reach: int) -> None:
-    """In planes of two axes, which stay in the cache."""
+    """Apply `_along` to all axes, in planes of two axes that stay in the cache."""
     if squared.ndim < 3:
         for axis in range(squared.ndim):
             _along(np.moveaxis(squared, axis, 0), reach)

@@ -80,7 +80,7 @@ class RankedHits:
         return _f1(int(self.hit[kept].sum()), int(kept.sum()), self.n_truth)
 
     def best_threshold(self, thresholds: npt.ArrayLike) -> float:
-        """Of some thresholds the one of the best F1; of all as good the middle one.
+        """Threshold with the best F1; the middle one of equals.
 
         Parameters
         ----------

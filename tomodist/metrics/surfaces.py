@@ -2,7 +2,7 @@
 
 One rule: a distance is a squared integer number of voxels and is counted, so that histograms add up
 over bricks, classes and tomograms, exactly; beyond a reach it counts as the reach, and the share of
-these is told. Where a structure leaves the volume, the volume's face is no surface of it.
+these is reported. Where a structure leaves the volume, the volume's face is no surface of it.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def surface_distances(
 
 
 def _histogram(asked: BoolArray, surface: BoolArray, reach: int) -> Histogram:
-    """Distances of the voxels that are asked for.
+    """Histogram of the distances from the given voxels to a surface.
 
     A good result lies near the truth: so first a quarter of the reach is looked at, which takes a
     quarter of the time, and then the whole of it around those that have found nothing yet.

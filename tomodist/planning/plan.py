@@ -41,7 +41,7 @@ Terms = dict[str, int]
 
 @dataclass(frozen=True)
 class Resources:
-    """What the run may use.
+    """Workers, threads and memory of a run.
 
     Parameters
     ----------
@@ -346,7 +346,7 @@ def _bricks(shape: Shape3) -> list[Shape3]:
 
 
 def _joins(n_groups: int) -> list[int]:
-    """Additions in each level of a brick's tree."""
+    """Number of additions in each level of a brick's tree."""
     joins = []
     while n_groups > 1:
         n_groups = -(-n_groups // FAN_IN)
@@ -373,7 +373,7 @@ def _fits(plan: Plan) -> bool:
 
 
 def _best(plans: Sequence[Plan]) -> Plan:
-    """Of the plans about as quick as the quickest, one with few groups, and small."""
+    """Best plan: among the fastest ones, the one with the fewest groups and least memory."""
     fitting = [plan for plan in plans if _fits(plan)]
     least = min((plan.seconds for plan in fitting), default=0.0)
     quick = [plan for plan in fitting if plan.seconds <= _ABOUT * least]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PATIENCE = "10s"  # for a scheduler to answer
-_SHARE = 0.8  # of the machine's free memory that workers get unless told otherwise
+_SHARE = 0.8  # of the machine's free memory that workers get by default
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def open_session(
         Bytes per worker process (of this process, for threads); by default 80 % of the free
         memory in equal shares.
     progress : Progress, optional
-        Told how far each step is.
+        Informed about the progress of each step.
 
     Yields
     ------
@@ -196,7 +196,7 @@ def _local_client(resources: Resources, progress: Progress) -> Iterator[Any]:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Let processes started here inherit that Ctrl-C is none of their business.
+    """Let processes started here ignore Ctrl-C.
 
     A terminal sends Ctrl-C to every process; the client alone decides what happens then.
     """

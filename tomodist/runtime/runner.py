@@ -225,7 +225,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What became of a work.
+    """Result of a work, or the error that ended it.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ class Outcome(Generic[T]):
 
 
 class _Running(Generic[T]):
-    """A work, the batch that it waits for, and the tasks of that which are in flight."""
+    """State of a work: its current batch and the number of its tasks in flight."""
 
     def __init__(self, index: int, work: Work[T], progress: Progress) -> None:
         self.index, self.work, self.progress = index, work, progress

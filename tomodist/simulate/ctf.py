@@ -77,7 +77,7 @@ class Ctf:
 
     @property
     def wavelength(self) -> float:
-        """Of the electrons, relativistic, in Å: h / sqrt(2 m e V (1 + e V / 2 m c²))."""
+        """Relativistic wavelength of the electrons, in Å: h / sqrt(2 m e V (1 + e V / 2 m c²))."""
         volts = self.voltage * 1e3
         return 12.264260 / math.sqrt(volts + 0.978475e-6 * volts**2)
 

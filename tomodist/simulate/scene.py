@@ -97,13 +97,13 @@ class Ellipsoid:
 
     @property
     def volume(self) -> float:
-        """In Å³."""
+        """Volume in Å³."""
         return float(4 / 3 * np.pi * np.prod(self.semi_axes))
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Where one structure of a scene is.
+    """Position and size of one structure of a scene.
 
     Parameters
     ----------

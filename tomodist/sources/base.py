@@ -26,7 +26,7 @@ ProbabilityType = Literal["uint8", "float16"]
 
 
 class Detection(NamedTuple):
-    """What is found in one image.
+    """Map and boxes of one image.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Detection(NamedTuple):
 
 
 class TiltSource(Protocol):
-    """Gives the map of one tilt; travels to the task that writes it."""
+    """Source of the map of one tilt; it travels to the task that writes it."""
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
         """Map and boxes of one image.
@@ -65,23 +65,23 @@ class TiltSource(Protocol):
 
 
 class MapSource(Protocol):
-    """Where the maps of a series come from."""
+    """Source of the maps of a series."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         ...
 
     def of_tilt(self, tilt: int) -> TiltSource:
-        """All that the task of one tilt needs, and nothing of the others."""
+        """Source of one tilt; it travels to the task of that tilt."""
         ...
 
     def needs(self) -> Needs:
-        """What it takes to make the maps."""
+        """Needs of the tasks that make the maps."""
         ...
 
 
 class LabelMaps(MapSource, Protocol):
-    """Where the label maps of several classes come from."""
+    """Source of label maps of several classes."""
 
     @property
     def classes(self) -> dict[int, str]:
@@ -90,7 +90,7 @@ class LabelMaps(MapSource, Protocol):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a source of maps asks for.
+    """Memory, folders and arrays that a source of maps needs.
 
     Parameters
     ----------
@@ -131,17 +131,17 @@ class DetectorMaps:
     keep: ProbabilityType | None = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         kept = {"probabilities": self.keep} if self.keep else {}
         return {"form": self.form, "min_size": self.min_size, **kept, **self.detector.parameters()}
 
     def needs(self) -> Needs:
-        """A learned detector needs memory, and its model."""
+        """Needs of the detector: memory, and the folder of its model."""
         kept = {"probabilities": self.keep} if self.keep else {}
         return Needs(*resources_of(self.detector), kept)
 
     def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
-        """The same for every tilt."""
+        """Return the source itself: it is the same for every tilt."""
         return self
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
@@ -185,19 +185,19 @@ class DetectedClasses:
         return dict(enumerate(self.detector.classes, start=1))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the label maps."""
+        """Values that determine the label maps."""
         names = {str(value): name for value, name in self.classes.items()}
         kept = {"probabilities": self.keep} if self.keep else {}
         return {"form": "classes", "classes": names, **kept, **self.detector.parameters()}
 
     def needs(self) -> Needs:
-        """Memory, and its model."""
+        """Needs of the detector: memory, and the folder of its model."""
         names = self.detector.classes if self.keep else ()
         kept = {f"probabilities_{name}": self.keep for name in names if self.keep}
         return Needs(*resources_of(self.detector), kept)
 
     def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
-        """The same for every tilt."""
+        """Return the source itself: it is the same for every tilt."""
         return self
 
     def detect(self, image: npt.NDArray[np.float32], pixel_size: float) -> Detection:
@@ -215,7 +215,7 @@ class DetectedClasses:
 def resources_of(
     detector: object,
 ) -> tuple[Callable[[tuple[int, int], float], int], tuple[Path, ...]]:
-    """Memory and folders that a detector needs: a learned one says it, others need none."""
+    """Memory and folders that a detector needs; classical detectors need none."""
     if isinstance(detector, NeedyDetector):
         return detector.memory, detector.folders()
     return (lambda *_: 0), ()

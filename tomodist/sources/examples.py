@@ -39,7 +39,7 @@ _APART = 16  # rows of a volume between those to learn from and those to judge b
 
 @dataclass(frozen=True)
 class Source:
-    """What training takes of one store.
+    """Store, labels and pixel size for training.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the store."""
+        """Name of the store."""
         return self.tomogram.name
 
 
@@ -99,7 +99,7 @@ class TiltLoader:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         shape = scaled_shape(self.images.shape[1:], self.size, self.model_size)
         return math.prod(shape) * (4 + len(self.maps))
 
@@ -119,7 +119,7 @@ class TiltLoader:
     def _target(
         self, stored: npt.NDArray[Any], measured: npt.NDArray[np.bool_], shape: tuple[int, ...]
     ) -> npt.NDArray[np.uint8]:
-        """A map at the pixel size of the example; what is partly unknown is not learnt from."""
+        """Map at the pixel size of the example; partly unknown pixels are ignored."""
         unknown = ~measured | (stored > 1)
         if stored.shape == shape:
             return np.where(unknown, IGNORED, stored).astype(np.uint8)
@@ -159,11 +159,11 @@ class BlockLoader:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         return math.prod(b - a for a, b in self.window) * (4 + len(self.labels))
 
     def load(self) -> Example:
-        """Read and normalise; what no tilt sees is not learnt from."""
+        """Read and normalise; voxels that no tilt sees are ignored."""
         values = self.volume.read(*self.window)
         known = np.isfinite(values)
         targets = [
@@ -175,14 +175,14 @@ class BlockLoader:
 
 @dataclass(frozen=True)
 class ExampleSplit:
-    """Loaders to learn from, and to judge by."""
+    """Loaders for training and for validation."""
 
     training: list[Any]
     validation: list[Any]
 
 
 def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader]:
-    """The annotated tilts of a store, by their angles: neighbours there show the same.
+    """Annotated tilts of a store, in order of tilt angle.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
 def split_examples(
     per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]] = ()
 ) -> ExampleSplit:
-    """Divide loaders: other stores to judge by, or a block of every store.
+    """Split loaders: validation on other stores, or on a block of every store.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def split_examples(
 
 
 def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
-    """Blocks of a reconstruction: rows to learn from, and a slab of rows to judge by.
+    """Blocks of a reconstruction: a slab of rows is held out for validation.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
 
 
 def whole_loaders(source: Source, reconstruction: str) -> list[BlockLoader]:
-    """All blocks of a reconstruction; for the errors see `block_loaders`.
+    """All blocks of a reconstruction; raises as `block_loaders`.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Table:
 
 
 def stored_table(label: Label) -> Table:
-    """The structures of a label of a store.
+    """Structures of a label of a store.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _everything(path: Path) -> list[str]:
 
 
 def _of_tomogram(path: Path, cells: pd.DataFrame, tomogram: str | None) -> list[int]:
-    """Rows of one tomogram: of the one that is there, or of the one that is asked for."""
+    """Rows of one tomogram: the only one of the file, or the one of this name."""
     name = next((n for n in _NAMES if n in cells), None)
     every = list(range(len(cells)))
     if name is None or cells[name].nunique() <= 1:

@@ -40,7 +40,7 @@ _SCANNED = (64, 256, 512)  # voxels at a time, in search of the first one inside
 
 @dataclass(frozen=True)
 class MaskVolume:
-    """A mask (z, y, x) in a file: a small value that reads windows.
+    """Mask (z, y, x) in a file, read window by window.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class MaskVolume:
         return np.asarray(stored != 0)
 
     def check_content(self) -> None:
-        """Refuse a mask in which nothing is; reads no farther than to the first voxel inside.
+        """Refuse an empty mask; reading stops at the first voxel inside.
 
         Raises
         ------
@@ -260,7 +260,7 @@ def _open_zarr(path: Path) -> MaskVolume:
 
 
 def _full_size(path: Path, scales: dict[str, Any]) -> tuple[Path, float | None]:
-    """Array of level 0 of an OME-Zarr image, and its voxel size in Å, if it says the unit."""
+    """Array of level 0 of an OME-Zarr image, and its voxel size in Å (None without a unit)."""
     try:
         level = scales["datasets"][0]
         units = [axis.get("unit") for axis in scales["axes"]][-3:]

@@ -27,7 +27,7 @@ def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """What changed between two fingerprints, in words.
+    """Differences of two fingerprints, in words.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Lifting(Protocol):
 
     @property
     def scale(self) -> float:
-        """From stored scores to what people are told."""
+        """Factor from stored scores to reported scores."""
 
     @property
     def binary(self) -> bool:
@@ -80,12 +80,12 @@ class Lifting(Protocol):
         """The lifting whose contribution is all but what classes share."""
 
     def row_cost(self, *, aligned: bool) -> RowCost:
-        """What its kernel costs, for the planner."""
+        """Cost of its kernel, for the planner."""
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
-        """What a brick receives from some tilts.
+        """Contribution of some tilts to a brick.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Votes:
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -143,7 +143,7 @@ class Votes:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """It has no parameters."""
+        """Name only: it has no parameters."""
         return {"lifting": "votes"}
 
     @property
@@ -163,7 +163,7 @@ class Votes:
 
     @property
     def per_class(self) -> Votes:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
@@ -246,11 +246,11 @@ class WeightedMean:
 
     @property
     def max_score(self) -> None:
-        """Scores are no whole numbers."""
+        """Scores are not integers."""
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -281,7 +281,7 @@ class WeightedMean:
 
     @property
     def per_class(self) -> WeightedMean:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
@@ -458,5 +458,5 @@ def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, i
 
 
 def as_index(start: Sequence[int]) -> npt.NDArray[np.int64]:
-    """A brick's first voxel as the kernels take it."""
+    """First voxel of a brick as int64 array for the kernels."""
     return np.asarray(start, np.int64)

@@ -110,11 +110,11 @@ class BalancedVotes:
 
     @property
     def per_class(self) -> BalancedVotes:
-        """Without them."""
+        """The lifting without coverage."""
         return replace(self, coverage=False)
 
     def row_cost(self, *, aligned: bool) -> RowCost:
-        """That of votes, or of twice as many."""
+        """Cost of votes; twice that with coverage."""
         votes = Votes(self.geometry, self.grid).row_cost(aligned=aligned)
         n = 1 + self.coverage
         return RowCost(n * votes.row, n * votes.voxel, votes.block)
@@ -174,7 +174,7 @@ class BalancedVotes:
 def _balanced(
     votes: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Half the share of all, and half the smallest share; a sector that sees nothing has none."""
+    """Half the overall share plus half the smallest share; sectors without a view do not count."""
     share = np.divide(votes, seen, out=np.ones_like(votes), where=seen > 0)
     overall = votes.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     half = np.float32(0.5)

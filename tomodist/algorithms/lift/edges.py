@@ -94,7 +94,7 @@ class RefinedEdges:
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -138,7 +138,7 @@ class RefinedEdges:
 
     @property
     def per_class(self) -> RefinedEdges:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:

@@ -137,7 +137,7 @@ def _working_type(kind: ProjectionKind, largest: int) -> npt.DTypeLike:
 def _as_rows(
     kind: ProjectionKind, values: npt.NDArray[Any], dtype: np.dtype[Any]
 ) -> npt.NDArray[Any]:
-    """A brick as the kernels want it: rows along y, values of the working type."""
+    """Brick in kernel layout: rows along y, values of the working type."""
     if kind == "binary":
         values = values != 0
     brick = swapped(values.astype(dtype, copy=False))

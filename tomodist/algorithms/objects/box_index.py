@@ -82,17 +82,17 @@ class BoxIndex:
 
     @functools.cached_property
     def trees(self) -> list[KDTree | None]:
-        """Of the boxes' centres; coordinates of a tilt."""
+        """KD-tree of the boxes' centres of every tilt; None without boxes."""
         return [KDTree(b[:, :2]) if len(b) else None for b in self.boxes]
 
     @functools.cached_property
     def gates(self) -> list[FloatArray]:
-        """Of all boxes."""
+        """Gates of all boxes, per tilt."""
         return [self.rule.gates(b) for b in self.boxes]
 
     @functools.cached_property
     def chances(self) -> FloatArray:
-        """That a point anywhere in the image is within the gate of each of all boxes."""
+        """Probability that a random point of the image lies in the gate of each box."""
         area = [(2 * g).prod(axis=1) for g in self.gates]
         chances: FloatArray = np.concatenate([np.zeros(0), *area]) / math.prod(self.image_shape)
         return chances
@@ -169,7 +169,7 @@ class BoxIndex:
         return box
 
     def assigned(self, points: FloatArray) -> IntArray:
-        """Boxes and points one to one in every tilt: as many as possible, then as near."""
+        """One-to-one assignment of boxes to points in every tilt: most pairs, then nearest."""
         box = np.full((len(self.boxes), len(points)), -1)
         for t, pixels in enumerate(project_points(self.matrices, points)):
             pairs, cost = self._allowed(t, pixels)

@@ -63,7 +63,7 @@ class Measures:
         return len(self.first)
 
     def take(self, rows: npt.ArrayLike) -> Measures:
-        """Some of the rows."""
+        """Selected rows."""
         return Measures(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     @property

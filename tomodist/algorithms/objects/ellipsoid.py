@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # entries of C that are fitted
 _ROUND = 0.1  # weight of "as thick along z as along y and x", beside each box's weight of 1
-_UPRIGHT = (
-    0.1  # and of "no axis slants"; from a tilt axis near 45 degrees y and x are told by these
-)
+_UPRIGHT = 0.1  # and of "no axis slants"; from a tilt axis near 45 degrees only these tell y from x
 _THINNEST = 0.5  # voxels: half of the least extent
 
 

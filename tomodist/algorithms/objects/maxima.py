@@ -79,7 +79,7 @@ def _one_per_top(tops: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
 
 
 def _between(values: npt.NDArray[np.float32], index: npt.NDArray[np.intp]) -> FloatArray:
-    """From a voxel to the top of the parabola through it and its neighbours, along each axis."""
+    """Offset from a voxel to the top of the parabola through its neighbours, along each axis."""
     padded = np.pad(values, 1).astype(np.float64)
     here = padded[tuple((index + 1).T)]
     offset = np.zeros(index.shape)

@@ -64,7 +64,7 @@ def _partners(k: int, angle: FloatArray, far: float) -> list[int]:
 
 
 def viewing_order(matrices: FloatArray) -> FloatArray:
-    """A number per tilt that grows with the angle from which it looks, whatever the stack's order.
+    """Number per tilt that increases with its viewing angle, in any order of the stack.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _rays(matrices: FloatArray) -> FloatArray:
 
 
 def _meeting(box_index: BoxIndex, a: int, b: int, shape: Sequence[int]) -> FloatArray:
-    """Where boxes of tilt a meet boxes of tilt b.
+    """Points where rays through boxes of tilt a meet rays through boxes of tilt b.
 
     Both rays are at right angles to n, so n · p is the same all along either; in the single-axis
     case that is y.

@@ -166,7 +166,7 @@ def _fitted(
 
 
 def _weights(box_index: BoxIndex, apart: FloatArray, box: IntArray) -> FloatArray:
-    """Of every box in the fit: 1 at the point's projection, 1/5 at the gate; (n_tilts, n)."""
+    """Weight of every box in the fit: 1 at the projection, 1/5 at the gate; (n_tilts, n)."""
     weight = np.zeros(box.shape)
     for t, gates in enumerate(box_index.gates):
         has = box[t] >= 0
@@ -190,7 +190,7 @@ def _own_weights(apart: FloatArray) -> FloatArray:
 
 
 def _chosen(box_index: BoxIndex, points: FloatArray) -> IntArray:
-    """The points that are objects: the best first, each with the boxes that are left to it."""
+    """Indices of the points that are objects: best first, each takes the boxes that remain."""
     box = box_index.nearest(points)
     close = np.where(box >= 0, _HAS + (1 - _HAS) * box_index.closeness(points, box), 0.0).T
     first = np.cumsum([0, *(len(b) for b in box_index.boxes)])
@@ -224,12 +224,12 @@ def _chosen(box_index: BoxIndex, points: FloatArray) -> IntArray:
 
 
 def _beyond_chance(expected: float) -> float:
-    """Boxes that no point has by chance, if it has so many on average (four sigma)."""
+    """Number of boxes that no point has by chance (four sigma above the mean)."""
     return expected + 4 * math.sqrt(expected)
 
 
 def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArray:
-    """Points of which those that show the same object, in different tilts, are one."""
+    """Merge points that show the same object in different tilts."""
     if len(points) < 2:
         return points
     size = max((float(g.max()) for g in box_index.gates if len(g)), default=0.0)
@@ -251,7 +251,7 @@ def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArra
 
 
 def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> IntArray:
-    """Points of which those that lie within each other are one, the best supported of them.
+    """Indices of the points that remain when overlapping objects are merged.
 
     Objects hide each other in projection but not in space, so two so near are one, detected twice.
     """
@@ -274,7 +274,7 @@ def _tracks(box_index: BoxIndex, points: FloatArray, size: FloatArray, box: IntA
 
 
 def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
-    """Of the centres: from the scatter of the boxes, or from blocks of tilts if those say more.
+    """Standard errors of the centres: by scatter or by blocks of tilts, whichever is larger.
 
     Boxes of neighbouring tilts err together where the alignment does. Leaving out one of five
     blocks of neighbouring tilts at a time shows it: (m - 1) / m times the sum of squared changes.

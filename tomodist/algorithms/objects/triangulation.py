@@ -62,7 +62,7 @@ def supporting_boxes(
 def _nearest_around(
     points: FloatArray, boxes: FloatArray
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Of the eight nearest boxes, the first that holds each point, and whether there is one."""
+    """Nearest box (of eight) that contains each point, and whether there is one."""
     n = min(8, len(boxes))
     near = np.asarray(cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))[1])
     box = boxes[near]
@@ -73,7 +73,7 @@ def _nearest_around(
 
 
 def _strongest(claimed: npt.NDArray[np.intp], strength: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which claimant is the strongest of those that claim the same box; the first of equals."""
+    """Whether each claimant is the strongest that claims its box; the first of equals wins."""
     order = np.lexsort((np.arange(len(claimed)), -strength, claimed))
     first = np.ones(len(order), bool)
     first[1:] = claimed[order][1:] != claimed[order][:-1]
@@ -92,7 +92,7 @@ def triangulate(
     matrices, centers, boxes
         As for `supporting_boxes`.
     rounds : int
-        How often the supporting boxes are looked up anew.
+        How often the supporting boxes are looked up again.
 
     Returns
     -------

@@ -189,7 +189,7 @@ def filter_image(image: Image, response: Response, direction: FloatArray) -> Ima
 
 
 def fill_unmeasured(rows: Image) -> Image:
-    """A copy without NaN: between measured pixels a line, beyond them the mean of the last few.
+    """Copy without NaN: linear between measured pixels, beyond them the mean of the last few.
 
     So no step arises where measurement ends, which the ramp would turn into a bright rim. A row
     without any measured pixel gets the mean of all rows.

@@ -105,7 +105,7 @@ class Sirt:
         return WeightedMean(self.geometry, self.grid)
 
     def parameters(self) -> dict[str, Any]:
-        """What determines the volume beside the images, as plain values."""
+        """Method and settings as plain values."""
         return {
             "method": "sirt",
             "iterations": self.iterations,

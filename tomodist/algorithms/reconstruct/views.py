@@ -19,7 +19,7 @@ _WEDGE = 2.0  # median steps: a larger gap between angles is the missing wedge
 
 @dataclass(frozen=True)
 class Views:
-    """What weighted and iterative reconstruction must know of the tilts.
+    """Directions, angles and scales of the tilts, for reconstruction.
 
     Parameters
     ----------

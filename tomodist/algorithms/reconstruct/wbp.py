@@ -92,7 +92,7 @@ class WeightedBackprojection:
         return bool(np.all(self.views.direction[:, 0] == 0))
 
     def parameters(self) -> dict[str, Any]:
-        """What determines the volume beside the images, as plain values."""
+        """Method and settings as plain values."""
         return {
             "method": "wbp",
             "cutoff": self.cutoff,

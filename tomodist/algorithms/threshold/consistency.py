@@ -53,7 +53,7 @@ class Consistency:
         return np.asarray(self.expected - self.iou > self.tolerated)
 
     def reason(self, tilt: int) -> str:
-        """In words, what is wrong with a tilt."""
+        """Reason why a tilt disagrees, in words."""
         if self.recall[tilt] == 1 and self.iou[tilt] == 0:
             return "its map marks nothing"
         if self.precision[tilt] > 2 * self.recall[tilt]:

@@ -185,7 +185,7 @@ def choose_by_ray_lengths(
 def threshold_search(
     n_tilts: int, own: int
 ) -> Generator[Sequence[int], Mapping[int, IntArray], RayLengthCurve]:
-    """The same as a dialogue, for callers that count elsewhere.
+    """Generator form of `choose_by_ray_lengths`, for callers that count elsewhere.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def next_thresholds(curve: RayLengthCurve, n_tilts: int) -> tuple[int, ...]:
 
 
 def sampled_tilts(geometry: TiltGeometry) -> Sequence[int]:
-    """Tilts that are looked at: at most 13, evenly in order of angle."""
+    """Tilts that are used: at most 13, evenly in order of angle."""
     order = sorted(range(geometry.n_tilts), key=lambda t: geometry.tilt_angles[t])
     n = min(_MOST_TILTS, len(order))
     return sorted(order[(2 * k + 1) * len(order) // (2 * n)] for k in range(n))

@@ -35,10 +35,10 @@ _CORNER = 0.5
 
 
 class _Strict(io.BytesIO):
-    """A file that does not end unnoticed: imodmodel would look for the last chunk for ever."""
+    """File that raises at its end: imodmodel would search for the last chunk for ever."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read all bytes that are asked for."""
+        """Read exactly `size` bytes."""
         content = super().read(size)
         if size is not None and len(content) < size:
             raise EOFError(f"it ends after {self.tell()} bytes")
@@ -53,7 +53,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every point that cannot be used.
+        Collects every point that cannot be used.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every line that cannot be used.
+        Collects every line that cannot be used.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _row(where: str, point: npt.NDArray[np.float64], name: str) -> Row:
 
 
 def _origin(model: Any) -> npt.NDArray[np.float64]:  # noqa: ANN401 -- imodmodel's model
-    """From the part of the image that was loaded to the whole image: x, y, z in pixels."""
+    """Offset from the loaded part of the image to the whole image: x, y, z in pixels."""
     reference = model.minx
     if reference is None or not int(model.header.flags) & _HAS_ORIGIN:
         return np.zeros(3)

@@ -36,7 +36,7 @@ _METRE = 1e10  # Å
 
 @dataclass(frozen=True)
 class Extended:
-    """What an extended header says: pixel size in Å, angles in degrees, None for what it lacks."""
+    """Values of an extended header: pixel size in Å, angles in degrees; None where missing."""
 
     tilt_angles: tuple[float, ...] | None = None
     pixel_size: float | None = None

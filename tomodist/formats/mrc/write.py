@@ -71,7 +71,7 @@ class MrcWriter:
         self._statistics.add(target)
 
     def finish(self) -> tuple[float, float, float, float]:
-        """Write the data out; minimum, maximum, mean and standard deviation of all of it."""
+        """Flush the data; return minimum, maximum, mean and standard deviation of all of it."""
         self._statistics.add_zeros(self._data.size - self._statistics.count)
         if isinstance(self._data, np.memmap):
             self._data.flush()
@@ -90,7 +90,7 @@ def create_mrc(
     kind: Literal["volume", "stack"] = "volume",
     overwrite: bool = False,
 ) -> Iterator[MrcWriter]:
-    """Create an MRC file; it is there, whole, when the ``with`` block ends, or not at all.
+    """Create an MRC file; it appears, complete, only when the ``with`` block ends.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ class _Statistics:
         self._low, self._high = min(self._low, limits[0]), max(self._high, limits[1])
 
     def result(self) -> tuple[float, float, float, float]:
-        """As MRC2014 has it: maximum below minimum, and a negative rms, mean not determined."""
+        """Minimum, maximum, mean, rms; MRC2014 marks unknown ones by maximum < minimum, rms < 0."""
         if not self._n:
             return 0.0, -1.0, -2.0, -1.0
         return self._low, self._high, self._mean, math.sqrt(self._squares / self._n)

@@ -98,12 +98,12 @@ class LearnedBoxes:
 
     @property
     def index(self) -> int:
-        """Of the class among the model's."""
+        """Index of the class in the model's list."""
         return 0 if self.name is None else self.model.card.classes.index(self.name)
 
     @property
     def lowest(self) -> float:
-        """The threshold: the given one, or the model's."""
+        """Threshold in use: that of this detector, or the model's."""
         chosen = self.threshold
         return self.model.card.thresholds[self.index] if chosen is None else chosen
 
@@ -128,7 +128,7 @@ class LearnedBoxes:
         return detection_memory(card, shape, max(shape) if whole else self.tile)
 
     def folders(self) -> tuple[Path, ...]:
-        """The model's."""
+        """Folder of the model."""
         return (Path(self.model.path),)
 
     def __call__(self, image: Float32Array, pixel_size: float) -> Boxes:
@@ -156,7 +156,7 @@ class LearnedBoxes:
 
 
 def decode(outputs: Float32Array, stride: int, threshold: float, class_index: int) -> Boxes:
-    """Boxes of one class that the outputs of a network say.
+    """Boxes of one class from the outputs of a network.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class Statistics:
 
     @classmethod
     def of(cls, values: Float32Array) -> Statistics:
-        """Of an image or a volume; NaN = not measured. An empty one has (0, 1).
+        """Statistics of an image or a volume; NaN = not measured. An empty one has (0, 1).
 
         What would be cut off (hot pixels) has no part in them.
         """
@@ -116,7 +116,7 @@ def rescaled(values: Float32Array, shape: Sequence[int]) -> Float32Array:
 def prepared(
     image: Float32Array, pixel_size: float, model_size: float, clip: float = CLIP
 ) -> Float32Array:
-    """An image as a network of pixels of `model_size` Å sees it.
+    """Image resampled to pixels of `model_size` Å and normalised for a network.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class LearnedSegmentation:
 
     @property
     def thresholds(self) -> Float32Array:
-        """Of those classes."""
+        """Thresholds of those classes."""
         card = self.model.card
         of = dict(zip(card.classes, card.thresholds, strict=True))
         return np.array([self.threshold or of[name] for name in self.classes], np.float32)
@@ -120,7 +120,7 @@ class LearnedSegmentation:
         return full_size + detection_memory(card, shape, self.tile, average=self.average)
 
     def folders(self) -> tuple[Path, ...]:
-        """The model's."""
+        """Folder of the model."""
         return (Path(self.model.path),)
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
@@ -223,7 +223,7 @@ def probabilities_of(
 def _orientations(
     image: Float32Array,
 ) -> Iterator[tuple[Float32Array, Callable[[Float32Array], Float32Array]]]:
-    """The eight forms of an image, each with the way back of what was found in it."""
+    """The eight orientations of an image, each with the inverse for its probabilities."""
     for mirrored in (False, True):
         for turns in range(4):
             form = np.rot90(image[:, ::-1] if mirrored else image, turns)

@@ -32,7 +32,7 @@ Window = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Tile:
-    """A window that a network looks at, and the core of which its output is used."""
+    """Window to which a network is applied, and the core whose output is used."""
 
     window: Window
     core: Window

@@ -44,7 +44,7 @@ _TEXTS = ("architecture", "sha256")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model folder says about its network.
+    """Description of a network in a model folder.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def write_model(
 
 
 def _put_back(folder: Path) -> None:
-    """What a kill between two renames left under another name."""
+    """Restore a model that a kill between two renames left under another name."""
     old = folder.with_name(f".{folder.name}.old")
     if old.is_dir() and not folder.exists():
         old.rename(folder)
@@ -221,7 +221,7 @@ def is_model(path: Path) -> bool:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read what a model is; the weights of a folder are looked at by `read_weights`.
+    """Read the description of a model; `read_weights` reads and checks the weights.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def _card_of_file(path: Path) -> ModelCard:
-    """What an ONNX file's document says, with the hash of the file that is there."""
+    """Description of an ONNX file, with the hash of the actual file."""
     content, name = read_document(path)
     defaults = {"tomodist_model": FORMAT, "architecture": "file", "options": {}}
     card = card_of({**defaults, **content}, name)
@@ -258,7 +258,7 @@ def _card_of_file(path: Path) -> ModelCard:
 
 
 def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
-    """What a document says.
+    """Description from the content of a document.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
 
 
 def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is in a document and should not be, and the other way round."""
+    """Unknown and missing fields of a document."""
     known = {field.name: field for field in fields(ModelCard)}
     yield from (f"field {name!r} is unknown" for name in document if name not in known)
     for name, one in known.items():
@@ -302,7 +302,7 @@ def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is of another kind than it should be: a text, say, where a list of texts is wanted."""
+    """Fields of a wrong type, such as a text where a list of texts is expected."""
     for names, kind, word in (
         (_LISTS, list, "a list"),
         (_OBJECTS, dict, "an object"),
@@ -357,7 +357,7 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
 
 
 def _safetensors() -> Any:  # noqa: ANN401 -- a module
-    """The library of weights, or a message on how to get it."""
+    """The safetensors library, or an error that says how to install it."""
     try:
         import safetensors
         import safetensors.numpy
@@ -370,7 +370,7 @@ def _safetensors() -> Any:  # noqa: ANN401 -- a module
 
 
 def card_summary(card: ModelCard) -> Mapping[str, Any]:
-    """What determines a model's results, for fingerprints."""
+    """Values that determine a model's results, for fingerprints."""
     return {
         "model": card.sha256,
         "architecture": card.architecture,

@@ -20,7 +20,7 @@ TILE = 2048
 
 
 class Network(Protocol):
-    """What a network is to a detector."""
+    """Network as a function of arrays."""
 
     multiple: int
     radius: int
@@ -81,7 +81,7 @@ def _put(
     core: Sequence[tuple[int, int]],
     stride: int,
 ) -> None:
-    """The core of what a window gave, to its place."""
+    """Copy the core of a window's output into the whole output."""
     outer = tuple(slice(a // stride, b // stride) for a, b in core)
     inner = tuple(
         slice((a - start) // stride, (b - start) // stride)

@@ -29,7 +29,7 @@ _PROBE = 64  # pixels: side of the image on which a network is tried
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its place and the hash of its weights.
+    """Model by its path and the hash of its weights.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def card(self) -> ModelCard:
-        """What the model is."""
+        """Description of the model."""
         return _card(self.path, self.document)
 
     def network(self) -> Network:
@@ -100,12 +100,12 @@ class Model:
             )
 
     def parameters(self) -> dict[str, Any]:
-        """What determines its results, as plain values."""
+        """Values that determine its results."""
         return dict(card_summary(self.card))
 
 
 def n_outputs(card: ModelCard) -> int:
-    """Channels that the network of a model has."""
+    """Number of output channels of a model's network."""
     if card.task == "boxes":
         return len(card.classes) + 4
     return len(card.classes) + (card.activation == "softmax")
@@ -113,7 +113,7 @@ def n_outputs(card: ModelCard) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _card(path: str, document: str) -> ModelCard:
-    """The card; weights and everything else it says are as they were when the run began."""
+    """Description of a model; an error if it was changed after the run began."""
     card = read_card(Path(path))
     if digest(asdict(card)) != document:
         raise InputError(f"{path} was changed after the run began; restart the run")

@@ -72,6 +72,6 @@ def n_threads() -> int:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, in short."""
+    """First line of a library's exception."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -33,7 +33,7 @@ _MONAI_MULTIPLE = 32  # of the sides of an image, for any of its networks
 
 
 class MonaiNetwork(nn.Module):
-    """A network of MONAI with what tomodist wants to know of it."""
+    """Network of MONAI with the attributes that tomodist needs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def build(architecture: Architecture) -> Any:  # noqa: ANN401 -- a Module with t
 
 
 def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  # noqa: ANN401
-    """The network for boxes; its outputs are counted as those of one that says centres are."""
+    """Faster R-CNN with as many classes as a network of centres with these outputs."""
     from tomodist.learned.networks.faster_rcnn import FasterRCNN
 
     n_classes = architecture.n_outputs - N_REGRESSION

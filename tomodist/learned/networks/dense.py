@@ -118,7 +118,7 @@ class DenseUNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """How far, in voxels, the output of a voxel looks at most; a multiple of `multiple`."""
+        """Radius of the receptive field, in voxels, rounded up to a multiple of `multiple`."""
         strides = [2**k for k in range(1, self._n_blocks + 1)]
         layers = [len(block) for block in self.encode]  # type: ignore[arg-type]
         down = 2 + sum(s * n for s, n in zip(strides, layers, strict=True)) + sum(strides)

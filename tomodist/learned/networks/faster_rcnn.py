@@ -32,7 +32,7 @@ _ANCHOR = 16  # pixels: of the finest level, of stride 4; each coarser one has t
 
 
 class Torchvision(NamedTuple):
-    """Its parts that are needed here."""
+    """Parts of torchvision that are needed here."""
 
     detection: Any
     ops: Any

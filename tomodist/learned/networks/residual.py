@@ -96,7 +96,7 @@ class ResidualUNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """How far, in pixels, the output of a pixel looks at most; a multiple of `multiple`.
+        """Radius of the receptive field, in pixels, rounded up to a multiple of `multiple`.
 
         A convolution of 3 at stride s looks s pixels to either side; enlarging from stride s takes
         a value from s pixels away at most.

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 
 MIN_IOUS = (0.5, 0.75)
-"""A box is found if it and the true one have so much in common, at least: what is told is of the
-first; networks are chosen by the mean over both, as one tomogram's held-out tilts soon give 1."""
+"""Least IoU of a box with a true one. Reports use the first value; networks are chosen by the mean
+over both, because the held-out tilts of one tomogram soon give 1 at the first alone."""
 
 LOWEST = 0.05
 """Boxes of a lower score have no part in the average precision."""
@@ -54,7 +54,7 @@ class CentersJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     stride : int
         Of the network's outputs.
     """

@@ -77,14 +77,14 @@ class Loader(Protocol):
 
     @property
     def name(self) -> str:
-        """Of what, for people."""
+        """Name of the example, for people."""
 
     @property
     def n_bytes(self) -> int:
-        """Of the example, about."""
+        """Approximate size of the example in bytes."""
 
     def load(self) -> Example:
-        """Load it."""
+        """Load the example."""
         ...
 
 
@@ -97,11 +97,11 @@ class Loaded:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         return self.example.image.nbytes + self.example.target.nbytes
 
     def load(self) -> Example:
-        """It is there."""
+        """The example in memory."""
         return self.example
 
 
@@ -129,7 +129,7 @@ class Pool:
         return len(self._loaders)
 
     def examples(self, turn: int) -> list[Example]:
-        """Those of a turn: every example once before any is seen again.
+        """Examples of a turn; each example is used once before any is used again.
 
         Parameters
         ----------

@@ -37,7 +37,7 @@ class FasterRCNNJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     """
 
     schedule: Schedule

@@ -40,7 +40,7 @@ _LEAST = 0.05  # of a Gaussian: beyond, nothing is learnt of offset and size
 
 
 class Targets(NamedTuple):
-    """What a network is to say of one image.
+    """Target outputs of a network for one image.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Targets(NamedTuple):
 
 
 def targets_of(patch: Patch | Example, stride: int) -> Targets:
-    """What a network is to say of a patch.
+    """Target outputs of a network for a patch.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _put(
 
 
 def _known(target: npt.NDArray[np.uint8], stride: int) -> Float32Array:
-    """1 in cells of which every pixel is to be learnt from."""
+    """1 in cells whose pixels are all used for training, else 0."""
     n, height, width = target.shape
     up = [-n % stride for n in (height, width)]
     whole = np.pad(target, ((0, 0), (0, up[0]), (0, up[1])), constant_values=IGNORED)

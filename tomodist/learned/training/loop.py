@@ -48,7 +48,7 @@ class Score:
 
 
 class Job(Protocol):
-    """What is trained for."""
+    """Batches, loss and score of a kind of training."""
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
         """Batch of one step.
@@ -128,7 +128,7 @@ class Trained:
 
 @dataclass
 class _State:
-    """Where a run is."""
+    """State of a run."""
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -171,7 +171,7 @@ def train(
     fingerprint : str
         Of all that determines the run; a checkpoint of another is not continued.
     progress : Progress, optional
-        Told of every step.
+        Informed about every step.
 
     Returns
     -------
@@ -216,7 +216,7 @@ def train(
 
 @dataclass
 class _Run:
-    """What does not change during a run."""
+    """Constant values of a run."""
 
     job: Job
     module: Any
@@ -237,7 +237,7 @@ class _Run:
         fingerprint: str,
         advance: Callable[[], None],
     ) -> str:
-        """Take steps; why it ended."""
+        """Take steps; returns why the training ended."""
         plan, losses = self.schedule, []
         with ThreadPoolExecutor(1) as ahead:  # the next batch is made while a step is taken
             coming = ahead.submit(self._batch, state.step)
@@ -331,7 +331,7 @@ def _may_halve(module: Any, side: int) -> bool:  # noqa: ANN401
 
 
 def _weights(module: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A copy in memory, in the plain layout."""
+    """Copy of the weights in memory, in the plain layout."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in module.state_dict().items()
@@ -397,7 +397,7 @@ def _interrupted() -> Iterator[threading.Event]:
 
 @contextmanager
 def _processes() -> Iterator[tuple[int, int]]:
-    """Rank of this process, and how many there are; ``torchrun`` says it in the environment."""
+    """Rank of this process and number of processes, from the environment of ``torchrun``."""
     n = int(os.environ.get("WORLD_SIZE", "1"))
     if n == 1:
         yield 0, 1

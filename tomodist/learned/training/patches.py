@@ -3,7 +3,7 @@
 Right for cryo-EM: any mirror image and quarter turn of a projection could be one; of a volume only
 mirror images, because a turn about y or x would move the missing wedge, and one about z would turn
 the tilt axis that all volumes share. Gain, offset and additional noise vary as dose and thickness
-do. Values are never clipped anew and contrast is never inverted: what is dark stays dark.
+do. Values are never clipped again and contrast is never inverted: what is dark stays dark.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Patch(NamedTuple):
-    """A part of an example, of its kind: image, target, boxes per class."""
+    """Part of an example: image, target, boxes per class."""
 
     image: Float32Array
     target: Target
@@ -74,7 +74,7 @@ class Augmentation:
 
 
 def draw_patch(example: Example, side: int, random: np.random.Generator, dense: float) -> Patch:
-    """A patch at a random place.
+    """Patch at a random position.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tomodist.learned.training.examples import Example, Loader
     from tomodist.learned.training.schedule import Schedule
 
-STEPS = 100  # probabilities are told apart in steps of 1 / STEPS when a threshold is chosen
+STEPS = 100  # thresholds on probability are multiples of 1 / STEPS
 _SENSIBLE = (0.1, 0.9)  # no threshold beyond is chosen: few examples would decide
 
 
@@ -33,7 +33,7 @@ class SegmentJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     """
 
     schedule: Schedule

@@ -113,6 +113,7 @@ def resample(
     measured = np.isfinite(image)
     whole = bool(measured.all())
     filled = image if whole else np.where(measured, image, _mean(image, measured))
+    # Filtered once for the whole image; the blocks of rows below sample it.
     spline = ndimage.spline_filter(filled, 3, output=np.float32, mode="mirror")
     result = np.empty(shape, np.float32)
     for rows in _row_blocks(shape, binning):
@@ -125,6 +126,7 @@ def resample(
         )
         values[~_inside(matrix, start, unbinned, image.shape)] = np.nan
         if not whole:
+            # A pixel is unmeasured where the nearest raw pixel is: splines have no notion of gaps.
             seen = _nearest(measured.astype(np.uint8), matrix, start, unbinned)
             values[seen == 0] = np.nan
         result[rows] = _bin(values, binning)
@@ -256,6 +258,7 @@ def _to_raw(
 ) -> tuple[FloatArray, FloatArray]:
     """Matrix and offset from aligned (row, column) to raw (row, column)."""
     matrix: FloatArray = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float64)
+    # X = A⁻¹ (X' - Xc' - D) + Xc, in (row, column) order.
     aligned_center = (np.array(full) - 1) / 2 + transform[::-1, 2]
     offset = (np.array(raw_shape) - 1) / 2 - matrix @ aligned_center
     return matrix, offset
@@ -317,6 +320,7 @@ def _most(labels: Labels, binning: int, unmeasured: int) -> Labels:
         count = (blocks == label).sum(axis=(1, 3))
         more = count > largest
         result[more], largest[more] = label, count[more]
+    # As in _bin: less than half of the block measured means not measured.
     few = 2 * (blocks != unmeasured).sum(axis=(1, 3)) < binning**2
     result[few] = unmeasured
     return result

@@ -2,7 +2,7 @@
 
 One sphere at the centre, tilts of ±50°, exact projections with noise, edges by the difference of
 Gaussians. The paper says that every round makes the backprojections more precise; so precision is
-reported apart from recall, and T is once held fixed and once chosen from the data after every round.
+reported beside recall, and T is once held fixed and once chosen from the data after every round.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RADIUS, _THICKNESS = 0.4, 4.0  # of the side; voxels
 _LOWER = tuple(
     f"surface distance, {what}{part}" for what in ("mean", "95 %") for part in ("", ", whole")
 )
-_FIXED, _CHOSEN = "T = tilts / 5", "T from chords"
+_FIXED, _CHOSEN = "T = tilts / 5", "T from ray lengths"
 
 
 @dataclass(frozen=True)

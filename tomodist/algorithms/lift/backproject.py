@@ -191,6 +191,8 @@ class Votes:
         matrices = self.geometry.select(tilts).matrices(self.grid)
         seen = binary_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
         votes = aligned_zeros(kernel_shape(start, stop), self.dtype)
+        # Single-axis geometries have image rows that are volume rows: the faster kernel serves
+        # them.
         kernel = votes_rows if seen.rows_only else votes_any
         kernel(seen.images, seen.origin, matrices, half_widths(matrices), as_index(start), votes)
         return (votes,)
@@ -309,8 +311,10 @@ class WeightedMean:
             weights = np.asarray([self.weights[t] for t in tilts], np.float32)
         at = (seen.origin, matrices, weights, as_index(start))
         kernel = linear_rows if seen.rows_only else linear_any
+        # Sums and weights are kept apart: only at the end, over all tilts, may they be divided.
         total = aligned_zeros(kernel_shape(start, stop), np.float32)
         kernel(seen.images, *at, total)
+        # All rows see the same columns, so one weight per (z, x) stands for the whole row.
         if measured.shape[2] == 1:
             coverage = np.zeros(total.shape[:2], np.float32)
             coverage_rows(measured[:, :, 0], *at, coverage)
@@ -323,6 +327,7 @@ class WeightedMean:
         """The mean, in z, y, x order."""
         mean, coverage = total
         with np.errstate(divide="ignore"):
+            # In place: a brick of float32 is the largest array that this task holds.
             mean *= np.where(coverage > 0, 1 / coverage, np.float32(np.nan))
         return swapped(mean)
 
@@ -405,6 +410,7 @@ def lift_class(
         For the next class.
     """
     tilts = range(lifting.geometry.n_tilts)
+    # The first class computes the shared arrays too; later ones only their own, and reuse these.
     own = lifting.per_class if shared else lifting
     total = own.contribution(read, tilts, start, stop) + shared
     kept = total[len(total) - lifting.n_shared :]

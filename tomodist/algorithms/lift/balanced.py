@@ -122,6 +122,7 @@ class BalancedVotes:
     @property
     def parts(self) -> list[npt.NDArray[np.int64]]:
         """The tilts of every sector, in order of angle."""
+        # By angle, not by position in the stack: dose-symmetric series are not sorted.
         order = np.argsort(self.geometry.tilt_angles, kind="stable")
         n = max(1, min(self.sectors, len(order) // _FEWEST))
         return np.array_split(order, n)
@@ -147,12 +148,15 @@ class BalancedVotes:
             return np.asarray(read(tilt, rows, columns) != UNMEASURED).astype(np.uint8)
 
         sums: list[npt.NDArray[Any]] = []
+        # First the votes of every sector, then (with coverage) the numbers of tilts that see:
+        # sums = [votes 1, votes 2, ..., seen 1, seen 2, ...]
         for source in (read, seen) if self.coverage else (read,):
             for part in self.parts:
                 some = [t for t in part.tolist() if t in here]
                 if some:
                     sums += votes.contribution(source, some, start, stop)
                 else:
+                    # This task holds no tilt of the sector; zeros keep the order of the arrays.
                     sums.append(aligned_zeros(kernel_shape(start, stop), votes.dtype))
         return tuple(sums)
 
@@ -175,6 +179,7 @@ def _balanced(
     votes: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Half the overall share plus half the smallest share; sectors without a view do not count."""
+    # A sector that sees nothing gets share 1, so that it is never the smallest.
     share = np.divide(votes, seen, out=np.ones_like(votes), where=seen > 0)
     overall = votes.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     half = np.float32(0.5)

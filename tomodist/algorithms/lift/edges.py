@@ -144,6 +144,7 @@ class RefinedEdges:
     def row_cost(self, *, aligned: bool) -> RowCost:
         """See `tomodist.planning.costs`."""
         votes = VOTES_ROWS if aligned else VOTES_ANY
+        # A round works on bits in the single-axis kernel too, so its cost is that of VOTES_ROWS.
         rounds = self.rounds * PER_ROUND * VOTES_ROWS.voxel
         return RowCost(votes.row, votes.voxel + rounds, votes.block)
 
@@ -169,6 +170,7 @@ class RefinedEdges:
                 f"edge refinement got a brick of {stop[1] - start[1]} rows; it "
                 f"supports at most {64 * TILE_WORDS}: use a smaller `brick`"
             )
+        # Refinement compares neighbours in angle, which need not be neighbours in the stack.
         order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
         matrices = self.geometry.select(order).matrices(self.grid)
         seen = binary_windows(read, order, matrices, start, stop, self.geometry.image_shape)

@@ -83,6 +83,7 @@ def project_tile(
     projected = swapped(images)
     if kind == "max":
         projected = projected.astype(np.int16)
+        # Values were raised by one, so that 0 could mean "ray misses the volume": now -1.
         projected -= 1
     return projected
 
@@ -160,6 +161,7 @@ def _seen_rows(
         )
         hit = (bounds[:, 0, 0] < rows[1]) & (bounds[:, 0, 1] > rows[0])
         return window if hit.any() else None
+    # image row = y + offset:  rows [rows[0], rows[1])  <->  y [rows[0] - offset, rows[1] - offset)
     z, (y, y_end), x = window
     first, end = max(y, rows[0] - offset), min(y_end, rows[1] - offset)
     return (z, (first, end), x) if first < end else None
@@ -198,6 +200,7 @@ def _call(
     rows_only: bool,
 ) -> None:
     if kind == "sum":
+        # A projection has no weights of tilts; the kernel shares them with backprojection.
         weights = np.ones(len(matrices), np.float32)
         (sum_rows if rows_only else sum_any)(brick, start, matrices, weights, origin, images)
     else:

@@ -93,6 +93,7 @@ class BoxIndex:
     @functools.cached_property
     def chances(self) -> FloatArray:
         """Probability that a random point of the image lies in the gate of each box."""
+        # A gate reaches g pixels to either side along each axis.
         area = [(2 * g).prod(axis=1) for g in self.gates]
         chances: FloatArray = np.concatenate([np.zeros(0), *area]) / math.prod(self.image_shape)
         return chances
@@ -162,6 +163,7 @@ class BoxIndex:
             zip(self.trees, project_points(self.matrices, points), strict=True)
         ):
             if tree is not None:
+                # Only the nearest centre is tested; a farther box with a wider gate is not tried.
                 near = np.asarray(tree.query(pixels)[1])
                 apart = np.abs(self.boxes[t][near, :2] - pixels)
                 allowed = (apart <= widening * self.gates[t][near]).all(axis=1)
@@ -180,6 +182,7 @@ class BoxIndex:
     def _allowed(self, t: int, pixels: FloatArray) -> tuple[tuple[IntArray, IntArray], FloatArray]:
         """Pairs of point and box that the gates of a tilt allow, and how far apart they are."""
         gates = self.gates[t]
+        # Maximum norm and the largest gate: a superset, thinned out by each box's own gate below.
         rows, columns = near_pairs(pixels, self.boxes[t][:, :2], gates.max(initial=0), norm=np.inf)
         apart = np.abs(self.boxes[t][columns, :2] - pixels[rows]) / gates[columns]
         allowed = (apart <= 1).all(axis=1)

@@ -124,8 +124,10 @@ def link_boxes(
             raise InputError(f"a box of tilt {t} is not finite, or has a negative size; remove it")
     box_index = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
     points = proposals(box_index, shape)
+    # Proposals from two tilts are off by their boxes' errors: wide gates first.
     for widening in (1.5, 1.0, 1.0):
         points = _fitted(box_index, points, box_index.nearest(points, widening))
+        # Many pairs of tilts propose the same object: one point per voxel is enough.
         points = points[np.unique(np.round(points), axis=0, return_index=True)[1]]
     points = points[inside(points, shape)]
     points = points[_chosen(box_index, points)]
@@ -158,6 +160,7 @@ def _fitted(
         apart = box_index.offset(moved, box[:, enough])
         weight = _own_weights(apart) if finally_ else _weights(box_index, apart, box[:, enough])
         system = np.einsum("tn,tki,tkj->nij", weight, rays, rays, optimize=True)
+        # Points with boxes in few directions have a singular system; this leaves them in place.
         system += 1e-9 * np.trace(system, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         target = np.einsum("tn,tki,tnk->ni", weight, rays, np.nan_to_num(apart), optimize=True)
         moved = moved + np.linalg.solve(system, target[:, :, None])[:, :, 0]
@@ -240,6 +243,8 @@ def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArra
     gone = np.zeros(len(points), np.bool_)
     for i, j in pairs[np.lexsort(pairs.T)] if len(pairs) else ():
         has = (box[:, i] >= 0) | (box[:, j] >= 0)
+        # Two halves of one track hardly share a tilt, and project to the same pixels in most of
+        # them.
         both = int(((box[:, i] >= 0) & (box[:, j] >= 0)).sum())
         apart = np.abs(pixels[:, i] - pixels[:, j])[has]
         gate = np.array(
@@ -292,6 +297,7 @@ def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
         rest = np.delete(np.arange(len(weight)), block)
         right = np.einsum("tn,tni->ni", weight[rest], target[rest])
         moves.append(np.linalg.solve(left, right[:, :, None])[:, :, 0])
+    # Delete-a-block jackknife: (m - 1) / m times the sum of squared deviations.
     change = np.stack(moves) - np.mean(moves, axis=0)
     jackknife = np.sqrt((_BLOCKS - 1) / _BLOCKS * (change**2).sum(axis=0))
     errors: FloatArray = np.maximum(_independent_errors(matrices, apart), jackknife)
@@ -305,6 +311,7 @@ def _independent_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
         has = np.isfinite(apart[:, k, 0])
         rays = matrices[has, :, :3].reshape(-1, 3)
         n, typical = len(rays), float(np.median(np.linalg.norm(apart[has, k], axis=1)))
+        # Median distance of normal errors is 1.177 sigma; n - 3 degrees of freedom for z, y, x.
         scatter = typical / _RAYLEIGH * math.sqrt(n / max(n - 3, 1))
         errors[k] = scatter * np.sqrt(np.diag(np.linalg.pinv(rays.T @ rays)))
     return errors

@@ -74,6 +74,7 @@ def _nearest_around(
 
 def _strongest(claimed: npt.NDArray[np.intp], strength: FloatArray) -> npt.NDArray[np.bool_]:
     """Whether each claimant is the strongest that claims its box; the first of equals wins."""
+    # Sorted by box, then strength, then index: the first of every box wins.
     order = np.lexsort((np.arange(len(claimed)), -strength, claimed))
     first = np.ones(len(order), bool)
     first[1:] = claimed[order][1:] != claimed[order][:-1]
@@ -106,6 +107,7 @@ def triangulate(
         for k in range(len(centers)):
             tilts = np.isfinite(residual[:, k])
             if tilts.sum() >= 3:
+                # Two equations (row, column) per tilt for the three unknowns z, y, x.
                 system = matrices[tilts, :, :3].reshape(-1, 3)
                 target = (matched[tilts, k] - matrices[tilts, :, 3]).reshape(-1)
                 centers[k] = np.linalg.lstsq(system, target, rcond=None)[0]

@@ -54,6 +54,7 @@ def ramp(frequency: npt.NDArray[Any], n: int) -> FloatArray:
     >>> ramp(np.array([0.0, 0.25, 0.5, 0.6]), 1024).round(4).tolist()
     [0.0002, 0.25, 0.4998, 0.6]
     """
+    # Taps in FFT order: 0, 1, ..., n/2 - 1, -n/2, ..., -1.
     taps = scipy.fft.fftfreq(n, 1 / n)
     odd = taps % 2 == 1
     kernel = np.where(taps == 0, 0.25, 0.0)
@@ -145,6 +146,7 @@ def filter_rows(rows: Image, response: Response) -> Image:
     n = padded_length(width)
     filled = fill_unmeasured(rows)
     left, right = _ends(filled)
+    # The ends are brought to about 0, so that little is left to spread from the padding.
     filled -= (left + right)[:, None] / 2
     spectrum = scipy.fft.rfft(padded(filled, n), axis=1)
     spectrum *= response(scipy.fft.rfftfreq(n)).astype(np.float32)
@@ -210,6 +212,7 @@ def fill_unmeasured(rows: Image) -> Image:
         if not columns.size:
             row[:] = otherwise
             continue
+        # A few pixels, not one: a noisy last pixel would be extended over the whole gap.
         few = max(1, columns.size // _EDGE)
         first, last = row[columns[:few]].mean(), row[columns[-few:]].mean()
         row[~known] = np.interp(np.nonzero(~known)[0], columns, row[columns], first, last)
@@ -239,6 +242,7 @@ def padded(rows: Image, n: int) -> Image:
     left, right = _ends(rows)
     wide = np.empty((len(rows), n), np.float32)
     wide[:, :width] = rows
+    # | row ... right | line from right to left ... | (periodic: left of the row follows)
     way = (np.arange(1, n - width + 1) / (n - width + 1)).astype(np.float32)
     wide[:, width:] = right[:, None] + (left - right)[:, None] * way
     return wide

@@ -166,6 +166,7 @@ class Sirt:
             sum of (b - A x)^2 / (A 1): the norm in which SIRT descends.
         """
         difference = np.subtract(images, projected, out=projected)
+        # Rays through a corner have tiny ray sums, whose quotients would be noise.
         known = np.isfinite(difference) & (ray_sums >= _CROSSED)
         normalised = np.full(difference.shape, np.nan, np.float32)
         np.divide(difference, ray_sums, out=normalised, where=known)

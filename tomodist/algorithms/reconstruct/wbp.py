@@ -129,6 +129,7 @@ class WeightedBackprojection:
         passed: FloatArray = low_pass(frequency, self.cutoff, self.falloff)
         if self.filter_kind == "ramp":
             passed *= ramp(frequency, n)
+            # The lifting divides by the sum of the weights (a mean); the filter multiplies by it.
             passed *= sum(self.lifting.weights or ()) * self.views.scale[tilt]
             return passed
         thickness = self.grid.shape[0] * self.views.scale[tilt]

@@ -131,9 +131,11 @@ def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve
         If no map marks a pixel, or no voxel has votes enough: there is nothing to agree.
     """
     thresholds = tuple(t for t in sorted(counts) if t + own in counts)
+    # Marked pixels are counted at T + o, the others at T: a map must not explain itself.
     others = np.stack([counts[t][0] for t in thresholds])
     marked = np.stack([counts[t + own][1] for t in thresholds])
     a, b = (rows[:, ::-1].cumsum(axis=1)[:, ::-1].astype(float) for rows in (marked, others))
+    # Column 0 counts all pixels (length >= 0), at any threshold.
     n_marked, n_other = a[0, 0], b[0, 0]
     a, b = a[:, 1:], b[:, 1:]
     if not n_marked or not a.any():
@@ -143,6 +145,7 @@ def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve
             "strict?), use fewer `rounds` or less `support`, or set `threshold`"
         )
     n = n_marked + n_other
+    # p_e of independent predictions with the same totals.
     by_chance = ((a + b) * n_marked + (n - a - b) * n_other) / n**2
     kappa = ((a + n_other - b) / n - by_chance) / np.maximum(1 - by_chance, 1e-12)
     lengths = 2 ** ((kappa.argmax(axis=1) + 1) / _PER_OCTAVE) - 1

@@ -195,6 +195,7 @@ class CallableDetector:
         except (InputError, TypeError) as error:
             raise InputError(f"{self.text} returned invalid boxes: {error}") from error
         beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
+        # Corners (y0, x0, y1, x1) read as centre and size lie far beyond the image.
         beyond |= (boxes.center + 0.4 * boxes.size > np.array(shape)).any(axis=1)
         flat = (boxes.size <= 0).any(axis=1)
         wrong = beyond | flat  # one or two may lie at the border

@@ -148,6 +148,7 @@ def _least_risk(image: Image, noise: float, measured: npt.NDArray[np.bool_]) -> 
     for sigma in _WIDTHS:
         smoothed = smooth(image, sigma)
         change = float(np.mean((image - smoothed)[measured] ** 2, dtype=np.float64))
+        # Stein's unbiased risk estimate of a linear filter, see `denoise`.
         risk = change - noise**2 + 2 * noise**2 * _own_weight(sigma)
         if risk < least:
             best, least = smoothed, risk
@@ -188,6 +189,7 @@ def _filled(image: Image, measured: npt.NDArray[np.bool_]) -> Image:
     level = np.float32(image[measured].mean(dtype=np.float64))
     offset = np.where(measured, image - level, np.float32(0))
     filled = np.full(image.shape, level)
+    # Far first: nearer values overwrite it where there are any.
     for sigma in reversed(_FILL):
         weight = ndimage.gaussian_filter(measured.astype(np.float32), sigma)
         total = ndimage.gaussian_filter(offset, sigma)

@@ -85,6 +85,7 @@ def records(path: Path, problems: Problems) -> Iterator[tuple[str, Record]]:
     numbered = [(k, line) for k, line in enumerate(lines, 1) if line.strip()]
     separator = _separator(numbered[0][1])
     fields = csv.reader([line for _, line in numbered[1:]], delimiter=separator)
+    # Not strict: a quoted line break joins two lines into one record.
     for (k, _), values in zip(numbered[1:], fields, strict=False):
         where = f"line {k}"
         if len(values) != len(columns):

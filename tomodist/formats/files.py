@@ -62,6 +62,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     InputError
         If the file cannot be written.
     """
+    # In the same folder, because a rename is atomic only within one file system.
     draft = path.with_name(f".{path.name}.draft{path.suffix}")
     try:
         yield draft

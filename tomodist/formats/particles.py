@@ -49,6 +49,7 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
     """
     columns: dict[str, object] = {"rlnTomoName": [tomogram_name] * table.sizes["structure"]}
     for axis in reversed(AXES):
+        # From the centre of voxel 0 to the volume centre.
         middle = grid.center[AXES.index(axis)] * grid.voxel_size
         columns[f"rlnCenteredCoordinate{axis.upper()}Angst"] = table[axis].values - middle
     columns["rlnAutopickFigureOfMerit"] = merit(table)

@@ -127,6 +127,7 @@ class Problems:
         more = len(self.entries) - _TOLD
         rest = f"; and {more} more ({len(self.entries)} in all)" if more > 0 else ""
         first = "; ".join(text for text, _ in self.entries[:_TOLD])
+        # Each remedy once, in the order of the problems.
         remedies = dict.fromkeys(remedy or "correct the file" for _, remedy in self.entries)
         raise InputError(f"{path}: {first}{rest}; {', and '.join(remedies)}")
 

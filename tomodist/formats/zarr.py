@@ -121,6 +121,8 @@ class ArrayHandle:
             document = folder / ".zarray"  # of Zarr 2, which others write
             if not document.is_file():
                 document = folder / "zarr.json"
+            # The time of the metadata is part of the cache key, so a re-created array is opened
+            # again.
             return _opened(self.path, document.stat().st_mtime_ns)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
@@ -254,6 +256,7 @@ class Group:
         draft = self.group(f"{name}.draft")
         zarr.create_group(draft.path, overwrite=True)
         yield draft
+        # The rename is the commit: before it, readers see nothing.
         Path(draft.path).rename(self.group(name).path)
 
     def remove(self, name: str) -> None:

@@ -37,6 +37,7 @@ def aligned_zeros(shape: Sequence[int], dtype: npt.DTypeLike) -> AnyArray:
     """
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + LINE, np.uint8)
+    # Bytes from the start of the allocation to the next cache line.
     first = -memory.ctypes.data % LINE
     return memory[first : first + n_bytes].view(dtype).reshape(shape)
 

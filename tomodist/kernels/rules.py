@@ -60,7 +60,9 @@ def footprint(u, half, origin, size):  # type: ignore[no-untyped-def]  # noqa: A
     tuple of int
         First and last + 1 window index; empty where first >= last + 1.
     """
+    # Smallest integer >= u - half: ends that are equal within TIE count as inside on the left ...
     low = max(math.ceil(u - half - TIE) - origin, 0)
+    # ... and as outside on the right, so that neighbouring footprints never share a pixel.
     high = min(math.ceil(u + half - TIE) - origin, size)
     return low, high
 

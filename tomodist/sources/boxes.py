@@ -177,6 +177,7 @@ def _in_aligned_frame(
             frame, binning = (drawn_on.shape, geometry.image_shape), attributes["binning"]
             center = aligned_points(center, np.array(rows), *frame, binning)
             size = aligned_sizes(size, np.array(rows), binning)
+        # Boxes that overlap the stored image at all.
         seen = ((center + size / 2 > -0.5) & (center - size / 2 < ends)).all(axis=1)
         large = (size >= min_size / geometry.pixel_size).all(axis=1)
         result.append(Boxes(center, size, boxes.score).select(seen & large))

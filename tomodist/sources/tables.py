@@ -239,6 +239,7 @@ def _columns(
     positive: bool = False,
 ) -> FloatArray:
     """Numbers of some columns, shape (n, n_names); each must be finite."""
+    # A column without its unit is the usual mistake: the hint names it.
     missing = [name for name in names if name not in cells]
     if missing:
         bare = missing[0].removesuffix("_angstrom")

@@ -94,6 +94,7 @@ class MaskVolume:
         if isinstance(self.source, ArrayHandle):
             return self._inside(self.source.read(*window))
         (start, stop), rows, columns = window
+        # Section by section, so that only one section is held beside the mask.
         mask = np.empty([b - a for a, b in window], dtype=np.bool_)
         for k in range(start, stop):
             mask[k - start] = self._inside(

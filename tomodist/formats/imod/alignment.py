@@ -146,6 +146,7 @@ def alignment_geometry(transforms: FloatArray, pixel_size: float) -> dict[str, t
     """
     inverse = np.linalg.inv(np.asarray(transforms)[:, :, :2])
     (a, b), (c, d) = np.moveaxis(inverse, 0, 2)
+    # [a b; c d] = m [cos -sin; sin cos] + residual; the residual has (a - d)/2 and (b + c)/2.
     cosine, sine = (a + d) / 2, (c - b) / 2
     magnification = np.hypot(cosine, sine)
     _check_similarity(np.hypot(a - d, b + c) / 2, magnification)
@@ -161,6 +162,7 @@ def alignment_geometry(transforms: FloatArray, pixel_size: float) -> dict[str, t
 
 def _check_similarity(residual: FloatArray, magnification: FloatArray) -> None:
     """Refuse matrices that are not a rotation times a magnification."""
+    # Relative to the whole matrix: 0 for a similarity, 1 for a pure mirror.
     excess = residual / (residual + magnification)
     worst = int(np.argmax(excess))
     if excess[worst] > _STRETCH:

@@ -75,6 +75,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
             "model2point -object"
         ) from error
     offset = _origin(model)
+    # Empty objects are common in models and are no classes.
     used = [k for k, item in enumerate(model.objects) if any(len(c.points) for c in item.contours)]
     rows: list[Row] = []
     for k in used:
@@ -110,6 +111,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
         words = line.split()
         if not words:
             continue
+        # 3 numbers: x y z; 4: contour x y z; 5: object contour x y z.
         n_columns = n_columns or len(words)
         with problems.row(f"line {k}"):
             if len(words) != n_columns:

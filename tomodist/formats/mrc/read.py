@@ -104,6 +104,7 @@ class MrcStack:
                 f"{self.path} has sections 0..{len(self) - 1}; section {section} was requested"
             )
         stored = np.dtype(self.dtype)
+        # Byte of the first pixel: sections follow each other without gaps.
         start = self.offset + section * self.shape[1] * self.shape[2] * stored.itemsize
         try:
             image = np.memmap(self.path, stored, "r", start, self.shape[1:])

@@ -180,9 +180,11 @@ def _new_header(
     header["mode"] = _mode(path, dtype)
     header["ispg"] = 1 if kind == "volume" else 0
     header["map"], header["nversion"] = b"MAP ", 20141
+    # Machine stamp of little endian.
     header["machst"] = 0x44, 0x44, 0, 0
     header["cellb"] = 90, 90, 90
     _set_sizes(path, header, shape, voxel_size, kind)
+    # MRC stores x, y, z.
     header["origin"] = tuple(reversed(tuple(origin)))
     header["nlabl"] = len(labels[:10])
     for k, label in enumerate(labels[:10]):
@@ -253,6 +255,7 @@ class _Statistics:
             self._merge(n, 0.0, 0.0, (0.0, 0.0))
 
     def _merge(self, n: int, mean: float, squares: float, limits: tuple[float, float]) -> None:
+        # Chan's formula: M2 = M2_a + M2_b + delta² n_a n_b / (n_a + n_b).
         total, delta = self._n + n, mean - self._mean
         self._squares += squares + delta**2 * self._n * n / total
         self._mean += delta * n / total

@@ -180,6 +180,7 @@ def decode(outputs: Float32Array, stride: int, threshold: float, class_index: in
     first. The object is at ((cell + 1/2 + offset) stride - 1/2), and exp(log size) stride large.
     """
     heat = sigmoid(outputs[class_index])
+    # A cell is a peak if it equals the maximum of its 3 x 3 neighbourhood.
     peak = (heat > threshold) & (heat == ndimage.maximum_filter(heat, 3, mode="nearest"))
     # A flat top is one peak: half precision makes neighbours equal.
     parts, n = ndimage.label(peak, np.ones((3, 3)))
@@ -188,6 +189,7 @@ def decode(outputs: Float32Array, stride: int, threshold: float, class_index: in
     cell = np.stack(np.unravel_index(first, heat.shape), axis=1)
     offsets = outputs[-N_REGRESSION:].reshape(N_REGRESSION, -1)[:, first].T.astype(np.float64)
     center = (cell + 0.5 + offsets[:, :2]) * stride - 0.5
+    # Clipped before and after exp: an untrained network must not overflow.
     size = np.minimum(np.exp(np.minimum(offsets[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
     return Boxes(center, size, heat.ravel()[first])
 
@@ -235,6 +237,7 @@ def measured_boxes(boxes: Boxes, measured: npt.NDArray[np.bool_]) -> Boxes:
     """
     pixel = np.floor(boxes.center + 0.5).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < measured.shape)).all(axis=1)
+    # Clipped only to index safely; boxes outside are excluded by `inside`.
     near = np.clip(pixel, 0, np.array(measured.shape) - 1)
     return boxes.select(inside & measured[near[:, 0], near[:, 1]])
 

@@ -39,6 +39,7 @@ class Statistics:
         if not known.size:
             return cls(0.0, 1.0)
         mean, deviation = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
+        # One round of clipping: hot pixels of hundreds of deviations would inflate the deviation.
         near = known[np.abs(known - mean) <= CLIP * deviation]
         return cls(float(near.mean(dtype=np.float64)), float(near.std(dtype=np.float64)))
 
@@ -144,6 +145,7 @@ def prepared(
         return Statistics.of(image).normalised(image, clip)
     measured = np.isfinite(image)
     level = np.float32(Statistics.of(image).mean)
+    # Gaps get the mean before resampling, and are NaN again where most of a pixel was missing.
     smaller = rescaled(np.where(measured, image, level), shape)
     known = rescaled(measured.astype(np.float32), shape) > 0.5
     smaller[~known] = np.nan

@@ -116,6 +116,7 @@ class LearnedSegmentation:
         """
         card = self.model.card
         shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
+        # Three float32 arrays of full size at once.
         full_size = 12 * len(self.classes) * image_shape[0] * image_shape[1]  # list, stack, masked
         return full_size + detection_memory(card, shape, self.tile, average=self.average)
 
@@ -176,6 +177,7 @@ def detection_memory(
     """
     height, width = shape[0], shape[1]
     widest = tile + 2 * card.tiling["radius"]
+    # The largest window: a core with its margins, or the whole image.
     window = min(height, widest) * min(width, widest)
     outputs = n_outputs(card) * (3 if average else 1)
     per_pixel = bytes_per_pixel(card.architecture, 2, card.options)

@@ -154,6 +154,7 @@ def write_model(
     InputError
         If what is there is no model, or the folder cannot be written.
     """
+    # A writer that was killed between its two renames left the old model aside.
     _put_back(folder)
     check_model_target(folder, overwrite=overwrite)
     safetensors = _safetensors()
@@ -161,6 +162,7 @@ def write_model(
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
+        # safetensors stores memory as it lies: only C order is safe.
         plain = {name: np.asarray(value, order="C") for name, value in weights.items()}
         safetensors.numpy.save_file(plain, draft / WEIGHTS)
         hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})

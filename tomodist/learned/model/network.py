@@ -60,6 +60,7 @@ def dense_output(network: Network, image: Float32Array, tile: int = TILE) -> Flo
     ndarray, shape (n_outputs, ...), float32
         Sides are those of the image divided by `output_stride`, rounded up.
     """
+    # Padded at the end only, so indices stay the same.
     shape = [-(-n // network.multiple) * network.multiple for n in image.shape]
     padded = np.zeros(shape, np.float32)
     padded[tuple(slice(n) for n in image.shape)] = image
@@ -111,10 +112,12 @@ def activated(outputs: Float32Array, activation: Activation) -> Float32Array:
         return np.clip(outputs, 0, 1)
     if activation == "sigmoid":
         return sigmoid(outputs)
+    # The largest exponent is 0, so exp cannot overflow.
     shifted = np.exp(outputs - outputs.max(axis=0))
     return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)
 
 
 def sigmoid(logits: Float32Array) -> Float32Array:
     """Probabilities, shape of the logits, float32; without overflow."""
+    # tanh saturates without overflow, unlike exp.
     return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), np.float32)

@@ -82,6 +82,7 @@ class Model:
             If it cannot be opened, or what comes out is not finite or of another shape.
         """
         card, network = self.card, self.network()
+        # The next valid size from 64 pixels up.
         side = -(-_PROBE // network.multiple) * network.multiple
         random = np.random.default_rng(0)
         probe = random.standard_normal((1, 1, *(side,) * card.dims), dtype=np.float32)

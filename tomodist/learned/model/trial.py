@@ -56,6 +56,7 @@ def stride_of(
             "export it with variable image sizes, and set the multiple of their sides in the "
             "tiling of its document"
         ) from error
+    # One ratio for all axes, and a whole one, is a stride.
     strides = {n / m for n, m in zip(sides, shape[2:], strict=False) if m}
     if len(shape) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
         raise InputError(

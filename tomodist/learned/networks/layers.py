@@ -125,6 +125,7 @@ def fuse_norms(module: nn.Module) -> None:
         if isinstance(part, ConvNorm) and not isinstance(part.norm, nn.Identity):
             conv: Any = part.conv
             part.conv = fuse_conv_bn_eval(conv.eval(), part.norm.eval())  # type: ignore[arg-type]
+            # Kept as a module, so that `forward` needs no case of its own.
             part.norm = nn.Identity()
 
 

@@ -88,6 +88,7 @@ class ResidualUNet(nn.Module):
         pairs = list(itertools.pairwise(widths))
         self.top = ResidualBlock(dims, widths[0], widths[0])
         self.down = nn.ModuleList(ResidualBlock(dims, a, b, 2) for a, b in pairs)
+        # From the coarsest level up to the one at which logits are read.
         rising = pairs[self._last :][::-1]
         self.narrow = nn.ModuleList(ConvNorm(dims, b, a, 1) for a, b in rising)
         self.up = nn.ModuleList(ResidualBlock(dims, a, a) for a, _ in rising)
@@ -125,6 +126,7 @@ class ResidualUNet(nn.Module):
             levels.append(block(levels[-1]))
         y = levels.pop()
         for narrow, block in zip(self.narrow, self.up, strict=True):
+            # The skip connection adds, instead of concatenating: half the channels.
             y = block(enlarged(narrow(y), 2) + levels.pop())
         logits: Tensor = self.head(y)
         return enlarged(logits, self._enlarge, smooth=True)

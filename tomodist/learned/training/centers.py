@@ -134,6 +134,7 @@ def set_first_outputs(module: Any, log_size: float) -> None:  # noqa: ANN401 -- 
     import torch
 
     if hasattr(module, "head"):
+        # Sizes are learnt in cells, so the stride is divided out.
         cells = log_size - float(np.log(module.output_stride))
         with torch.no_grad():
             module.head.bias[-N_REGRESSION:] = torch.tensor([0.0, 0.0, cells, cells])
@@ -173,6 +174,7 @@ def score_of(
         ``ap75`` and ``f1`` (the best at 0.5) per class, and ``thresholds``, of that F1, in the
         order of the classes.
     """
+    # One ranking per class and IoU, over all examples together.
     ranked = [[RankedHits.nothing() for _ in MIN_IOUS] for _ in classes]
     for loader in loaders:
         example = loader.load()

@@ -120,6 +120,7 @@ class Pool:
 
     def __init__(self, loaders: Sequence[Loader], budget: int, seed: int) -> None:
         self._loaders, self._seed = list(loaders), seed
+        # Bounded by the largest example, so that any choice of examples fits.
         largest = max(loader.n_bytes for loader in loaders)
         self._n = max(1, min(len(self._loaders), budget // max(largest, 1)))
         self._round: int | None = None
@@ -150,6 +151,7 @@ class Pool:
         positions = range(turn * self._n, (turn + 1) * self._n)
         orders: dict[int, Any] = {}
         for p in positions:
+            # Position p lies in pass p // n; every pass is a permutation of its own.
             if p // n not in orders:
                 orders[p // n] = np.random.default_rng((self._seed, p // n)).permutation(n)
         return [int(orders[p // n][p % n]) for p in positions]

@@ -50,6 +50,7 @@ class FasterRCNNJob:
         """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         corners = [corners_of(patch) for patch in patches]
+        # A rectangular array: patches with fewer boxes are padded by class 0.
         rows = np.zeros((len(patches), max(len(c) for c in corners), 5), np.float32)
         for k, boxes in enumerate(corners):
             rows[k, : len(boxes)] = boxes
@@ -96,6 +97,7 @@ def corners_of(patch: Patch) -> Float32Array:
     height, width = patch.image.shape
     parts = [np.zeros((0, 5))]
     for k, boxes in enumerate(patch.boxes, start=1):
+        # Index coordinates to distances from the outer edge of the first pixel.
         low, high = boxes.center - boxes.size / 2 + 0.5, boxes.center + boxes.size / 2 + 0.5
         corners = np.concatenate([low[:, ::-1], high[:, ::-1]], axis=1)
         corners = np.clip(corners, 0, [width, height, width, height])

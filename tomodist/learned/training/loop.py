@@ -188,6 +188,7 @@ def train(
         optimizer = torch.optim.AdamW(
             module.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay
         )
+        # Before the module is wrapped: checkpoints hold the plain names of weights.
         state = _resumed(checkpoint, fingerprint, module, optimizer)
         parallel = torch.nn.parallel.DistributedDataParallel(module) if n_ranks > 1 else module
         half = _may_halve(module, schedule.side)
@@ -263,6 +264,7 @@ class _Run:
 
     def _batch(self, step: int) -> Batch:
         examples = self.pool.examples(step // self.schedule.every)
+        # From (seed, step, rank) alone: a resumed run draws the same numbers.
         random = np.random.default_rng((self.schedule.seed, step, self.rank))
         return self.job.batch(examples, random)
 
@@ -296,6 +298,7 @@ class _Run:
             score = self.job.score(TorchNetwork(self.module), self.validation)
         if self.n_ranks > 1:
             scores = [score]
+            # Early stopping depends on the score, so all processes must have the same one.
             torch.distributed.broadcast_object_list(scores, 0)
             score = scores[0]
         state.history.append({"step": state.step, "loss": loss, "score": score.value})

@@ -99,6 +99,7 @@ def draw_patch(example: Example, side: int, random: np.random.Generator, dense: 
     if positions and random.random() < dense:
         chosen = positions[random.integers(len(positions))]
         center = chosen[random.integers(len(chosen))]
+        # Up to a quarter of the side off the middle, so that the position is no clue.
         wobble = random.integers(-(side // 4), side // 4 + 1, len(shape))
         start = np.clip(center - side // 2 + wobble, 0, room)
     else:
@@ -158,6 +159,7 @@ def _mirrored(patch: Patch, axis: int) -> Patch:
     boxes = []
     for b in patch.boxes:
         center = b.center.copy()
+        # Index i becomes n - 1 - i.
         center[:, axis] = patch.image.shape[axis] - 1 - center[:, axis]
         boxes.append(Boxes(center, b.size, b.score))
     return Patch(np.flip(patch.image, axis), np.flip(patch.target, axis + 1), tuple(boxes))

@@ -128,6 +128,7 @@ def best_thresholds(
     (array([0.75]), array([0.5]))
     """
     total = inside.sum(axis=1, keepdims=True)
+    # Cumulative from the top: all thresholds at once.
     hits = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # at step k: probability >= k / STEPS
     wrong = outside[:, ::-1].cumsum(axis=1)[:, ::-1]
     iou = hits / np.maximum(total + wrong, 1)

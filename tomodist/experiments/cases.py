@@ -108,6 +108,7 @@ def run_cases(
     """
     (folder / "cases").mkdir(parents=True, exist_ok=True)
     paths = [folder / "cases" / _file_name(function, case, version) for case in cases]
+    # A file of rows is written whole, so one that exists is complete.
     missing = [k for k, path in enumerate(paths) if overwrite or not path.exists()]
     tasks = (task_of(_numbered, function, k, cases[k]) for k in missing)
     n = len(cases)

@@ -220,6 +220,7 @@ def surface_measures(mask: AnyArray, specimen: Specimen) -> dict[str, float]:
     """
     whole = surface_distances(mask, specimen.truth, _REACH)
     shown = surface_distances(mask, specimen.truth, _REACH, counted=specimen.shown)
+    # Everything that was found, and only the part of the truth that can be found.
     both = whole.predicted + shown.truth
     return {
         "surface distance, mean": both.mean,

@@ -73,6 +73,7 @@ def by_components(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[Floa
     sizes = np.array(
         [[s.stop - s.start for s in window] for window in ndimage.find_objects(labels)], np.float64
     )
+    # The structure with more votes keeps a box that two of them claim.
     weight = np.asarray(ndimage.sum(votes, labels, number), np.float64)
     matrices = geometry.matrices(grid)
     centers = triangulate(matrices, centers, boxes)

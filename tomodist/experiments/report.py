@@ -307,6 +307,7 @@ def _cell(
         text += f" ± {numbers.std(ddof=1):.3f}"
     if marked:
         text = f"**{text}**"
+    # Paired by seed: only seeds that both have are compared.
     shared = sorted(values.keys() & baseline.keys())
     if is_baseline or not shared:
         return text

@@ -126,6 +126,7 @@ def make_specimen(
     scene, tilts = scene_of(shells), range(geometry.n_tilts)
     images = np.stack([acquire(scene, geometry, t) for t in tilts])
     if np.isfinite(snr):
+        # N = snr · mean(p) / var(p), see Notes.
         electrons = snr * images.mean(dtype=np.float64) / images.var(dtype=np.float64)
         dose = float(electrons) * geometry.n_tilts / geometry.pixel_size**2
         camera = Acquisition(dose=dose, seed=seed)

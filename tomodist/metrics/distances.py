@@ -65,6 +65,7 @@ def _along(squared: npt.NDArray[Any], reach: int) -> None:
     """Lower envelope of parabolas along the first axis, in place."""
     before = squared.copy()
     for d in range(1, min(reach, len(squared) - 1) + 1):
+        # Distance d along this axis adds d² to what the earlier axes found there.
         raised = before + before.dtype.type(d * d)
         np.minimum(squared[d:], raised[:-d], out=squared[d:])
         np.minimum(squared[:-d], raised[d:], out=squared[:-d])

@@ -134,6 +134,7 @@ def surface(mask: npt.ArrayLike) -> BoolArray:
     deep = inside.copy()
     for axis in range(inside.ndim):
         ahead, behind = np.moveaxis(deep, axis, 0), np.moveaxis(inside, axis, 0)
+        # A voxel is deep inside if both neighbours along every axis are inside.
         ahead[1:] &= behind[:-1]
         ahead[:-1] &= behind[1:]
     return inside & ~deep
@@ -191,6 +192,7 @@ def _histogram(asked: BoolArray, surface: BoolArray, reach: int) -> Histogram:
     """
     counts = np.zeros(reach**2 + 2, np.int64)
     missing = asked.copy()
+    # First a quarter of the reach, then the whole reach for what is left.
     for near in sorted({-(-reach // 4), reach}):
         if not missing.any():
             break

@@ -239,12 +239,14 @@ def plan_step(
         return replace(plan, seconds=_seconds(plan, costs(bricks, tilts)))
 
     bricks = [_checked(brick)] if brick is not None else _bricks(size)
+    # One group of all tilts first: no tree, no partial sums to send.
     groups = [tilts_per_task or n_tilts]
     grouped = [-(-n_tilts // 2**k) for k in range(n_tilts.bit_length() + 1)]
     if tilts_per_task is None and may_group and may_spread:
         groups = grouped
     plans = [plan_of(b, t) for b in bricks for t in groups]
     if tilts_per_task is None and may_group and not any(map(_fits, plans)):
+        # Nothing fits with all tilts at once: groups are allowed although they cost a tree.
         plans = [plan_of(b, t) for b in bricks for t in grouped]
     best = _best(plans)
     check_fit(best)
@@ -364,6 +366,7 @@ def _seconds(plan: Plan, costs: TaskCosts) -> float:
     leaves = plan.n_bricks * plan.n_groups
     joins = plan.n_bricks * sum(levels)
     work = (leaves * costs.leaf + joins * costs.join) / slots
+    # With few tasks per slot the last round is not full, and joins wait for it.
     rounds = -(-leaves // slots) * costs.leaf + len(levels) * costs.join
     return max(work, rounds, plan.n_tasks * costs.scheduled)
 

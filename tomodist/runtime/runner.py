@@ -180,6 +180,8 @@ class Session:
                 while running:
                     for one in running:
                         one.feed(workplace)
+                    # Ended works leave before anything is awaited, so that their room goes to the
+                    # others.
                     ended = [one for one in running if one.outcome is not None]
                     running = [one for one in running if one.outcome is None]
                     for one in ended:
@@ -274,6 +276,7 @@ class _Running(Generic[T]):
             if not workplace.has_room(self.n_in_flight, limit):
                 return
             try:
+                # Tasks are made only when there is room; making one may raise, too.
                 tasks = list(itertools.islice(self._queue, 1))
             except Exception as error:
                 self._throw(error)

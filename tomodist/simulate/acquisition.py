@@ -211,6 +211,7 @@ def _phase_contrast(
     scene: Scene, geometry: TiltGeometry, tilt: int, ctf: Ctf, supersample: int
 ) -> npt.NDArray[np.float32]:
     """Image with phase contrast; a wider field is filtered, so that its border is correct."""
+    # Contrast spreads by defocus: what lies just beyond the field reaches into it.
     margin = math.ceil(ctf.reach(geometry.pixel_size) / geometry.pixel_size) + 8
     height, width = geometry.image_shape
     wide = _widened(geometry, margin)

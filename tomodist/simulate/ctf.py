@@ -84,6 +84,7 @@ class Ctf:
     def __call__(self, frequency: npt.ArrayLike) -> FloatArray:
         """Value at spatial frequencies in 1/Å."""
         k_sq = np.square(np.asarray(frequency, dtype=np.float64))
+        # cs: mm to Å.
         wave, cs = self.wavelength, self.cs * 1e7
         chi = np.pi * wave * k_sq * (self.defocus - wave**2 * k_sq * cs / 2)
         a = self.amplitude_contrast

@@ -56,6 +56,7 @@ def disjoint(a: Ellipsoid, b: Ellipsoid) -> bool:
     False
     """
     apart = np.subtract(b.center, a.center)
+    # Spheres around both are apart: no need for the exact test.
     if np.linalg.norm(apart) > max(a.semi_axes) + max(b.semi_axes):
         return True
     summed = a.covariance / _WEIGHTS + b.covariance / (1 - _WEIGHTS)

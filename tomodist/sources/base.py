@@ -150,6 +150,8 @@ class DetectorMaps:
         Parameters and result as for `TiltSource.detect`.
         """
         smallest = self.min_size / pixel_size
+        # One pass gives probabilities and mask: the mask is cut before they are rounded for
+        # storage.
         if self.keep and isinstance(self.detector, ProbabilityDetector):
             probabilities = self.detector.probabilities(image, pixel_size)
             mask = probabilities[0] > self.detector.thresholds[0]
@@ -207,6 +209,7 @@ class DetectedClasses:
         there are none here.
         """
         probabilities = self.detector.probabilities(image, pixel_size)
+        # Classes compete by how far they exceed their own thresholds, not by bare probability.
         over = probabilities / self.detector.thresholds[:, None, None]
         labels = np.where(over.max(axis=0) > 1, over.argmax(axis=0) + 1, 0).astype(np.uint8)
         return Detection(labels, Boxes.empty(), probabilities if self.keep else None)
@@ -242,5 +245,6 @@ def formed(mask: npt.NDArray[np.bool_], form: Form, min_size_px: float) -> Detec
     if form == "box":
         return Detection(fill(large, mask.shape), large)
     if len(large) < len(boxes):
+        # Only pixels in boxes of large components stay.
         mask = mask & (fill(large, mask.shape) == STRUCTURE)
     return Detection(mask.astype(np.uint8), large)

@@ -87,6 +87,7 @@ class _ClassesOfTilt:
             raise InputError(
                 f"the map of tilt {self.tilt} holds {values.max()}: its file was changed; restart"
             )
+        # A copy: small parts are removed from it in place.
         labels = np.array(values, np.uint8)
         if self.transform is not None:
             way = (np.asarray(self.transform), image.shape, self.sections.binning)

@@ -110,6 +110,7 @@ class TiltLoader:
         image = prepared(stored, self.size, self.model_size)
         measured = np.isfinite(stored)
         targets = [self._target(maps.read(window)[0], measured, image.shape) for maps in self.maps]
+        # Stored pixels to pixels of the example, per axis; outer edges stay where they are.
         factor = np.divide(image.shape, stored.shape)
         boxes = [
             Boxes((b.center + 0.5) * factor - 0.5, b.size * factor, b.score) for b in self.boxes
@@ -217,6 +218,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     )
     loaders, marked_of = [], np.zeros(len(maps), np.int64)
     for tilt in np.argsort(geometry.tilt_angles, kind="stable").tolist():
+        # Pixels of value 0, 1 and 2 per map; a tilt of 2 only was not annotated.
         seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
         if not any(counts[:2].any() for counts in seen):
             continue
@@ -294,6 +296,7 @@ def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
     split = block_of(solid.volume.shape[1], _marked_rows(solid.labels), gap=_APART)
     parts: list[list[BlockLoader]] = []
     for rows in (split.training, split.validation):
+        # Training rows lie on both sides of the held-out slab: one run of rows on each side.
         ends = np.flatnonzero(np.diff(rows) > 1)
         runs = np.split(np.array(rows), ends + 1)
         parts.append([x for run in runs for x in solid.blocks(int(run[0]), int(run[-1]) + 1)])

@@ -193,6 +193,7 @@ def _sized(
         problems.add(f"holds points without sizes ({content.form})", "set their `diameter` (Å)")
     if rows and not points and options.diameter is not None:
         problems.add(f"has boxes with sizes ({content.form})", "remove `diameter`")
+    # Å to pixels; without a diameter any size does, because the problem is already recorded.
     size = (options.diameter or frame.pixel_size) / frame.pixel_size
     return [row._replace(height=size, width=size) if np.isnan(row.height) else row for row in rows]
 
@@ -206,6 +207,7 @@ def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
     first, last = -0.5, np.array(frame.shape) - 0.5  # edges of the image
     outside = ((center < first) | (center > last)).any(axis=1)
     beyond = ((center + reach <= first) | (center - reach >= last)).any(axis=1)
+    # A few centres beyond the border are annotators' inaccuracy; more mean another frame.
     n = int(outside.sum())
     if n <= _OUTSIDE * len(rows) and not beyond.any():
         return
@@ -242,6 +244,7 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
             "name the section of each image (such as stack.mrc#12)",
         )
         return [-1] * len(rows)
+    # As many images as raw sections are sections; as many as tilts are tilts.
     by_order = "section" if n_images == frame.n_sections else "tilt"
     of_section = {section: tilt for tilt, section in enumerate(frame.sections)}
     tilts = []
@@ -262,6 +265,7 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
 def _tilt_at(row: Row, frame: Frame, problems: Problems) -> int:
     """The tilt of this angle; a stack of which sections were left out may have others, too."""
     apart = np.abs(np.array(frame.tilt_angles) - row.which)
+    # All tilts at the smallest difference: two at the same angle are ambiguous.
     (near,) = np.nonzero(apart <= min(_ANGLE, apart.min() + 1e-6))
     if len(near) == 1:
         return int(near[0])

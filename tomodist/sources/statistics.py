@@ -38,6 +38,7 @@ def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
     total, squares, n = 0.0, 0.0, 0
     depth = volume.chunk[0]
     for first in range(z, end, depth):
+        # Some layers at a time, so that a brick is never held as float64.
         values = volume.read((first, min(first + depth, end)), y, x)
         known = values[np.isfinite(values)].astype(np.float64)
         total, squares = total + float(known.sum()), squares + float(known @ known)

@@ -214,6 +214,7 @@ def _pixel_sizes(
             numbers = _columns(
                 path, block, [name], range(1, len(block) + 1), counted="row", positive=True
             )[:, 0]
+            # One optics group, or all alike: no need to match groups.
             if len(np.unique(numbers)) == 1:
                 return np.full(len(cells), numbers[0])
             if block is cells:

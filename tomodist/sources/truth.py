@@ -219,6 +219,7 @@ def check_grid(
         Names both shapes and both voxel sizes.
     """
     a, b = volume.voxel_size, voxel_size
+    # An unknown voxel size is taken as equal: the shapes decide.
     same_size = a is None or b is None or abs(a - b) <= SAME_SIZE * max(a, b)
     if volume.shape == tuple(shape) and same_size:
         return

@@ -191,6 +191,7 @@ def boxes_of(mask: npt.NDArray[np.generic]) -> Boxes:
     start = np.array([[s.start for s in window] for window in windows], np.float64)
     stop = np.array([[s.stop for s in window] for window in windows], np.float64)
     size = stop - start
+    # Entry 0 counts the background.
     count = np.bincount(labels.ravel())[1:]
     return Boxes((start + stop - 1) / 2, size, count / size.prod(axis=1))
 
@@ -200,6 +201,8 @@ def _pixels(boxes: Boxes) -> tuple[IntArray, IntArray]:
     start = np.ceil(boxes.center - boxes.size / 2).astype(np.int64)
     stop = np.ceil(boxes.center + boxes.size / 2).astype(np.int64)
     nearest = _nearest(boxes.center)
+    # Boxes smaller than the distance of two pixel centres may contain none: the nearest one is
+    # used.
     empty = stop <= start
     return np.where(empty, nearest, start), np.where(empty, nearest + 1, stop)
 

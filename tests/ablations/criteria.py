@@ -64,7 +64,7 @@ def all_criteria(
     )
     thresholds["half of the tilts against the other"] = halves_threshold(maps, specimen, rule)
     thresholds |= histogram_thresholds(votes)
-    thresholds["chords"] = ray_length_threshold(votes, maps, specimen, rule).best
+    thresholds["ray lengths"] = ray_length_threshold(votes, maps, specimen, rule).best
     return thresholds
 
 

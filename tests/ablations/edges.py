@@ -137,7 +137,7 @@ def _refinements(
         agreement = edge_agreement(votes, specimen, [_TOLERANCE])
         fixed = specimen.geometry.n_tilts // 5
         chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else fixed
-        levels = {"T from chords": chosen, "best T": agreement.best(), "T = tilts / 5": fixed}
+        levels = {"T from ray lengths": chosen, "best T": agreement.best(), "T = tilts / 5": fixed}
         for name, level in levels.items():
             yield "edges", rule.name, f"{_F1}, {name}", agreement.measures(level)[_F1]
         precision = agreement.measures(fixed)["precision within 2"]
@@ -168,5 +168,5 @@ def _detectors(
         votes = edge_votes(specimen, maps, rule)
         agreement = edge_agreement(votes, specimen, [_TOLERANCE])
         chosen = ray_length_threshold(votes, maps, specimen, rule).best if votes.any() else 0
-        for text, level in {"T from chords": chosen, "best T": agreement.best()}.items():
+        for text, level in {"T from ray lengths": chosen, "best T": agreement.best()}.items():
             yield "edges", name, f"{_F1}, {text}", agreement.measures(level)[_F1]

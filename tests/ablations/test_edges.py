@@ -36,10 +36,10 @@ def test_every_part_measures_its_variants(part: Part, tmp_path: Path) -> None:
     if part == "threshold":
         values = {v: mean(report, best, F1, v) for v in report.names(best, F1, "variant")}
         assert values["best (from the truth)"] == max(values.values())
-        assert values["chords"] > values["reprojection IoU"]
+        assert values["ray lengths"] > values["reprojection IoU"]
     else:
         for variant in report.names(best, f"{F1}, best T", "variant"):
-            chosen = mean(report, best, f"{F1}, T from chords", variant)
+            chosen = mean(report, best, f"{F1}, T from ray lengths", variant)
             assert chosen <= mean(report, best, f"{F1}, best T", variant)
 
 

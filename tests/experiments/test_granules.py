@@ -41,6 +41,6 @@ def test_a_simulated_tomogram_has_the_noise_that_is_asked_for() -> None:
     noise = float((noisy.images - scale * clean.images).var())
     assert 0.27 < signal / noise < 0.33
     moved = simulate_tomogram(3, shape=shape, snr=np.inf, jitter=60.0)
-    assert moved.told == clean.told
+    assert moved.nominal == clean.nominal
     assert np.std(moved.true.shift_x) > 20
     assert not np.array_equal(moved.maps("mitochondrion"), clean.maps("mitochondrion"))

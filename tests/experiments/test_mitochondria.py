@@ -83,7 +83,7 @@ def test_objects_of_true_boxes_are_where_they_are(tomogram: SimulatedTomogram) -
     true = tomogram.grid.indices([s.center for s in structures])
     order = np.lexsort(true.T[::-1])
     for way in (by_components, by_tracks):
-        centers = way(tomogram.told, tomogram.grid, rows).center
+        centers = way(tomogram.nominal, tomogram.grid, rows).center
         np.testing.assert_allclose(centers[np.lexsort(centers.T[::-1])], true[order], atol=0.05)
 
 

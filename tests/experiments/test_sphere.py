@@ -45,12 +45,14 @@ def test_every_round_is_more_precise_and_recalls_less_at_a_fixed_threshold(spher
 
 
 def test_the_sphere_is_found_where_tilts_show_it(sphere: Report) -> None:
-    assert mean(sphere, "T from chords", F1, "plain") > 0.75
-    assert mean(sphere, "T from chords", "F1 within 2, whole", "plain") < mean(
-        sphere, "T from chords", F1, "plain"
+    assert mean(sphere, "T from ray lengths", F1, "plain") > 0.75
+    assert mean(sphere, "T from ray lengths", "F1 within 2, whole", "plain") < mean(
+        sphere, "T from ray lengths", F1, "plain"
     )
-    assert mean(sphere, "T from chords", "surface distance, mean", "plain") < 3
-    assert mean(sphere, "T from chords", F1, "plain") > mean(sphere, "T = tilts / 5", F1, "plain")
+    assert mean(sphere, "T from ray lengths", "surface distance, mean", "plain") < 3
+    assert mean(sphere, "T from ray lengths", F1, "plain") > mean(
+        sphere, "T = tilts / 5", F1, "plain"
+    )
 
 
 def test_the_figure_s_rounds_only_remove(sphere: Report) -> None:  # noqa: ARG001
@@ -72,7 +74,7 @@ def test_the_sphere_from_the_command_line(
     folder = tmp_path / "s"
     assert tomodist("experiment", "sphere", *small, "--seeds", 1, "-o", folder, *THREADS) == 0
     said = capsys.readouterr().out
-    assert "T from chords: precision within 2" in said
+    assert "T from ray lengths: precision within 2" in said
     assert f"picture: {folder / 'sphere_figure.png'}" in said
     pixels = matplotlib.image.imread(folder / "sphere_figure.png")
     assert pixels[..., :3].std() > 0.2

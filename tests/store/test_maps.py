@@ -114,5 +114,5 @@ def test_what_a_unit_was_made_from_is_named(tomogram: Tomogram) -> None:
     from tomodist.errors import ExistsError
 
     other = {"step": "class", "made_from": {"maps/cell": "0"}}
-    with pytest.raises(ExistsError, match=r"maps/gold exists .*\(another maps/cell\)"):
+    with pytest.raises(ExistsError, match=r"maps/gold exists .*\(maps/cell changed\)"):
         tomogram.label("gold").maps.is_current(other, overwrite=False)

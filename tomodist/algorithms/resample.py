@@ -40,7 +40,7 @@ _PIXELS_AT_ONCE = 2**21  # 8 MiB of float32 while sampling
 def aligned_shape(
     raw_shape: tuple[int, int], transforms: FloatArray, binning: int = 1
 ) -> tuple[int, int]:
-    """Shape of the aligned images: lying where the tilt axis was nearer to horizontal.
+    """Shape of the aligned images: transposed where the tilt axis was nearer to horizontal.
 
     Parameters
     ----------
@@ -111,6 +111,7 @@ def resample(
     measured = np.isfinite(image)
     whole = bool(measured.all())
     filled = image if whole else np.where(measured, image, _mean(image, measured))
+    # Filtered once for the whole image; the blocks of rows below sample it.
     spline = ndimage.spline_filter(filled, 3, output=np.float32, mode="mirror")
     result = np.empty(shape, np.float32)
     for rows in _row_blocks(shape, binning):
@@ -123,6 +124,7 @@ def resample(
         )
         values[~_inside(matrix, start, unbinned, image.shape)] = np.nan
         if not whole:
+            # A pixel is unmeasured where the nearest raw pixel is: splines have no notion of gaps.
             seen = _nearest(measured.astype(np.uint8), matrix, start, unbinned)
             values[seen == 0] = np.nan
         result[rows] = _bin(values, binning)
@@ -182,7 +184,7 @@ def aligned_points(
     shape: tuple[int, int],
     binning: int = 1,
 ) -> FloatArray:
-    """Where points of a raw image lie in the image that `resample` makes of it.
+    """Positions of points of a raw image in the image from `resample`.
 
     Parameters
     ----------
@@ -254,6 +256,7 @@ def _to_raw(
 ) -> tuple[FloatArray, FloatArray]:
     """Matrix and offset from aligned (row, column) to raw (row, column)."""
     matrix: FloatArray = np.linalg.inv(transform[:, :2])[::-1, ::-1].astype(np.float64)
+    # X = A⁻¹ (X' - Xc' - D) + Xc, in (row, column) order.
     aligned_center = (np.array(full) - 1) / 2 + transform[::-1, 2]
     offset = (np.array(raw_shape) - 1) / 2 - matrix @ aligned_center
     return matrix, offset
@@ -268,7 +271,7 @@ def _row_blocks(shape: tuple[int, int], binning: int) -> Iterator[slice]:
 def _inside(
     matrix: FloatArray, offset: FloatArray, shape: tuple[int, int], raw_shape: tuple[int, ...]
 ) -> BoolArray:
-    """Which aligned pixels have their source between the first and last raw pixel centres."""
+    """Whether the source of each aligned pixel lies inside the raw image."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     inside = np.ones(shape, np.bool_)
     for axis in (0, 1):
@@ -315,6 +318,7 @@ def _most(labels: Labels, binning: int, unmeasured: int) -> Labels:
         count = (blocks == label).sum(axis=(1, 3))
         more = count > largest
         result[more], largest[more] = label, count[more]
+    # As in _bin: less than half of the block measured means not measured.
     few = 2 * (blocks != unmeasured).sum(axis=(1, 3)) < binning**2
     result[few] = unmeasured
     return result

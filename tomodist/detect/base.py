@@ -69,7 +69,7 @@ class BoxDetector(Protocol):
 
 @runtime_checkable
 class ProbabilityDetector(Protocol):
-    """Tells how likely every pixel belongs to a structure of each class."""
+    """Computes the probability of every class at every pixel."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,7 +80,20 @@ class ProbabilityDetector(Protocol):
         """Per class: a probability above is structure."""
 
     def probabilities(self, image: Image, pixel_size: float) -> Float32Array:
-        """Probabilities, shape (n_classes, height, width), float32; 0 where not measured."""
+        """Probabilities of the classes in one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        ndarray, shape (n_classes, height, width), float32
+            0 to 1; 0 where the image was not measured.
+        """
         ...
 
     def parameters(self) -> dict[str, Any]:
@@ -90,10 +103,23 @@ class ProbabilityDetector(Protocol):
 
 @runtime_checkable
 class NeedyDetector(Protocol):
-    """A detector that needs more than an image or two of memory, or files on the workers."""
+    """Detector that needs more memory than a few images, or files on the workers."""
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
-        """Bytes that it holds at its peak for an image of this shape and pixel size (Å)."""
+        """Memory that the detector needs for one image.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            Height and width in pixels.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        int
+            Bytes at the peak.
+        """
         ...
 
     def folders(self) -> tuple[Path, ...]:

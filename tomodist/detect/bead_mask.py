@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BeadsMasked:
-    """A detector that does not see blobs of one size, such as gold beads among membranes.
+    """Detector that ignores blobs of one size, such as gold beads among membranes.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class BeadsMasked:
         return self.detector(without_disks(image, beads.center, radius), pixel_size)
 
     def parameters(self) -> dict[str, Any]:
-        """Those of the detector, and of what is hidden."""
+        """Parameters of the detector and of the bead mask."""
         hidden = {**self.blobs.parameters(), "margin": self.margin}
         return {**self.detector.parameters(), "hidden": hidden}
 
 
 def without_disks(image: Image, centers: FloatArray, radius: float) -> Image:
-    """An image that was not measured in some disks.
+    """Copy of an image with disks set to not measured.
 
     Parameters
     ----------

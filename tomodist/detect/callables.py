@@ -11,7 +11,7 @@ What it may return:
     Boxes, or float (n, 5)                 rows of (y, x, height, width, score), in pixels
 
 One rule: what travels to a worker is the text; each process imports it once. The hash of the file
-that the function stands in is part of the detector's fingerprint, so an edited one runs anew.
+that the function stands in is part of the detector's fingerprint, so an edited one runs again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class CallableDetector:
-    """A function, or a detector, by the name of its module and its own.
+    """Detector from a function or an object, by its import path.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class CallableDetector:
         return self._understood(returned, np.isfinite(image))
 
     def check(self, pixel_size: float = 10.0) -> Kind:
-        """Try it on a small image of noise with a rim that was not measured.
+        """Apply it to a small image of noise with an unmeasured rim.
 
         Parameters
         ----------
@@ -193,6 +193,7 @@ class CallableDetector:
         except (InputError, TypeError) as error:
             raise InputError(f"{self.text} returned invalid boxes: {error}") from error
         beyond = ((boxes.center < -0.5) | (boxes.center > np.array(shape))).any(axis=1)
+        # Corners (y0, x0, y1, x1) read as centre and size lie far beyond the image.
         beyond |= (boxes.center + 0.4 * boxes.size > np.array(shape)).any(axis=1)
         flat = (boxes.size <= 0).any(axis=1)
         wrong = beyond | flat  # one or two may lie at the border
@@ -239,13 +240,13 @@ class CallableDetector:
         return np.asarray(returned[self.channel])
 
     def pinned(self) -> CallableDetector:
-        """The same, and it must be this version of the source everywhere."""
+        """Copy of the detector that is tied to the current version of its source."""
         return replace(self, source=imported(self.text)[1])
 
 
 @functools.cache
 def imported(text: str) -> tuple[Function, str | None]:
-    """What a text names, and the hash of its source as it was then; imported once per process.
+    """Object that an import path names, and the hash of its source; imported once per process.
 
     Raises
     ------

@@ -182,9 +182,10 @@ class Blobs:
     def _of_this_size(
         self, image: Image, size: float, response: Image, peaks: npt.NDArray[np.intp]
     ) -> BoolArray:
-        """Which peaks are not those of something much smaller, whose response rises inwards."""
+        """Which peaks belong to objects of this size, not to much smaller ones."""
         if size / 2 < _LEAST_HALF:
             return np.ones(len(peaks), bool)
+        # The response at half the diameter, maximum over 3 x 3: peaks move between scales.
         half = np.nan_to_num(_at_scale(image, size / 2, dark=self.dark))
         pixels = tuple(peaks.T)
         kept: BoolArray = maximum_filter(half, 3)[pixels] <= _RISE * response[pixels]

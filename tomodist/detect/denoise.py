@@ -129,7 +129,7 @@ def denoise(image: Image, method: Method) -> Image:
 
 
 def _restored(image: Image, method: Method) -> AnyArray:
-    """Of an image without gaps whose noise is 1."""
+    """Denoise an image without gaps whose noise is 1."""
     restored: AnyArray
     if method == "tv":
         restored = restoration.denoise_tv_chambolle(image, weight=_TV)
@@ -146,6 +146,7 @@ def _least_risk(image: Image, noise: float, measured: BoolArray) -> Image:
     for sigma in _WIDTHS:
         smoothed = smooth(image, sigma)
         change = float(np.mean((image - smoothed)[measured] ** 2, dtype=np.float64))
+        # Stein's unbiased risk estimate of a linear filter, see `denoise`.
         risk = change - noise**2 + 2 * noise**2 * _own_weight(sigma)
         if risk < least:
             best, least = smoothed, risk
@@ -180,12 +181,13 @@ def _own_weight(sigma: float) -> float:
 
 
 def _filled(image: Image, measured: BoolArray) -> Image:
-    """What is not measured, from the measured pixels around; their mean where there are none."""
+    """Image with unmeasured pixels filled from measured ones nearby, or with their mean."""
     if measured.all():
         return image
     level = np.float32(image[measured].mean(dtype=np.float64))
     offset = np.where(measured, image - level, np.float32(0))
     filled = np.full(image.shape, level)
+    # Far first: nearer values overwrite it where there are any.
     for sigma in reversed(_FILL):
         weight = ndimage.gaussian_filter(measured.astype(np.float32), sigma)
         total = ndimage.gaussian_filter(offset, sigma)
@@ -196,7 +198,7 @@ def _filled(image: Image, measured: BoolArray) -> Image:
 
 @dataclass(frozen=True)
 class Denoised:
-    """A detector that sees images without their noise.
+    """Detector that is applied to denoised images.
 
     Parameters
     ----------
@@ -221,11 +223,11 @@ class Denoised:
             )
 
     def __call__(self, image: Image, pixel_size: float) -> Any:  # noqa: ANN401 -- Map or Boxes
-        """What the detector finds in the denoised image: a map, or boxes."""
+        """Result of the detector for the denoised image: a map, or boxes."""
         detected: UInt8Array | Boxes = self.detector(denoise(image, self.method), pixel_size)
         return detected
 
     def parameters(self) -> dict[str, Any]:
-        """Those of the detector; those of the noise only where it is removed."""
+        """Parameters of the detector, and the denoising method unless it is none."""
         parameters = self.detector.parameters()
         return parameters if self.method == "none" else {**parameters, "denoise": self.method}

@@ -74,7 +74,17 @@ def difference_of_gaussians(image: Image, sigma: float, ratio: float, *, dark: b
 
 
 def has_contrast(response: Image, image: Image) -> bool:
-    """Whether a filter's response is more than the rounding of the image that it came from."""
+    """Whether a filter's response is more than the rounding of the image that it came from.
+
+    Parameters
+    ----------
+    response, image : ndarray, shape (height, width), float32
+        NaN = not measured.
+
+    Returns
+    -------
+    bool
+    """
     values = image[np.isfinite(image)]
     responses = response[np.isfinite(response)]
     if not responses.size:

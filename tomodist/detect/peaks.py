@@ -47,9 +47,11 @@ def refine_peaks(
     whole = np.isfinite(patches).all(axis=1)
     patches[~whole] = 0.0
     _, gy, gx, hyy, hxy, hxx = _FIT @ patches.T
+    # Curvatures are the eigenvalues of the Hessian: -(mean ± spread).
     mean, spread = -(hyy + hxx) / 2, np.hypot((hyy - hxx) / 2, hxy)
     summit = whole & (mean - spread > 0)  # both curvatures point down
     determinant = np.where(summit, hyy * hxx - hxy**2, 1.0)
+    # Newton step to the summit: -H⁻¹ g.
     step = np.stack([hxy * gx - hxx * gy, hxy * gy - hyy * gx], axis=1) / determinant[:, None]
     step[~summit] = 0.0
     roundness = np.full(len(peaks), -1.0)

@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """What one task of an experiment does.
+    """Condition, seed and settings of one task of an experiment.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def run_cases(
     version: int = 1,
     overwrite: bool = False,
 ) -> list[Row]:
-    """Run what has not been run yet.
+    """Run the cases that were not run yet.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def run_cases(
     version : int
         Of the function; another one makes other rows.
     overwrite : bool
-        Run everything anew.
+        Run every case again.
 
     Returns
     -------
@@ -108,6 +108,7 @@ def run_cases(
     """
     (folder / "cases").mkdir(parents=True, exist_ok=True)
     paths = [folder / "cases" / _file_name(function, case, version) for case in cases]
+    # A file of rows is written whole, so one that exists is complete.
     missing = [k for k, path in enumerate(paths) if overwrite or not path.exists()]
     tasks = (task_of(_numbered, function, k, cases[k]) for k in missing)
     n = len(cases)
@@ -133,7 +134,7 @@ def _numbered(
 
 
 def _file_name(function: Callable[..., Any], case: Case, version: int) -> str:
-    """Readable, and other for everything that makes other rows."""
+    """File name of a case: readable, with a digest of everything that determines its rows."""
     name = f"{function.__module__}.{function.__qualname__}"
     all_of_it = [name, version, case.condition, case.seed, case.settings]
     text = json.dumps(all_of_it, sort_keys=True, default=list)
@@ -143,6 +144,6 @@ def _file_name(function: Callable[..., Any], case: Case, version: int) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
-    """Rows of a finished case; what JSON has no number for is NaN."""
+    """Rows of a finished case; null in JSON is NaN."""
     rows = read_json(path)["rows"]
     return [Row(a, v, c, s, m, math.nan if x is None else float(x)) for a, v, c, s, m, x in rows]

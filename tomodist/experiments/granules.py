@@ -10,7 +10,7 @@ The 3D path is the product's: statistics, windows, scores and thresholds are its
 
 Same rules for all: the best network by the IoU on a held-out block (tilts, or rows of the volume),
 its threshold from there, AdamW with the same schedule; numbers of steps are set such that training
-takes about as much processor time each, and that time is told.
+takes about as much processor time each, and that time is reported.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name of the condition."""
         words = [f"SNR {self.snr:g}"]
         words += [f"{self.jitter:g} Å misaligned"] if self.jitter else []
         words += [f"tilts every {self.step:g}°"] if self.step != 3 else []
@@ -80,7 +80,7 @@ class Condition(NamedTuple):
 
     @property
     def settings(self) -> dict[str, str]:
-        """As plain values; JSON has no infinity."""
+        """Fields as text, because JSON has no infinity."""
         return {name: str(value) for name, value in self._asdict().items()}
 
 
@@ -94,7 +94,7 @@ CONDITIONS = (
 
 @dataclass(frozen=True)
 class Contender:
-    """A network and how long it is trained."""
+    """Network with its training schedule."""
 
     architecture: Architecture
     schedule: Schedule
@@ -102,7 +102,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cases share.
+    """Settings that all cases share.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def experiment(
     conditions: Sequence[Condition] = CONDITIONS,
     settings: Settings | None = None,
 ) -> Experiment:
-    """All conditions, for some seeds.
+    """Experiment over all conditions and some seeds.
 
     Parameters
     ----------
@@ -153,6 +153,10 @@ def experiment(
         On what.
     settings : Settings, optional
         Of size and training.
+
+    Returns
+    -------
+    Experiment
     """
     shared = vars(settings or Settings())
     cases = [
@@ -237,7 +241,21 @@ class TiltDetections:
 def detect_tilts(
     network: TorchNetwork, unknown: SimulatedTomogram, trained: Trained
 ) -> TiltDetections:
-    """The 2D network on every tilt."""
+    """Apply the 2D network to every tilt.
+
+    Parameters
+    ----------
+    network : TorchNetwork
+        The trained 2D network.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+    trained : Trained
+        Result of the training, for the threshold.
+
+    Returns
+    -------
+    TiltDetections
+    """
     examples = unknown.examples(LABEL)
     outputs = [dense_output(network, e.example.image)[0] for e in examples]
     probabilities = np.stack([sigmoid(output) for output in outputs])
@@ -246,8 +264,21 @@ def detect_tilts(
 
 
 def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, BoolArray]:
-    """Algorithm 1, its forms, and soft votes."""
-    at = (unknown.told, unknown.grid)
+    """Lift detections by Algorithm 1, its variants, and soft votes.
+
+    Parameters
+    ----------
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+    tilts : TiltDetections
+        Detections on its tilts.
+
+    Returns
+    -------
+    dict of str to ndarray, shape of the grid, bool
+        Masks by the name of the variant.
+    """
+    at = (unknown.nominal, unknown.grid)
     n = unknown.n_tilts
     votes = lifted(Votes(*at), tilts.maps)
     balanced = lifted(BalancedVotes(*at), tilts.maps)
@@ -270,14 +301,27 @@ def lift_all(unknown: SimulatedTomogram, tilts: TiltDetections) -> dict[str, Boo
 
 def reconstructed(tomogram: SimulatedTomogram) -> Float32Array:
     """Weighted backprojection, normalised."""
-    method = WeightedBackprojection(tomogram.told, tomogram.grid)
+    method = WeightedBackprojection(tomogram.nominal, tomogram.grid)
     filtered = [method.filtered(t, tomogram.images[t]) for t in range(tomogram.n_tilts)]
     volume: Float32Array = lifted(method.lifting, np.stack(filtered))
     return combined([sums_of(volume)]).normalised(volume)
 
 
 def detect_volume(network: TorchNetwork, volume: Float32Array) -> UInt8Array:
-    """Scores of the 3D network in a volume, by overlapping windows, as they would be stored."""
+    """Apply the 3D network to a volume, by overlapping windows.
+
+    Parameters
+    ----------
+    network : TorchNetwork
+        The trained 3D network.
+    volume : ndarray, shape (nz, ny, nx), float32
+        Normalised reconstruction.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx), uint8
+        Scores, as they would be stored.
+    """
     whole = tuple((0, n) for n in volume.shape)
     blending = Blending(volume.shape, SIDE, OVERLAP)
 

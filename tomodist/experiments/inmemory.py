@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def reader(images: AnyArray) -> ReadImage:
-    """A way to read windows of images that are in memory."""
+    """Function that reads windows of images in memory."""
 
     def read(tilt: int, rows: Range, columns: Range) -> AnyArray:
         return np.asarray(images[tilt, slice(*rows), slice(*columns)])
@@ -30,7 +30,19 @@ def reader(images: AnyArray) -> ReadImage:
 
 
 def lifted(lifting: Lifting, images: AnyArray) -> AnyArray:
-    """The whole score volume."""
+    """The whole score volume.
+
+    Parameters
+    ----------
+    lifting : Lifting
+        How maps become scores.
+    images : ndarray, shape (n_tilts, height, width)
+        Maps, or grey values.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx)
+    """
     return lift_brick(lifting, reader(images), (0, 0, 0), lifting.grid.shape)
 
 
@@ -42,7 +54,25 @@ def projected(
     largest: int = LARGEST,
     tilts: Sequence[int] = (),
 ) -> AnyArray:
-    """Images of a volume at all tilts, or some."""
+    """Projections of a volume at all tilts, or at some of them.
+
+    Parameters
+    ----------
+    kind : {"binary", "max", "sum"}
+        As for `tomodist.algorithms.lift.project.project_tile`.
+    volume : ndarray, shape (nz, ny, nx)
+        The volume.
+    geometry, grid
+        Of the images and of the volume.
+    largest : int
+        For ``"max"``: no voxel is larger.
+    tilts : sequence of int
+        The tilts; by default all.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, height, width)
+    """
 
     def read(z: Range, y: Range, x: Range) -> AnyArray:
         return np.asarray(volume[slice(*z), slice(*y), slice(*x)])
@@ -55,7 +85,23 @@ def projected(
 def threshold_curve(
     scores: AnyArray, maps: AnyArray, geometry: TiltGeometry, grid: VolumeGrid, max_score: int
 ) -> ThresholdCurve:
-    """Agreement of the reprojection at every threshold."""
+    """Agreement of the reprojection at every threshold.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx), integer
+        The score volume.
+    maps : ndarray, shape (n_tilts, height, width), uint8
+        Binary maps.
+    geometry, grid
+        Of the images and of the volume.
+    max_score : int
+        The highest possible score.
+
+    Returns
+    -------
+    ThresholdCurve
+    """
     largest = projected("max", scores, geometry, grid, max_score)
     return curve_of(count_agreement(largest, maps, max_score))
 
@@ -68,7 +114,25 @@ def cut_each(
     grid: VolumeGrid,
     max_score: int,
 ) -> BoolArray:
-    """The mask in which every component has a threshold of its own."""
+    """Mask of all components, each with its own threshold.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (nz, ny, nx), integer
+        The score volume.
+    threshold : int
+        The common threshold; no structure has a lower one.
+    maps : ndarray, shape (n_tilts, height, width), uint8
+        Binary maps.
+    geometry, grid
+        Of the images and of the volume.
+    max_score : int
+        The highest possible score.
+
+    Returns
+    -------
+    ndarray, shape (nz, ny, nx), bool
+    """
     labels, _ = ndimage.label(scores > threshold)
     mask = np.zeros(scores.shape, np.bool_)
     for k, window in enumerate(ndimage.find_objects(labels), start=1):

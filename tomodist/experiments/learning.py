@@ -23,7 +23,24 @@ _MEMORY = 2**31
 def split_tilts(
     known: Sequence[SimulatedTomogram], label: str, *, with_boxes: bool = False
 ) -> tuple[list[Loaded], list[Loaded]]:
-    """Tilts to learn from, and held-out ones, of all tomograms."""
+    """Training and validation tilts of all tomograms.
+
+    Parameters
+    ----------
+    known : sequence of SimulatedTomogram
+        Tomograms to learn from.
+    label : str
+        Structures to learn.
+    with_boxes : bool
+        Boxes as targets, instead of masks.
+
+    Returns
+    -------
+    list of Loaded
+        Tilts for training.
+    list of Loaded
+        Tilts for validation.
+    """
     training, validation = [], []
     for tomogram in known:
         every = tomogram.examples(label, with_boxes=with_boxes)
@@ -40,7 +57,26 @@ def learn(
     validation: list[Loaded],
     schedule: Schedule,
 ) -> tuple[TorchNetwork, Trained]:
-    """Train one network; its best form, and how it came to be."""
+    """Train one network.
+
+    Parameters
+    ----------
+    job : Job
+        What is learnt.
+    module : Module
+        The network; its weights change.
+    training, validation : list of Loaded
+        Examples.
+    schedule : Schedule
+        How long, and how.
+
+    Returns
+    -------
+    TorchNetwork
+        The network with the best weights.
+    Trained
+        The training's record.
+    """
     trained = train(job, module, Pool(training, _MEMORY, 0), validation, schedule)
     module.load_state_dict({k: torch.from_numpy(v) for k, v in trained.weights.items()})
     return TorchNetwork(module), trained

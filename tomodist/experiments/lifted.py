@@ -17,7 +17,7 @@ from tomodist.algorithms.threshold.ray_lengths import (
 )
 from tomodist.experiments.inmemory import lifted, projected
 from tomodist.metrics import Agreement, surface_distances, tolerant_curve
-from tomodist.values.arrays import UInt8Array
+from tomodist.values.arrays import AnyArray, BoolArray, UInt8Array
 from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as "2, 5, 2", "2, 5, 2 fill", or "plain" without a round."""
+        """Name such as "2, 5, 2", "2, 5, 2 fill", or "plain" without a round."""
         if not self.rounds:
             return "plain"
         text = f"{self.reach}, {self.support}, {self.rounds}"
@@ -54,21 +54,49 @@ PLAIN = Rule(2, 5, 0)
 
 
 def defaults() -> Rule:
-    """What `RefinedEdges` does unless told otherwise."""
+    """Default rule of `RefinedEdges`."""
     return Rule(
         RefinedEdges.reach, RefinedEdges.support, RefinedEdges.rounds, RefinedEdges.keep_own
     )
 
 
 def detect_all(specimen: Specimen, detector: MapDetector) -> Maps:
-    """The 2D edges of every tilt, shape (n_tilts, height, width)."""
+    """2D edges of every tilt.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        The simulated series.
+    detector : MapDetector
+        Detector of 2D edges.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, height, width), uint8
+    """
     size = specimen.geometry.pixel_size
     maps: Maps = np.stack([detector(image, size) for image in specimen.images])
     return maps
 
 
 def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] = ()) -> AnyArray:
-    """Refined votes of the whole volume, of all tilts or of some."""
+    """Refined votes of the whole volume, from all tilts or from some.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        The simulated series.
+    maps : ndarray, shape (n_tilts, height, width), uint8
+        2D edges.
+    rule : Rule
+        The refinement.
+    tilts : iterable of int
+        The tilts; by default all.
+
+    Returns
+    -------
+    ndarray, shape of the grid, uint8 or uint16
+    """
     chosen = list(tilts) or list(range(specimen.geometry.n_tilts))
     geometry = specimen.geometry.select(chosen)
     return lifted(RefinedEdges(geometry, specimen.grid, *rule), maps[chosen])
@@ -77,7 +105,23 @@ def edge_votes(specimen: Specimen, maps: Maps, rule: Rule, tilts: Iterable[int] 
 def ray_length_threshold(
     votes: AnyArray, maps: Maps, specimen: Specimen, rule: Rule
 ) -> RayLengthCurve:
-    """What `tomodist.steps.ray_lengths` does, on a volume in memory."""
+    """Threshold by ray lengths, as in `tomodist.steps.ray_lengths`, in memory.
+
+    Parameters
+    ----------
+    votes : ndarray, shape of the grid, integer
+        Edge votes.
+    maps : ndarray, shape (n_tilts, height, width), uint8
+        2D edges.
+    specimen : Specimen
+        The simulated series.
+    rule : Rule
+        The refinement.
+
+    Returns
+    -------
+    RayLengthCurve
+    """
     geometry, grid = specimen.geometry, specimen.grid
     tilts = list(sampled_tilts(geometry))
     shadow = partial(projected, "sum", geometry=geometry, grid=grid, tilts=tilts)
@@ -128,6 +172,19 @@ def edge_agreement(
 
     Precision asks whether there is any shell near, shown or not: what is found of the rest is right
     as well.
+
+    Parameters
+    ----------
+    votes : ndarray, shape of the grid, integer
+        Edge votes.
+    specimen : Specimen
+        The simulated series.
+    tolerances : iterable of int
+        In voxels.
+
+    Returns
+    -------
+    EdgeAgreement
     """
     n = specimen.geometry.n_tilts
     whole, shown = {}, {}
@@ -142,14 +199,28 @@ def edge_agreement(
 
 
 def _none_is_wrong(agreement: Agreement) -> Agreement:
-    """Nothing found has precision 0, not 1: here there is always something to find."""
+    """Agreement whose precision is 0, not 1, where nothing was found."""
     return agreement if agreement.n_predicted else replace(agreement, n_predicted=1)
 
 
 def surface_measures(mask: AnyArray, specimen: Specimen) -> dict[str, float]:
-    """Distances between the surfaces in voxels: of all that is found, and of the shown truth."""
+    """Distances between the surfaces of a result and of the truth.
+
+    Parameters
+    ----------
+    mask : ndarray, shape of the grid, bool
+        The result.
+    specimen : Specimen
+        The simulated series.
+
+    Returns
+    -------
+    dict of str to float
+        Distances in voxels, by the name of the measure.
+    """
     whole = surface_distances(mask, specimen.truth, _REACH)
     shown = surface_distances(mask, specimen.truth, _REACH, counted=specimen.shown)
+    # Everything that was found, and only the part of the truth that can be found.
     both = whole.predicted + shown.truth
     return {
         "surface distance, mean": both.mean,
@@ -160,5 +231,5 @@ def surface_measures(mask: AnyArray, specimen: Specimen) -> dict[str, float]:
 
 
 def edges_of(maps: Maps) -> BoolArray:
-    """Where maps hold edges."""
+    """Mask of the edges in maps."""
     return np.asarray(maps == STRUCTURE)

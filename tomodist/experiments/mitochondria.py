@@ -13,7 +13,7 @@ their centres. The detectors:
 
 Same rules for all: the best network by a held-out block of tilts, its threshold from there, AdamW
 with the same schedule; the Faster R-CNN takes half as many steps of half as many patches, at which
-it still takes far longer. Processor times are told.
+it still takes far longer. Processor times are reported.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name of the condition."""
         many = f"{self.n_tomograms} tomogram{'s' * (self.n_tomograms > 1)}"
         return f"SNR {self.snr:g}, {many}"
 
@@ -83,7 +83,7 @@ CONDITIONS = tuple(Condition(snr, n) for snr in (3.0, 0.3) for n in (1, 3))
 
 @dataclass(frozen=True)
 class Settings:
-    """What all cases share.
+    """Settings that all cases share.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Detector:
-    """What finds boxes in a normalised image, surer ones first, and what of them is kept.
+    """Function that finds boxes in a normalised image, and the threshold on their scores.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def experiment(
     conditions: Sequence[Condition] = CONDITIONS,
     settings: Settings | None = None,
 ) -> Experiment:
-    """All conditions, for some seeds.
+    """Experiment over all conditions and some seeds.
 
     Parameters
     ----------
@@ -137,6 +137,10 @@ def experiment(
         On what.
     settings : Settings, optional
         Of size and training; by default with a Faster R-CNN if torchvision can be imported.
+
+    Returns
+    -------
+    Experiment
     """
     shared = vars(settings or Settings(faster_rcnn=is_available()))
     cases = [
@@ -198,7 +202,21 @@ def learners(settings: Settings) -> dict[str, Learner]:
 
 
 def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
-    """The default detector."""
+    """Train the default detector, a network of centres.
+
+    Parameters
+    ----------
+    known : sequence of SimulatedTomogram
+        Tomograms to learn from.
+    settings : Settings
+        Of the experiment.
+    seed : int
+        Seed of weights and patches.
+
+    Returns
+    -------
+    Detector
+    """
     training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed)
     size = mean_log_size([e.example.boxes[0] for e in training])
@@ -208,7 +226,10 @@ def learn_centers(known: Sequence[SimulatedTomogram], settings: Settings, seed: 
 
 
 def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: int) -> Detector:
-    """Connected parts of the masks of a segmentation."""
+    """Train a segmentation network, whose connected parts give the boxes.
+
+    Parameters and result as for `learn_centers`.
+    """
     training, validation = split_tilts(known, LABEL)
     schedule = _schedule(settings, seed)
     job = SegmentJob(schedule, (LABEL,))
@@ -225,7 +246,10 @@ def learn_masks(known: Sequence[SimulatedTomogram], settings: Settings, seed: in
 def learn_faster_rcnn(
     known: Sequence[SimulatedTomogram], settings: Settings, seed: int
 ) -> Detector:
-    """The paper's detector, with a small backbone."""
+    """Train the paper's Faster R-CNN, with a small backbone.
+
+    Parameters and result as for `learn_centers`.
+    """
     training, validation = split_tilts(known, LABEL, with_boxes=True)
     schedule = _schedule(settings, seed, part=2)
     job = FasterRCNNJob(schedule, (LABEL,))
@@ -239,7 +263,20 @@ def learn_faster_rcnn(
 def box_measures(
     every: Sequence[Boxes], kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, float]:
-    """How good boxes of every tilt are: all of them by score, and those that are kept."""
+    """Quality of the 2D boxes of all tilts.
+
+    Parameters
+    ----------
+    every, kept : sequence of Boxes
+        Per tilt: boxes of any score, and those above the threshold.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+
+    Returns
+    -------
+    dict of str to float
+        AP50 and F1.
+    """
     ranked, matches = RankedHits.nothing(), Agreement()
     for ranking, sure, true in zip(every, kept, unknown.boxes(LABEL), strict=True):
         ranked += hits_of(ranking, true)
@@ -251,13 +288,26 @@ def box_measures(
 def object_measures(
     kept: Sequence[Boxes], unknown: SimulatedTomogram
 ) -> dict[str, dict[str, float]]:
-    """How good the objects are that boxes give in 3D, by components and by tracks."""
+    """Quality of the 3D objects from boxes, by components and by tracks.
+
+    Parameters
+    ----------
+    kept : sequence of Boxes
+        Boxes of every tilt.
+    unknown : SimulatedTomogram
+        The tomogram that the networks did not learn from.
+
+    Returns
+    -------
+    dict of str to dict
+        Measures by the way of lifting.
+    """
     rows = [np.concatenate([b.center, b.size], axis=1) for b in kept]
     structures = unknown.scene.structures(LABEL)
     true = unknown.grid.indices([s.center for s in structures]) * VOXEL
     by_way = {
-        "3D by components": by_components(unknown.told, unknown.grid, rows),
-        "3D by tracks": by_tracks(unknown.told, unknown.grid, rows),
+        "3D by components": by_components(unknown.nominal, unknown.grid, rows),
+        "3D by tracks": by_tracks(unknown.nominal, unknown.grid, rows),
     }
     values = {}
     for way, objects in by_way.items():
@@ -272,12 +322,12 @@ def object_measures(
 
 
 def _threshold(trained: Trained) -> float:
-    """Of the only class."""
+    """Threshold of the only class."""
     return float(trained.score.details["thresholds"][0])
 
 
 def _schedule(settings: Settings, seed: int, part: int = 1) -> Schedule:
-    """The same for all, or a part of the steps and patches."""
+    """Training schedule; `part` divides its steps and patches."""
     steps = max(1, settings.steps // part)
     of = {"side": settings.side, "batch": 8 // part, "every": max(1, steps // 8)}
     return Schedule(steps=steps, seed=seed, **of)

@@ -42,16 +42,22 @@ def by_tracks(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[FloatArr
         Of boxes and volume.
     boxes : sequence of ndarray, shape (n_boxes, 4), float64
         Per tilt: centre and size (y, x, height, width), in pixels.
+
+    Returns
+    -------
+    Objects
     """
     tracks = link_boxes(geometry, grid, boxes, LinkRule(enough_tilts(geometry)))
     return Objects(tracks.center, tracks.size)
 
 
 def by_components(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[FloatArray]) -> Objects:
-    """Connected parts of the votes of filled boxes, with the best of what they can have.
+    """Objects from connected components of the votes of filled boxes.
 
     Centres are triangulated from the boxes, and parts that too few boxes support are dropped; see
     `by_tracks` for the parameters.
+
+    Parameters and result as for `by_tracks`.
     """
     if not any(len(b) for b in boxes):
         return Objects(np.zeros((0, 3)), np.zeros((0, 3)))
@@ -67,6 +73,7 @@ def by_components(geometry: TiltGeometry, grid: VolumeGrid, boxes: Sequence[Floa
     sizes = np.array(
         [[s.stop - s.start for s in window] for window in ndimage.find_objects(labels)], np.float64
     )
+    # The structure with more votes keeps a box that two of them claim.
     weight = np.asarray(ndimage.sum(votes, labels, number), np.float64)
     matrices = geometry.matrices(grid)
     centers = triangulate(matrices, centers, boxes)

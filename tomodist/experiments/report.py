@@ -90,14 +90,38 @@ class Report:
         return list(dict.fromkeys((row.algorithm, row.measure) for row in self.rows))
 
     def names(self, algorithm: str, measure: str, what: str) -> list[str]:
-        """Variants or conditions (`what`) of a table, in the order of the rows."""
+        """Variants or conditions of a table.
+
+        Parameters
+        ----------
+        algorithm, measure : str
+            The table.
+        what : {"variant", "condition"}
+            Rows or columns of it.
+
+        Returns
+        -------
+        list of str
+            In the order of the rows of the report.
+        """
         chosen = (r for r in self.rows if (r.algorithm, r.measure) == (algorithm, measure))
         return list(dict.fromkeys(getattr(row, what) for row in chosen))
 
     def values(
         self, algorithm: str, measure: str, variant: str, condition: str
     ) -> dict[int, float]:
-        """The value of every seed."""
+        """The value of every seed.
+
+        Parameters
+        ----------
+        algorithm, measure, variant, condition : str
+            The cell of a table.
+
+        Returns
+        -------
+        dict of int to float
+            Values by seed.
+        """
         key = (algorithm, variant, condition, measure)
         return {
             row.seed: row.value
@@ -137,7 +161,7 @@ class Report:
         return ["variant", *conditions], lines
 
     def markdown(self) -> str:
-        """All tables."""
+        """All tables as Markdown."""
         seeds = sorted({row.seed for row in self.rows})
         parts = [
             f"# {self.name}",
@@ -177,7 +201,7 @@ class Report:
         return paths
 
     def _groups(self) -> list[Group]:
-        """What the plot shows: a panel for each table."""
+        """Panels of the plot, one for each table."""
         groups = []
         for algorithm, measure in self.tables:
             variants = self.names(algorithm, measure, "variant")
@@ -204,7 +228,7 @@ def run_experiment(
     folder : Path
         For ``cases/`` and the report; made if it is missing.
     overwrite : bool
-        Run every case anew, and replace a report of other parameters.
+        Run every case again, and replace a report of other parameters.
 
     Returns
     -------
@@ -259,7 +283,7 @@ def _array(values: dict[int, float]) -> FloatArray:
 
 
 def _best(variants: list[str], values: dict[str, dict[int, float]], sign: float) -> str | None:
-    """The variant of the best mean; none where there is no choice."""
+    """Variant with the best mean; None where there is only one."""
     means = {v: sign * float(_array(values[v]).mean()) for v in variants if values[v]}
     known = {v: mean for v, mean in means.items() if np.isfinite(mean)}
     return max(known, key=lambda v: known[v]) if len(known) > 1 else None
@@ -282,6 +306,7 @@ def _cell(
         text += f" ± {numbers.std(ddof=1):.3f}"
     if marked:
         text = f"**{text}**"
+    # Paired by seed: only seeds that both have are compared.
     shared = sorted(values.keys() & baseline.keys())
     if is_baseline or not shared:
         return text
@@ -291,7 +316,7 @@ def _cell(
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of what the numbers depend on."""
+    """Versions of Python and of the libraries that determine the numbers."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

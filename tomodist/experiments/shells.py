@@ -63,7 +63,20 @@ class Specimen:
 
 
 def scene_of(shells: Sequence[Shell], density: float = _DENSITY) -> Scene:
-    """The shells as a scene; each is a structure of the label "sphere"."""
+    """The shells as a scene.
+
+    Parameters
+    ----------
+    shells : sequence of Shell
+        The shells.
+    density : float
+        In 1/Å.
+
+    Returns
+    -------
+    Scene
+        Each shell is a structure of the label ``"sphere"``.
+    """
     parts = []
     for k, shell in enumerate(shells, start=1):
         axes = (shell.radius,) * 3
@@ -113,6 +126,7 @@ def make_specimen(
     scene, tilts = scene_of(shells), range(geometry.n_tilts)
     images = np.stack([acquire(scene, geometry, t) for t in tilts])
     if np.isfinite(snr):
+        # N = snr · mean(p) / var(p), see Notes.
         electrons = snr * images.mean(dtype=np.float64) / images.var(dtype=np.float64)
         dose = float(electrons) * geometry.n_tilts / geometry.pixel_size**2
         camera = Acquisition(dose=dose, seed=seed)

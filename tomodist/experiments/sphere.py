@@ -2,7 +2,7 @@
 
 One sphere at the centre, tilts of ±50°, exact projections with noise, edges by the difference of
 Gaussians. The paper says that every round makes the backprojections more precise; so precision is
-told apart from recall, and T is once held fixed and once chosen from the data after every round.
+reported beside recall, and T is once held fixed and once chosen from the data after every round.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _RADIUS, _THICKNESS = 0.4, 4.0  # of the side; voxels
 _LOWER = tuple(
     f"surface distance, {what}{part}" for what in ("mean", "95 %") for part in ("", ", whole")
 )
-_FIXED, _CHOSEN = "T = tilts / 5", "T from chords"
+_FIXED, _CHOSEN = "T = tilts / 5", "T from ray lengths"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the sphere is made of, and how its edges are refined.
+    """Settings of the sphere, the tilt series and the refinement.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def sphere_experiment(seeds: int, settings: Settings) -> Experiment:
 
 
 def measure_case(case: Case) -> list[Row]:
-    """Every round beside the truth; "plain" is none."""
+    """Measures of every round of refinement against the truth."""
     settings = Settings.from_dict(case.settings)
     specimen = settings.specimen(case.seed)
     maps = detect_all(specimen, DogEdges(sigma=settings.sigma))
@@ -146,7 +146,7 @@ def _thresholds(votes: AnyArray, maps: Maps, specimen: Specimen, rule: Rule) -> 
 
 
 def sphere_figure(settings: Settings, seed: int = 0) -> SphereFigure:
-    """What the figure shows, of one seed; T is the one chosen after the last round, for all.
+    """Content of the figure for one seed; T is the one chosen after the last round.
 
     Parameters
     ----------

@@ -26,14 +26,14 @@ VOXEL = 20.0
 
 @dataclass(frozen=True, eq=False)
 class SimulatedTomogram:
-    """A tilt series, and everything that is true of it.
+    """Simulated tilt series with its ground truth.
 
     Parameters
     ----------
     scene : Scene
         The specimen.
-    told, true : TiltGeometry
-        The geometry that the user is told, and the one that the images have.
+    nominal, true : TiltGeometry
+        The geometry that the user gets, and the one that the images have.
     grid : VolumeGrid
         Of the volume.
     images : ndarray, shape (n_tilts, height, width), float32
@@ -41,7 +41,7 @@ class SimulatedTomogram:
     """
 
     scene: Scene
-    told: TiltGeometry
+    nominal: TiltGeometry
     true: TiltGeometry
     grid: VolumeGrid
     images: Float32Array
@@ -49,7 +49,7 @@ class SimulatedTomogram:
     @property
     def n_tilts(self) -> int:
         """Number of images."""
-        return self.told.n_tilts
+        return self.nominal.n_tilts
 
     def maps(self, label: str) -> UInt8Array:
         """True masks, shape of the images, 0 or 1."""
@@ -68,7 +68,22 @@ class SimulatedTomogram:
     def examples(
         self, label: str, tilts: Sequence[int] | None = None, *, with_boxes: bool = False
     ) -> list[Loaded]:
-        """Images with their true masks (or boxes), to learn from."""
+        """Images with their true masks or boxes, as training examples.
+
+        Parameters
+        ----------
+        label : str
+            Structures to learn.
+        tilts : sequence of int, optional
+            The tilts; by default all.
+        with_boxes : bool
+            Boxes as targets, instead of masks.
+
+        Returns
+        -------
+        list of Loaded
+            One per tilt.
+        """
         maps = None if with_boxes else self.maps(label)
         of_tilts = self.boxes(label) if with_boxes else None
         examples = []
@@ -101,7 +116,7 @@ def simulate_tomogram(
     snr : float
         Variance of the signal over that of the noise, over all pixels; inf is free of noise.
     jitter : float
-        Misalignment, rms in Å, of which the told geometry knows nothing.
+        Misalignment, rms in Å, that the nominal geometry does not contain.
     step : float
         Between tilts, in degrees.
     n_mitochondria, n_granules : int
@@ -116,17 +131,17 @@ def simulate_tomogram(
     With transmitted fractions p and N electrons per pixel, counts are Poisson with the mean N p:
     the signal's variance is N² var(p), the noise's N mean(p), so N = snr · mean(p) / var(p).
     """
-    told = TiltGeometry(TiltScheme(-60, 60, step).angles, shape[1:], VOXEL)
+    nominal = TiltGeometry(TiltScheme(-60, 60, step).angles, shape[1:], VOXEL)
     grid = VolumeGrid(shape, VOXEL)
     size = [n * VOXEL for n in shape]
     numbers = {"n_mitochondria": n_mitochondria, "n_granules": n_granules, "n_gold": 0}
     scene = cell(size, seed=seed, **numbers)
     camera = Acquisition(jitter=jitter, seed=seed)
-    tilts = range(told.n_tilts)
-    images = np.stack([acquire(scene, told, t, camera) for t in tilts])
+    tilts = range(nominal.n_tilts)
+    images = np.stack([acquire(scene, nominal, t, camera) for t in tilts])
     if np.isfinite(snr):
         electrons = snr * images.mean(dtype=np.float64) / images.var(dtype=np.float64)
-        dose = float(electrons) * told.n_tilts / told.pixel_size**2
+        dose = float(electrons) * nominal.n_tilts / nominal.pixel_size**2
         camera = replace(camera, dose=dose)
-        images = np.stack([acquire(scene, told, t, camera) for t in tilts])
-    return SimulatedTomogram(scene, told, camera.true_geometry(told), grid, images)
+        images = np.stack([acquire(scene, nominal, t, camera) for t in tilts])
+    return SimulatedTomogram(scene, nominal, camera.true_geometry(nominal), grid, images)

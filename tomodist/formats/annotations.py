@@ -32,7 +32,7 @@ def read_annotations(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file; for Pascal VOC the folder.
     problems : Problems
-        Told of every entry that cannot be used.
+        Collects every entry that cannot be used.
 
     Returns
     -------
@@ -55,6 +55,7 @@ def _reader(path: Path) -> Reader:
             start = file.read(4)
     except OSError:
         start = b""  # read_lines says what it is
+    # Binary models first; every other format is text.
     if start == b"IMOD":
         return read_mod
     lines = [line.strip() for line in read_lines(path) if line.strip()]
@@ -67,6 +68,7 @@ def _reader(path: Path) -> Reader:
         return read_star
     if _is_numbers(first):
         return read_model2point
+    # No known start: a table with a header, if anything.
     columns = header_of(path)
     if any(name.startswith("axis-") for name in columns):
         return read_napari

@@ -42,7 +42,7 @@ def read_coco(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every entry that cannot be used.
+        Collects every entry that cannot be used.
 
     Returns
     -------
@@ -119,6 +119,7 @@ def _images(
             named[image] = _named_key(entry)
             if "height" in entry and "width" in entry:
                 shapes.add((whole(entry["height"], "height"), whole(entry["width"], "width")))
+    # No image names its section: images are counted in the order of their ids.
     if not any(named.values()):
         ids = sorted(named, key=lambda i: (isinstance(i, str), i))
         return {image: ("order", k) for k, image in enumerate(ids)}, frozenset(shapes)
@@ -157,6 +158,7 @@ def _row(where: str, key: ImageKey, entry: Entry, categories: dict[Any, str]) ->
         known = ", ".join(f"{key}: {name}" for key, name in categories.items())
         raise BadRow(f"category_id {category!r} is not among the categories ({known})")
     score = number(entry.get("score", 1.0), "score")
+    # Edges to index coordinates: pixel i covers [i, i + 1), its index is i.
     y, x = top + height / 2 - 0.5, left + width / 2 - 0.5
     name = categories.get(category, str(category))
     return Row(where, *key, y, x, height, width, score, name)

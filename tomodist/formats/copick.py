@@ -37,7 +37,7 @@ _UPRIGHT = np.eye(4).tolist()  # structures have no orientation
 
 @dataclass(frozen=True)
 class Picks:
-    """Whose picks of what.
+    """Tomogram, object, user and session of a file of picks.
 
     Parameters
     ----------
@@ -144,6 +144,7 @@ def config_json(root: Path, picks: Picks, table: xr.Dataset) -> str | None:
         config, objects, ours = _new_config(root), [], True
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    # A configuration that a person wrote is never changed.
     if not ours or any(known["name"] == picks.name for known in objects):
         return None
     config["pickable_objects"] = [*objects, _object(picks.name, objects, table)]

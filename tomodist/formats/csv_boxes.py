@@ -34,7 +34,7 @@ def read_table(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every line that cannot be used.
+        Collects every line that cannot be used.
 
     Returns
     -------
@@ -68,14 +68,14 @@ def header_of(path: Path) -> list[str]:
 
 
 def records(path: Path, problems: Problems) -> Iterator[tuple[str, Record]]:
-    """Every line after the header by the names of its columns, and its place in the file.
+    """Lines after the header as dictionaries by column, with their places in the file.
 
     Parameters
     ----------
     path : Path
         The file.
     problems : Problems
-        Told of lines with too few or too many fields.
+        Collects lines with too few or too many fields.
 
     Yields
     ------
@@ -85,6 +85,7 @@ def records(path: Path, problems: Problems) -> Iterator[tuple[str, Record]]:
     numbered = [(k, line) for k, line in enumerate(lines, 1) if line.strip()]
     separator = _separator(numbered[0][1])
     fields = csv.reader([line for _, line in numbered[1:]], delimiter=separator)
+    # Not strict: a quoted line break joins two lines into one record.
     for (k, _), values in zip(numbered[1:], fields, strict=False):
         where = f"line {k}"
         if len(values) != len(columns):

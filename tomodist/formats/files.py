@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that cannot or must not be written, before the work for it starts.
 
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
     Raises
     ------
     ExistsError
@@ -55,6 +62,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     InputError
         If the file cannot be written.
     """
+    # In the same folder, because a rename is atomic only within one file system.
     draft = path.with_name(f".{path.name}.draft{path.suffix}")
     try:
         yield draft
@@ -69,6 +77,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain values under a temporary name, then rename; NaN and infinity become null.
+
+    Parameters
+    ----------
+    path : Path
+        The file; replaced if it exists.
+    content : dict
+        Plain values.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def read_napari(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every shape or point that cannot be used.
+        Collects every shape or point that cannot be used.
 
     Returns
     -------
@@ -75,6 +75,7 @@ def _shapes(path: Path, problems: Problems) -> list[Row]:
     for where, record in records(path, problems):
         with problems.row(where):
             index = whole(record.get("index", ""), "index")
+            # One line per vertex: lines of the same index are one shape.
             shapes.setdefault(f"shape {index}", []).append(record)
     rows = []
     for where, vertices in shapes.items():

@@ -49,6 +49,7 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
     """
     columns: dict[str, object] = {"rlnTomoName": [tomogram_name] * table.sizes["structure"]}
     for axis in reversed(AXES):
+        # From the centre of voxel 0 to the volume centre.
         middle = grid.center[AXES.index(axis)] * grid.voxel_size
         columns[f"rlnCenteredCoordinate{axis.upper()}Angst"] = table[axis].values - middle
     columns["rlnAutopickFigureOfMerit"] = merit(table)
@@ -56,7 +57,15 @@ def write_star(path: Path, table: xr.Dataset, grid: VolumeGrid, tomogram_name: s
 
 
 def write_csv(path: Path, table: xr.Dataset) -> None:
-    """Write every column that has one value per structure."""
+    """Write the columns of a table of structures.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    table : Dataset
+        Structures; columns without a value per structure are not written.
+    """
     names = [name for name in COLUMNS if name in table.variables]
     units = {name: table[name].attrs.get("units", "") for name in names}
     with path.open("w", newline="") as file:

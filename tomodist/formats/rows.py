@@ -2,7 +2,7 @@
 
 One rule: a row is in index coordinates of the image it was drawn on (an integer is the middle of a
 pixel, row 0 is the first row of the array), whatever the file's own convention; and a reader goes
-on after a bad row, so that all problems of a file are told at once.
+on after a bad row, so that all problems of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Annotations:
 
 
 class BadRow(ValueError):
-    """A row that cannot be used; its message ends a sentence that begins with the row's place."""
+    """Error of one row; its message continues a sentence that begins with the row's place."""
 
 
 @dataclass
 class Problems:
-    """What is wrong with a file, gathered row by row.
+    """Problems of a file, collected row by row.
 
     Parameters
     ----------
@@ -95,19 +95,27 @@ class Problems:
     entries: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, text: str, remedy: str = "") -> None:
-        """Note one."""
+        """Add a problem.
+
+        Parameters
+        ----------
+        text : str
+            The place in the file and what is wrong there.
+        remedy : str
+            What to do; empty: correct the file.
+        """
         self.entries.append((text, remedy))
 
     @contextmanager
     def row(self, where: str) -> Iterator[None]:
-        """Note a `BadRow` that the block raises, and go on."""
+        """Record a `BadRow` that the block raises, and continue."""
         try:
             yield
         except BadRow as error:
             self.add(f"{where}: {error}")
 
     def check(self, path: Path) -> None:
-        """Tell the first few, and how many there are.
+        """Raise an error that lists the first few problems and their number.
 
         Raises
         ------
@@ -119,12 +127,24 @@ class Problems:
         more = len(self.entries) - _TOLD
         rest = f"; and {more} more ({len(self.entries)} in all)" if more > 0 else ""
         first = "; ".join(text for text, _ in self.entries[:_TOLD])
+        # Each remedy once, in the order of the problems.
         remedies = dict.fromkeys(remedy or "correct the file" for _, remedy in self.entries)
         raise InputError(f"{path}: {first}{rest}; {', and '.join(remedies)}")
 
 
 def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
     """Read a finite number from text or JSON.
+
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -151,6 +171,18 @@ def number(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
 def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file holds
     """Read a positive number.
 
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    float
+        Above 0.
+
     Raises
     ------
     BadRow
@@ -164,6 +196,17 @@ def length(value: Any, what: str) -> float:  # noqa: ANN401 -- whatever the file
 
 def whole(value: Any, what: str) -> int:  # noqa: ANN401 -- whatever the file holds
     """Read a number that may be written with decimals, but is an integer.
+
+    Parameters
+    ----------
+    value : object
+        Value from the file: text or number.
+    what : str
+        Name of the value, for the message.
+
+    Returns
+    -------
+    int
 
     Raises
     ------

@@ -31,7 +31,7 @@ class ImageStack(Protocol):
         """One image, shape (height, width)."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this stack from another."""
+        """Identity of the stack, as plain values."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def read_star(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every row that cannot be used.
+        Collects every row that cannot be used.
 
     Returns
     -------
@@ -50,6 +50,7 @@ def read_star(path: Path, problems: Problems) -> Annotations:
     """
     table = _table(path)
     records = table.to_dict("records")
+    # One class number for all points says nothing: then there are no classes.
     several = "rlnClassNumber" in table and table["rlnClassNumber"].nunique() > 1
     rows: list[Row] = []
     for k, record in enumerate(records, 1):

@@ -38,7 +38,7 @@ def read_voc(folder: Path, problems: Problems) -> Annotations:
     folder : Path
         Its ``*.xml`` are read.
     problems : Problems
-        Told of every file and object that cannot be used.
+        Collects every file and object that cannot be used.
 
     Returns
     -------
@@ -91,9 +91,11 @@ def _row(where: str, key: tuple[Counted, float], element: Element) -> Row:
     if box is None:
         raise BadRow("has no <bndbox>")
     left, top, right, bottom = (number(box.findtext(edge, "").strip(), edge) for edge in _EDGES)
+    # First and last pixel both belong to the box.
     height, width = length(bottom - top + 1, "height"), length(right - left + 1, "width")
     score = number(element.findtext("score", "1"), "score")
     name = element.findtext("name", "").strip()
+    # Counted from 1 in the file, from 0 here.
     y, x = (top + bottom) / 2 - 1, (left + right) / 2 - 1
     return Row(where, *key, y, x, height, width, score, name)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArrayHandle:
-    """The place of a Zarr array.
+    """Path of a Zarr array, opened at every use.
 
     Parameters
     ----------
@@ -121,6 +121,8 @@ class ArrayHandle:
             document = folder / ".zarray"  # of Zarr 2, which others write
             if not document.is_file():
                 document = folder / "zarr.json"
+            # The time of the metadata is part of the cache key, so a re-created array is opened
+            # again.
             return _opened(self.path, document.stat().st_mtime_ns)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path} is not a readable Zarr array: {error}") from error
@@ -128,7 +130,7 @@ class ArrayHandle:
 
 @dataclass(frozen=True)
 class Group:
-    """The place of a Zarr group; small, like a handle.
+    """Path of a Zarr group, opened at every use.
 
     Parameters
     ----------
@@ -140,7 +142,7 @@ class Group:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the group; empty if there is no readable group."""
+        """Attributes of the group; empty if it does not exist or cannot be read."""
         try:
             return dict(zarr.open_group(self.path, mode="r").attrs)
         except (FileNotFoundError, ValueError, KeyError, NotADirectoryError):
@@ -151,11 +153,11 @@ class Group:
         return ArrayHandle(f"{self.path}/{name}")
 
     def group(self, name: str) -> Group:
-        """A group in the group."""
+        """Subgroup of this name."""
         return Group(f"{self.path}/{name}")
 
     def has(self, name: str) -> bool:
-        """Whether an array or a group of this name is there."""
+        """Whether an array or a group of this name exists."""
         return Path(self.path, name, "zarr.json").is_file()
 
     def create(
@@ -214,7 +216,19 @@ class Group:
         dims: Sequence[str],
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a small array (a coordinate, a table column) whole, in one chunk."""
+        """Write a small array (a coordinate, a table column) whole, in one chunk.
+
+        Parameters
+        ----------
+        name : str
+            Name of the array; must not exist.
+        data : array_like
+            Its values.
+        dims : sequence of str
+            Dimension names.
+        attributes : mapping, optional
+            Attributes of the array.
+        """
         values = np.asarray(data)
         array = zarr.create_array(
             store=self.array(name).path,
@@ -232,7 +246,7 @@ class Group:
 
     @contextmanager
     def whole(self, name: str) -> Iterator[Group]:
-        """Make a group that is there complete, or not at all.
+        """Create a group that appears only when it is complete.
 
         Yields
         ------
@@ -242,10 +256,11 @@ class Group:
         draft = self.group(f"{name}.draft")
         zarr.create_group(draft.path, overwrite=True)
         yield draft
+        # The rename is the commit: before it, readers see nothing.
         Path(draft.path).rename(self.group(name).path)
 
     def remove(self, name: str) -> None:
-        """Remove an array or a group, if it is there."""
+        """Remove an array or a group, if it exists."""
         shutil.rmtree(Path(self.path, name), ignore_errors=True)
 
     def clear(self) -> None:
@@ -261,7 +276,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SomeTilts:
-    """Some images of a stored stack (tilt, y, x), numbered anew from 0.
+    """Selected images of a stored stack (tilt, y, x), renumbered from 0.
 
     A series without some of its tilts is lifted like any other: its geometry is
     `TiltGeometry.select(tilts)`, its images are these.
@@ -300,10 +315,22 @@ class Stack(Protocol):
 
 
 def inner_chunk(brick: Sequence[int], dtype: np.dtype[Any]) -> Index:
-    """Inner chunks: 64 along every axis, but 128 along the last two where elements are small.
+    """Shape of the inner chunks: 64 along every axis, 128 along the last two for small elements.
 
     zarr-python takes 0.2 to 0.3 ms per chunk whatever its size, as long as decoding 256 KiB. With
     64 x 128 x 128 votes are written 1.4 to 1.8 times as fast as with 64 x 64 x 64.
+
+    Parameters
+    ----------
+    brick : sequence of int
+        Shard shape.
+    dtype : dtype
+        Type of the elements.
+
+    Returns
+    -------
+    tuple of int
+        Chunk shape; divides the brick.
 
     Examples
     --------
@@ -336,7 +363,7 @@ _WRITE_EMPTY: Any = {"write_empty_chunks": True, "order": "C"}
 
 
 def _made_as_a_whole(array: Path) -> Path:
-    """What is made anew where it is missing: the group that bears a fingerprint."""
+    """Folder to remove and re-create: the nearest group that has a fingerprint."""
     for folder in array.parents:
         try:
             if '"fingerprint"' in (folder / "zarr.json").read_text():

@@ -54,6 +54,7 @@ def linear_rows(
         Added to in place.
     """
     n_tilts, n_columns, ny = images.shape
+    # Column c of tilt t is row t * n_columns + c of one long array of rows.
     rows = images.reshape(n_tilts * n_columns, ny)
     index = np.zeros((COLUMNS, 2 * TILTS), np.uint64)
     factor = np.zeros((COLUMNS, 2 * TILTS), np.float32)
@@ -62,6 +63,8 @@ def linear_rows(
             factor[:] = 0  # where there are fewer than TILTS left
             for k in range(total.shape[0]):
                 for t in range(t0, min(t0 + TILTS, n_tilts)):
+                    # Two image rows per tilt: 2 * TILTS entries per column of voxels, added eight
+                    # at a time.
                     side = 2 * (t - t0)
                     _weigh(
                         matrices[t, 1], start[0] + k, start[2] + i0, origin[t, 1], n_columns,
@@ -107,6 +110,8 @@ def coverage_rows(
                     left, right = min(max(c, 0), n_columns - 1), min(max(c + 1, 0), n_columns - 1)
                     near, far = near * measured[t, left], far * measured[t, right]
                     share[t - t0] = np.float32(near) * weights[t] + np.float32(far) * weights[t]
+                # The order of the sums is that of add_rows: (a + b) + (c + d), four tilts at a
+                # time.
                 coverage[k, i] += (share[0] + share[1]) + (share[2] + share[3])
 
 
@@ -129,7 +134,7 @@ def linear_any(
     start: IntArray,
     total: Float32Array,
 ) -> None:
-    """As `linear_rows`, for any geometry: bilinear interpolation.
+    """Add as `linear_rows`, for any geometry, by bilinear interpolation.
 
     Parameters
     ----------
@@ -158,6 +163,8 @@ def _linear_any(  # type: ignore[no-untyped-def]  # noqa: ANN202
     nz, nx, ny = total.shape
     for i0 in range(0, nx, COLUMNS):
         for t in range(matrices.shape[0]):
+            # The image of tilt t begins at its first pixel; index k is column k // n_rows, row k %
+            # n_rows.
             image = pairs[t * n_columns * n_rows :]
             for k in range(nz):
                 for i in range(i0, min(i0 + COLUMNS, nx)):
@@ -167,6 +174,8 @@ def _linear_any(  # type: ignore[no-untyped-def]  # noqa: ANN202
                     u = _fixed(position(matrices[t, 1], z, 0.0, x)) + start[1] * du
                     v = _fixed(position(matrices[t, 0], z, 0.0, x)) + start[1] * dv
                     u, v = u - (origin[t, 1] << _UNIT), v - (origin[t, 0] << _UNIT)
+                    # Voxels a to b of the row project into the window; the others get nothing from
+                    # this tilt.
                     a, b = _inside(u, du, (n_columns - 1) << _UNIT, 0, ny)
                     a, b = _inside(v, dv, (n_rows - 1) << _UNIT, a, b)
                     if b <= a:
@@ -195,7 +204,8 @@ def _inside(first, step, size, a, b):  # type: ignore[no-untyped-def]  # noqa: A
 
 @njit(nogil=True, cache=True)
 def _steps(here, step, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Steps (rounded down) until `here` enters [0, size); more than a row has if never."""
+    """Steps (rounded down) until `here` enters [0, size); 2**31 if it never does."""
+    # Longer than any row of voxels.
     never = np.int64(2**31)
     if here < 0:
         return -here // step if step > 0 else never
@@ -204,10 +214,11 @@ def _steps(here, step, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 @njit(nogil=True, cache=True)
 def _places(u, du, v, dv, n_rows, index, f, g):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Of each voxel of a row: the pixel below it, and the fractions that remain."""
+    """Pixel below each voxel of a row, and the remaining fractions."""
     unit = np.float32(2.0**-_UNIT)
     for j in range(index.size):
         x, y = u + du * j, v + dv * j
+        # The low 32 bits are the fraction, the high ones the pixel.
         f[j], g[j] = np.float32(np.uint32(x)) * unit, np.float32(np.uint32(y)) * unit
         index[j] = np.int32(x >> _UNIT) * n_rows + np.int32(y >> _UNIT)
 

@@ -50,10 +50,12 @@ def pack_rows(mask: BoolArray, blocks: BlockArray) -> None:
     blocks : ndarray, shape (2, n_columns + 1, n_rows // 256), BLOCK
         Set in place: columns, then columns ORed with the next one; column n_columns stays empty.
     """
+    # packbits puts row 0 into bit 0 (little); eight bytes are one word of 64 rows.
     words = np.ascontiguousarray(np.packbits(mask, axis=0, bitorder="little").T).view(np.uint64)
     single, double = blocks["words"].reshape(2, blocks.shape[1], -1)
     single[:-1] = words
     double[:-1] = words
+    # A footprint of two columns marks a voxel if either pixel is marked.
     double[:-2] |= words[1:]
 
 
@@ -67,6 +69,7 @@ def count_table(mask: BoolArray, table: Int32Array) -> None:
     table : ndarray, shape (n_columns + 1, n_rows + 1), int32
         Set in place: ``table[c, r]`` counts the pixels left of column c and above row r.
     """
+    # table[c, r] = number of marks left of column c and above row r; row and column 0 stay 0.
     np.cumsum(mask.T, axis=0, dtype=np.int32, out=table[1:, 1:])
     np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
 
@@ -104,7 +107,9 @@ def mark_rows(
         for i in range(index.size):
             u = position(matrix, z, 0.0, x + i)
             low, high = footprint(u, reach, first, n_columns - 1)
+            # One column: the single rows; two columns: the joined ones, n_columns further on.
             pair = n_columns if high - low > 1 else 0
+            # An empty footprint takes the last single row, which is always empty.
             index[i] = np.uint64((low + pair if high > low else n_columns - 1) * n_blocks)
         for i in range(np.uint64(index.size)):
             for b in range(np.uint64(n_blocks)):
@@ -163,6 +168,8 @@ def _look_up(table, n_rows, corners, hits):  # type: ignore[no-untyped-def]  # n
     left, right, low, high = corners[0], corners[1], corners[2], corners[3]
     for j in range(64):
         a, b, c, d = left[j] * n_rows, right[j] * n_rows, low[j], high[j]
+        # Marks in the rectangle: T[b, d] - T[a, d] - T[b, c] + T[a, c]; only whether it is 0
+        # counts.
         n = table[np.uint64(b + d)] - table[np.uint64(a + d)]
         hits[j] = n != table[np.uint64(b + c)] - table[np.uint64(a + c)]
 
@@ -199,6 +206,7 @@ def count(marks: UInt64Array, planes: UInt64Array, carry: UInt64Array) -> None:
         for p in range(3, planes.shape[0]):
             plane = planes[p]
             for j in range(carry.size):
+                # Half adder: what overflows plane p is carried into plane p + 1.
                 both = plane[j] & carry[j]
                 plane[j] ^= carry[j]
                 carry[j] = both
@@ -245,4 +253,5 @@ def widen(planes: UInt64Array, first: int, votes: VotesArray) -> None:
                 number = ZERO
                 for q in range(8):
                     number |= ((planes[p + q, first + w] >> np.uint64(j)) & ONE) << np.uint64(q)
+                # Eight planes give one byte; further planes of uint16 votes are added, shifted.
                 out[j] = number if p == 0 else out[j] + (number << np.uint64(p))

@@ -29,6 +29,8 @@ def count_values(largest: AnyArray, values: UInt8Array, counts: IntArray) -> Non
     for r in range(largest.shape[0]):
         vote, value = largest[r], values[r]
         for c in range(vote.size):
+            # Even and odd columns use different histograms, so that no update waits for the one
+            # before.
             turns[c & 1, min(value[c], 2), vote[c]] += 1  # vote -1 is the last place
     for k in range(2):
         for n in range(counts.shape[1]):

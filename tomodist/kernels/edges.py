@@ -71,6 +71,7 @@ def refinement(
     [[0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
     """
     t = np.arange(n_tilts)
+    # Tilts in the window [t - w, t + w], cut at the ends of the range.
     window = np.minimum(t + radius, n_tilts - 1) - np.maximum(t - radius, 0) + 1
     k = -(-support * window // (2 * radius + 1))
     n_planes = max((2 * radius + 1).bit_length(), support.bit_length(), _FEWEST_PLANES)
@@ -94,6 +95,8 @@ def refine(marks, refined, sums, n_tilts, radius, needed, allowed):  # type: ign
         Of the `Refinement`.
     """
     sums[:] = 0
+    # The window of tilt t is t - radius ... t + radius: one tilt enters, one leaves.
+    # Row n_tilts of marks is empty and stands for tilts beyond either end.
     for t in range(-radius, n_tilts):
         entering = marks[min(n_tilts, t + radius)]
         leaving = marks[t - radius - 1 if t > radius else n_tilts]
@@ -113,10 +116,12 @@ def _slide(entering, leaving, own, needed, t, allowed, sums, out):  # type: igno
         for p in range(len(needed)):
             k = needed[p][t]
             before = sums[p * TILE_WORDS + j]
+            # Plane p of S_t: add the entering bit with carry, subtract the leaving bit with borrow.
             more = before ^ carry
             carry &= before
             after = more ^ borrow
             borrow &= after
             sums[p * TILE_WORDS + j] = after
+            # Comparison S_t >= k_t from the lowest bit up: a higher bit that differs decides alone.
             enough = (after & ~k) | (~(after ^ k) & enough)
         out[j] = (own[j] | allowed) & enough

@@ -37,6 +37,7 @@ def aligned_zeros(shape: Sequence[int], dtype: npt.DTypeLike) -> AnyArray:
     """
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + LINE, np.uint8)
+    # Bytes from the start of the allocation to the next cache line.
     first = -memory.ctypes.data % LINE
     return memory[first : first + n_bytes].view(dtype).reshape(shape)
 
@@ -63,7 +64,15 @@ def swapped(brick: AnyArray) -> AnyArray:
 
 @njit(nogil=True, cache=True)
 def swap_into(brick: AnyArray, out: AnyArray) -> None:
-    """As `swapped`, into an array or a part of one, of any type."""
+    """Exchange the last two axes, writing into an existing array or a part of one.
+
+    Parameters
+    ----------
+    brick : ndarray, shape (n, n_rows, n_columns)
+        The values.
+    out : ndarray, shape (n, n_columns, n_rows)
+        Set in place; any type that holds them.
+    """
     n = brick.shape[1] - brick.shape[1] % _COLUMNS
     for k in range(brick.shape[0]):
         layer = brick[k]

@@ -106,6 +106,7 @@ def _count(low, high, tile, counts):  # type: ignore[no-untyped-def]  # noqa: AN
         for i in range(columns):
             counts[0, low[k, i], k] += 1
             counts[1, high[k, i], k] += 1
+        # Columns of pixels grow or fall with x, so the ends of a layer are its extremes.
         first = min(first, low[k, 0], low[k, columns - 1])
         last = max(last, high[k, 0], high[k, columns - 1])
     return first, last
@@ -123,6 +124,9 @@ def _touching(counts, here, tile, reverse, corner, nx, voxels, rows):  # type: i
     """
     n = 0
     for k in range(LAYERS):
+        # begun - ended = footprints that touch this column:
+        #   voxel     0    1    2    3    4
+        #             ended=2   begun=4            -> voxels 2 and 3 touch it
         here[0, k] += counts[0, k]
         here[1, k] += counts[1, k]
         counts[0, k] = counts[1, k] = 0
@@ -144,7 +148,10 @@ def max_any(
     origin: IntArray,
     images: AnyArray,
 ) -> None:
-    """As `max_rows`, for any geometry."""
+    """Maximum projection as in `max_rows`, for any geometry.
+
+    Parameters as for `max_rows`; rows of the brick may project to any rows of the images.
+    """
     for t in range(images.shape[0]):
         for k in range(brick.shape[0]):
             for i in range(brick.shape[1]):
@@ -212,6 +219,7 @@ def sum_rows(
                         share = far[k, i] if below[k, i] < c else near[k, i]
                         index[n], factor[n] = index[q], share
                         n += share != 0
+                    # The last group of eight is filled with weight 0.
                     factor[n : n + 8] = 0
                     index[n : n + 8] = index[0]
                     for q in range(0, n, 8):
@@ -228,7 +236,10 @@ def sum_any(
     origin: IntArray,
     images: Float32Array,
 ) -> None:
-    """As `sum_rows`, for any geometry: the adjoint of `linear_any`."""
+    """Sum projection as in `sum_rows`, for any geometry: the adjoint of `linear_any`.
+
+    Parameters as for `sum_rows`; rows of the brick may project to any rows of the images.
+    """
     for t in range(images.shape[0]):
         for k in range(brick.shape[0]):
             for i in range(brick.shape[1]):

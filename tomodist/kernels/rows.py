@@ -36,7 +36,10 @@ def add_rows(out, rows, index, weights):  # type: ignore[no-untyped-def]  # noqa
 
 @njit(nogil=True, cache=True)
 def raise_to_rows(out, rows, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Out = maximum of out and rows[index[k]], for k from 0 to 7; as `add_rows`, of any type."""
+    """Out = maximum of out and rows[index[k]], for k from 0 to 7.
+
+    Parameters as for `add_rows`, of any type and without weights.
+    """
     a, b, c, d = rows[index[0]], rows[index[1]], rows[index[2]], rows[index[3]]
     e, f, g, h = rows[index[4]], rows[index[5]], rows[index[6]], rows[index[7]]
     for j in range(out.size):

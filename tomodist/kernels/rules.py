@@ -23,21 +23,72 @@ TIE = 1e-9  # pixels: above the rounding error of u (1e-12 at pixel 6000), far b
 
 @njit(inline="always")
 def position(matrix, z, y, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Pixel index of voxel (z, y, x); `matrix` is one row (4,) of a voxel-to-pixel matrix."""
+    """Pixel index of a voxel along one image axis.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (4,), float64
+        One row of a voxel-to-pixel matrix.
+    z, y, x : float
+        Voxel index in the whole volume.
+
+    Returns
+    -------
+    float
+        Row or column of the image, in pixels.
+    """
     return matrix[0] * z + matrix[1] * y + matrix[2] * x + matrix[3]
 
 
 @njit(inline="always")
 def footprint(u, half, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """First and last + 1 window index of the pixels in [u - half, u + half), cut to the window."""
+    """Window indices of the pixels in [u - half, u + half).
+
+    Parameters
+    ----------
+    u : float
+        Projected voxel centre along one image axis, in pixels.
+    half : float
+        Half the projected width, in pixels.
+    origin : int
+        Image index of the window's first pixel.
+    size : int
+        Pixels of the window along this axis.
+
+    Returns
+    -------
+    tuple of int
+        First and last + 1 window index; empty where first >= last + 1.
+    """
+    # Smallest integer >= u - half: ends that are equal within TIE count as inside on the left ...
     low = max(math.ceil(u - half - TIE) - origin, 0)
+    # ... and as outside on the right, so that neighbouring footprints never share a pixel.
     high = min(math.ceil(u + half - TIE) - origin, size)
     return low, high
 
 
 @njit(inline="always")
 def neighbours(u, origin, size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Window index of the pixel at or below u, and weights of it and the next; 0 outside."""
+    """The two pixels beside u, and their weights.
+
+    Parameters
+    ----------
+    u : float
+        Projected voxel centre along one image axis, in pixels.
+    origin : int
+        Image index of the window's first pixel.
+    size : int
+        Pixels of the window along this axis.
+
+    Returns
+    -------
+    int
+        Window index of the pixel at or below u.
+    float
+        Weight of that pixel; 0 outside the window.
+    float
+        Weight of the next pixel; 0 outside the window.
+    """
     below = math.floor(u)
     fraction = u - below
     k = int(below) - origin

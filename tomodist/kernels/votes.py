@@ -73,7 +73,7 @@ def votes_any(
     votes: VotesArray,
     rule: Refinement | None = None,
 ) -> None:
-    """As `votes_rows`, for any geometry: the footprint is a rectangle of rows and columns.
+    """Set votes as `votes_rows`, for any geometry: the footprint is a rectangle of pixels.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ def _room(
 ) -> tuple[UInt64Array, UInt64Array]:
     """Two sets of the marks of a tile; each has a tilt without marks, and a multiple of eight."""
     n_words = words_of(votes.shape[2])
+    # One empty tilt for the ends of the range; eight at a time are added.
     n_marks = -(-(n_tilts + 1) // 8) * 8
     shape = (n_marks, max(1, tile // n_words) * n_words)
     return aligned_zeros(shape, np.uint64), aligned_zeros(shape, np.uint64)
@@ -144,6 +145,7 @@ def _count_tile(words, other, radius, rounds, needed, allowed, columns):  # type
     before, after = words, other
     for _ in range(rounds):
         refine(before, after, sums, n_tilts, radius, needed, allowed)
+        # The two sets of marks take turns as input and output.
         before, after = after, before
     count(before, planes, carry)
     for c in range(columns.shape[0]):

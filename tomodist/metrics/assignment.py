@@ -91,8 +91,10 @@ def assign(pairs: Pairs, cost: FloatArray, n_rows: int, n_columns: int) -> IntAr
     if not len(rows):
         return np.zeros(0, np.int64)
     every = np.arange(n_rows)
+    # Allowed pairs cost 1 to 2; being alone costs more than other pairs could save.
     alone = np.full(n_rows, min(n_rows, n_columns) + 2.0)
     weights = np.concatenate([cost + 1.0, alone])  # a weight of 0 would be no pair
+    # Columns n_columns + i are private to row i, so that a perfect matching exists.
     entries = np.concatenate([rows, every]), np.concatenate([columns, n_columns + every])
     table = csr_array((weights, entries), (n_rows, n_columns + n_rows))
     chosen = np.full(n_rows, -1)

@@ -130,7 +130,17 @@ class Agreement:
 
 
 def same_masks(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[BoolArray, BoolArray]:
-    """Two arrays as masks of one shape."""
+    """Two arrays as masks of one shape.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Any values; 0 is outside.
+
+    Returns
+    -------
+    tuple of ndarray, bool
+    """
     first, second = np.asarray(a, dtype=np.bool_), np.asarray(b, dtype=np.bool_)
     if first.shape != second.shape:
         raise InputError(f"the masks must have one shape; found {first.shape} and {second.shape}")

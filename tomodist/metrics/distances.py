@@ -30,7 +30,7 @@ def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsig
     mask : array_like, any shape, bool
         Anything but 0 is inside.
     reach : float
-        Larger distances (in voxels) are not told apart; finite.
+        Larger distances (in voxels) are not distinguished; finite.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def squared_distances(mask: npt.ArrayLike, reach: float) -> npt.NDArray[np.unsig
 
 
 def _all_axes(squared: AnyArray, reach: int) -> None:
-    """In planes of two axes, which stay in the cache."""
+    """Apply `_along` to all axes, in planes of two axes that stay in the cache."""
     if squared.ndim < 3:
         for axis in range(squared.ndim):
             _along(np.moveaxis(squared, axis, 0), reach)
@@ -67,6 +67,7 @@ def _along(squared: AnyArray, reach: int) -> None:
     """Lower envelope of parabolas along the first axis, in place."""
     before = squared.copy()
     for d in range(1, min(reach, len(squared) - 1) + 1):
+        # Distance d along this axis adds d² to what the earlier axes found there.
         raised = before + before.dtype.type(d * d)
         np.minimum(squared[d:], raised[:-d], out=squared[d:])
         np.minimum(squared[:-d], raised[d:], out=squared[:-d])

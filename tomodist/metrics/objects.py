@@ -173,6 +173,7 @@ def _touching(ca: FloatArray, sa: FloatArray, cb: FloatArray, sb: FloatArray) ->
     candidates of everything around it.
     """
     reach_a, reach_b = sa.max(axis=1, initial=0) / 2, sb.max(axis=1, initial=0) / 2
+    # Boxes whose largest half side is in the same octave are searched together.
     octave = np.ceil(np.log2(reach_b))
     pairs: list[Pairs] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for size in np.unique(octave):

@@ -69,8 +69,10 @@ class RankedHits:
             return 0.0 if len(self.score) else 1.0
         order = np.argsort(-self.score, kind="stable")
         score, hits = self.score[order], np.cumsum(self.hit[order])
+        # Last prediction of every group of equal scores: within a group the order is arbitrary.
         last = np.flatnonzero(np.append(np.diff(score) != 0, np.ones(min(len(score), 1), np.bool_)))
         precision = hits[last] / (last + 1)
+        # Precision at a recall is the best at this or any higher recall.
         best = np.maximum.accumulate(precision[::-1])[::-1]
         return float(np.sum(np.diff(hits[last], prepend=0) * best) / self.n_truth)
 
@@ -80,7 +82,7 @@ class RankedHits:
         return _f1(int(self.hit[kept].sum()), int(kept.sum()), self.n_truth)
 
     def best_threshold(self, thresholds: npt.ArrayLike) -> float:
-        """Of some thresholds the one of the best F1; of all as good the middle one.
+        """Threshold with the best F1; the middle one of equals.
 
         Parameters
         ----------
@@ -137,6 +139,7 @@ def rank_boxes(
     if len(np.asarray(centers)) != len(score):
         raise InputError(f"there are {len(np.asarray(centers))} boxes, but {len(score)} scores")
     hit = np.zeros(len(score), np.bool_)
+    # Boxes of size 0 overlap nothing; box_iou needs positive sizes.
     lengths = np.maximum(np.asarray(sizes, np.float64), 1e-9)
     overlap = box_iou(centers, lengths, true_centers, true_sizes)
     n_truth = overlap.shape[1]

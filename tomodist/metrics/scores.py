@@ -132,12 +132,12 @@ class ObjectScores:
 
     @property
     def mean_center_errors(self) -> tuple[float, ...]:
-        """At each criterion, in Å; nan if there is no pair."""
+        """Centre error at each criterion, in Å; nan without pairs."""
         return tuple(float(np.mean(e)) if e else math.nan for e in self.center_errors)
 
     @property
     def median_center_errors(self) -> tuple[float, ...]:
-        """At each criterion, in Å; nan if there is no pair."""
+        """Centre error at each criterion, in Å; nan without pairs."""
         return tuple(float(np.median(e)) if e else math.nan for e in self.center_errors)
 
     def to_dict(self, voxel_size: float | None) -> dict[str, Any]:  # noqa: ARG002 -- as the others
@@ -161,7 +161,7 @@ Scores = MaskScores | EdgeScores | ObjectScores
 
 
 def _lengths(histogram: Histogram, voxel_size: float | None) -> dict[str, float | None]:
-    """Mean and percentile in voxels and Å, and the share that is farther than was looked."""
+    """Mean and percentile in voxels and Å, and the share beyond the reach."""
     mean, high = histogram.mean, histogram.percentile(_PERCENT)
     size = math.nan if voxel_size is None else voxel_size
     return {

@@ -2,7 +2,7 @@
 
 One rule: a distance is a squared integer number of voxels and is counted, so that histograms add up
 over bricks, classes and tomograms, exactly; beyond a reach it counts as the reach, and the share of
-these is told. Where a structure leaves the volume, the volume's face is no surface of it.
+these is reported. Where a structure leaves the volume, the volume's face is no surface of it.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ def surface(mask: npt.ArrayLike) -> BoolArray:
     deep = inside.copy()
     for axis in range(inside.ndim):
         ahead, behind = np.moveaxis(deep, axis, 0), np.moveaxis(inside, axis, 0)
+        # A voxel is deep inside if both neighbours along every axis are inside.
         ahead[1:] &= behind[:-1]
         ahead[:-1] &= behind[1:]
     return inside & ~deep
@@ -184,13 +185,14 @@ def surface_distances(
 
 
 def _histogram(asked: BoolArray, surface: BoolArray, reach: int) -> Histogram:
-    """Distances of the voxels that are asked for.
+    """Histogram of the distances from the given voxels to a surface.
 
     A good result lies near the truth: so first a quarter of the reach is looked at, which takes a
     quarter of the time, and then the whole of it around those that have found nothing yet.
     """
     counts = np.zeros(reach**2 + 2, np.int64)
     missing = asked.copy()
+    # First a quarter of the reach, then the whole reach for what is left.
     for near in sorted({-(-reach // 4), reach}):
         if not missing.any():
             break

@@ -68,6 +68,7 @@ def tolerant_curve(
         raise InputError(f"votes are {votes.dtype}; they must be unsigned integers")
     n = int(votes.max()) if n_thresholds is None else n_thresholds
     near = squared_distances(true, max(tolerance_voxels, 1)) <= tolerance_voxels**2
+    # A truth voxel is hit at T exactly if the largest vote near it exceeds T.
     largest = _largest_near(votes, tolerance_voxels)
     counts = [_above(values, n) for values in (votes[near], votes, largest[to_recall])]
     n_true = int(np.count_nonzero(to_recall))

@@ -51,7 +51,20 @@ class RowCost:
     block: int = 1
 
     def of(self, n_rows: float, length: int) -> float:
-        """Seconds for rows of a length, times tilts."""
+        """Time for rows of one length.
+
+        Parameters
+        ----------
+        n_rows : float
+            Rows of voxels, times tilts.
+        length : int
+            Voxels per row.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return n_rows * (self.row + self.voxel * -(-length // self.block) * self.block)
 
 
@@ -65,12 +78,38 @@ PER_ROUND = 0.5
 
 
 def reading(n_windows: int, n_bytes: float) -> float:
-    """Seconds to read and unpack windows of a stack of images."""
+    """Time to read and unpack windows of a stack of images.
+
+    Parameters
+    ----------
+    n_windows : int
+        Windows that are read.
+    n_bytes : float
+        Bytes, uncompressed.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return 0.6e-3 * n_windows + 0.6e-9 * n_bytes
 
 
 def writing(n_bytes: float, *, whole_numbers: bool) -> float:
-    """Seconds to compress and write a brick: 400 MB/s of votes, 900 MB/s of float32."""
+    """Time to compress and write a brick: 400 MB/s of votes, 900 MB/s of float32.
+
+    Parameters
+    ----------
+    n_bytes : float
+        Bytes, uncompressed.
+    whole_numbers : bool
+        Integers, which take longer to compress.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return 3e-3 + n_bytes * (2.5e-9 if whole_numbers else 1.1e-9)
 
 
@@ -85,8 +124,20 @@ def labelling(n_voxels: float) -> float:
 
 
 def comparing(n_voxels: float, reach: float) -> float:
-    """Seconds to read two masks and to measure distances up to a reach, in voxels, both ways.
+    """Time to read two masks and to measure the distances between their surfaces.
 
     Of a result near the truth; one that is far from it takes up to three times as long.
+
+    Parameters
+    ----------
+    n_voxels : float
+        Voxels of a brick.
+    reach : float
+        Largest distance that is measured, in voxels.
+
+    Returns
+    -------
+    float
+        Seconds.
     """
     return 10e-3 + (15e-9 + 0.5e-9 * reach) * n_voxels

@@ -41,7 +41,7 @@ Terms = dict[str, int]
 
 @dataclass(frozen=True)
 class Resources:
-    """What the run may use.
+    """Workers, threads and memory of a run.
 
     Parameters
     ----------
@@ -239,12 +239,14 @@ def plan_step(
         return replace(plan, seconds=_seconds(plan, costs(bricks, tilts)))
 
     bricks = [_checked(brick)] if brick is not None else _bricks(size)
+    # One group of all tilts first: no tree, no partial sums to send.
     groups = [tilts_per_task or n_tilts]
     grouped = [-(-n_tilts // 2**k) for k in range(n_tilts.bit_length() + 1)]
     if tilts_per_task is None and may_group and may_spread:
         groups = grouped
     plans = [plan_of(b, t) for b in bricks for t in groups]
     if tilts_per_task is None and may_group and not any(map(_fits, plans)):
+        # Nothing fits with all tilts at once: groups are allowed although they cost a tree.
         plans = [plan_of(b, t) for b in bricks for t in grouped]
     best = _best(plans)
     check_fit(best)
@@ -286,6 +288,17 @@ def check_fit(plan: Plan, *, cut: str = "brick", remedy: str = _SMALLER) -> None
 
 def rounded(n: int, multiple: int = INNER) -> int:
     """`n` rounded up to a multiple.
+
+    Parameters
+    ----------
+    n : int
+        0 or more.
+    multiple : int
+        1 or more.
+
+    Returns
+    -------
+    int
 
     Examples
     --------
@@ -335,7 +348,7 @@ def _bricks(shape: Shape3) -> list[Shape3]:
 
 
 def _joins(n_groups: int) -> list[int]:
-    """Additions in each level of a brick's tree."""
+    """Number of additions in each level of a brick's tree."""
     joins = []
     while n_groups > 1:
         n_groups = -(-n_groups // FAN_IN)
@@ -353,6 +366,7 @@ def _seconds(plan: Plan, costs: TaskCosts) -> float:
     leaves = plan.n_bricks * plan.n_groups
     joins = plan.n_bricks * sum(levels)
     work = (leaves * costs.leaf + joins * costs.join) / slots
+    # With few tasks per slot the last round is not full, and joins wait for it.
     rounds = -(-leaves // slots) * costs.leaf + len(levels) * costs.join
     return max(work, rounds, plan.n_tasks * costs.scheduled)
 
@@ -362,7 +376,7 @@ def _fits(plan: Plan) -> bool:
 
 
 def _best(plans: Sequence[Plan]) -> Plan:
-    """Of the plans about as quick as the quickest, one with few groups, and small."""
+    """Best plan: among the fastest ones, the one with the fewest groups and least memory."""
     fitting = [plan for plan in plans if _fits(plan)]
     least = min((plan.seconds for plan in fitting), default=0.0)
     quick = [plan for plan in fitting if plan.seconds <= _ABOUT * least]

@@ -30,7 +30,17 @@ class Tile:
     tilts: int
 
     def count(self, n_tilts: int, height: int) -> int:
-        """Tiles that cover a stack."""
+        """Number of tiles that cover a stack.
+
+        Parameters
+        ----------
+        n_tilts, height : int
+            Tilts of the stack, and rows of an image.
+
+        Returns
+        -------
+        int
+        """
         return -(-n_tilts // self.tilts) * -(-height // self.rows)
 
 
@@ -64,6 +74,7 @@ def fitting_tile(
     while not fits(tile):
         fewer_rows = Tile(rounded(tile.rows // 2), tile.tilts) if tile.rows > INNER else None
         fewer_tilts = Tile(tile.rows, -(-tile.tilts // 2)) if tile.tilts > 1 else None
+        # The preferred way of halving first, the other one when it is exhausted.
         order = (fewer_rows, fewer_tilts) if first == "rows" else (fewer_tilts, fewer_rows)
         smaller = order[0] or order[1]
         if smaller is None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PATIENCE = "10s"  # for a scheduler to answer
-_SHARE = 0.8  # of the machine's free memory that workers get unless told otherwise
+_SHARE = 0.8  # of the machine's free memory that workers get by default
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def open_session(
         Bytes per worker process (of this process, for threads); by default 80 % of the free
         memory in equal shares.
     progress : Progress, optional
-        Told how far each step is.
+        Informed about the progress of each step.
 
     Yields
     ------
@@ -81,7 +81,19 @@ def open_session(
 
 
 def resources_of(cluster: str, n_workers: int | None, memory_limit: int | None) -> Resources:
-    """What ``"local"`` or ``"threads"`` would use; nothing is started. See `open_session`."""
+    """Resources of a session on this machine; nothing is started.
+
+    Parameters
+    ----------
+    cluster : {"local", "threads"}
+        Where tasks run.
+    n_workers, memory_limit : int, optional
+        As for `open_session`.
+
+    Returns
+    -------
+    Resources
+    """
     local = local_resources(n_workers, memory_limit)
     if cluster == "local":
         return local
@@ -95,7 +107,19 @@ def resources_of(cluster: str, n_workers: int | None, memory_limit: int | None) 
 
 
 def local_resources(n_workers: int | None, memory_limit: int | None) -> Resources:
-    """Worker processes of one thread on this machine; see `open_session`."""
+    """Resources of worker processes of one thread each.
+
+    Parameters
+    ----------
+    n_workers : int, optional
+        Processes; by default one per core.
+    memory_limit : int, optional
+        Bytes per process; by default 80 % of the free memory in equal shares.
+
+    Returns
+    -------
+    Resources
+    """
     n = _n_cores() if n_workers is None else n_workers
     if n < 1:
         raise InputError(f"`workers` is {n}; it must be 1 or more")
@@ -172,7 +196,7 @@ def _local_client(resources: Resources, progress: Progress) -> Iterator[Any]:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Let processes started here inherit that Ctrl-C is none of their business.
+    """Let processes started here ignore Ctrl-C.
 
     A terminal sends Ctrl-C to every process; the client alone decides what happens then.
     """

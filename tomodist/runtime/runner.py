@@ -45,7 +45,20 @@ class Progress(Protocol):
     """Shows how far steps are."""
 
     def start(self, step: str, total: int) -> Bar:
-        """A step of `total` tasks begins; gives its bar."""
+        """A step begins.
+
+        Parameters
+        ----------
+        step : str
+            Name of the step.
+        total : int
+            Number of its tasks.
+
+        Returns
+        -------
+        object
+            The bar of the step, for `advance`.
+        """
 
     def advance(self, bar: Bar) -> None:
         """One task of a step is done."""
@@ -58,7 +71,10 @@ class Silent:
     """Shows nothing."""
 
     def start(self, step: str, total: int) -> Bar:
-        """Ignore."""
+        """Show nothing.
+
+        Parameters and result as for `Progress.start`.
+        """
 
     def advance(self, bar: Bar) -> None:
         """Ignore."""
@@ -164,6 +180,8 @@ class Session:
                 while running:
                     for one in running:
                         one.feed(workplace)
+                    # Ended works leave before anything is awaited, so that their room goes to the
+                    # others.
                     ended = [one for one in running if one.outcome is not None]
                     running = [one for one in running if one.outcome is None]
                     for one in ended:
@@ -209,7 +227,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What became of a work.
+    """Result of a work, or the error that ended it.
 
     Parameters
     ----------
@@ -236,7 +254,7 @@ class Outcome(Generic[T]):
 
 
 class _Running(Generic[T]):
-    """A work, the batch that it waits for, and the tasks of that which are in flight."""
+    """State of a work: its current batch and the number of its tasks in flight."""
 
     def __init__(self, index: int, work: Work[T], progress: Progress) -> None:
         self.index, self.work, self.progress = index, work, progress
@@ -258,6 +276,7 @@ class _Running(Generic[T]):
             if not workplace.has_room(self.n_in_flight, limit):
                 return
             try:
+                # Tasks are made only when there is room; making one may raise, too.
                 tasks = list(itertools.islice(self._queue, 1))
             except Exception as error:
                 self._throw(error)

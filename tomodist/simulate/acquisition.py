@@ -62,14 +62,14 @@ class TiltScheme:
 
     @property
     def angles(self) -> tuple[float, ...]:
-        """In degrees, in order."""
+        """Angles in degrees, in order."""
         n = math.floor((self.stop - self.start) / self.step + 1e-9) + 1
         return tuple(float(self.start + k * self.step) for k in range(n))
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What the microscope adds to a projection; by default nothing.
+    """Effects of the microscope on a projection; by default none.
 
     Parameters
     ----------
@@ -122,23 +122,23 @@ class Acquisition:
             raise InputError("`read_noise` is in electrons, so it needs a `dose`; set it")
 
     def counts(self, geometry: TiltGeometry) -> float:
-        """Give the expected electrons per pixel where there is no matter; 1 without a dose."""
+        """Expected electrons per pixel where there is no matter; 1 without a dose."""
         if self.dose is None:
             return 1.0
         return self.dose / geometry.n_tilts * geometry.pixel_size**2
 
     def misalignment(self, tilt: int) -> FloatArray:
-        """Draw the true random shift of an image: (y, x) in Å, shape (2,), float64."""
+        """Random shift of an image: (y, x) in Å, shape (2,), float64."""
         scale = self.jitter / math.sqrt(2)
         return self._random(tilt, _JITTER).normal(0.0, scale, size=2)
 
     def true_geometry(self, geometry: TiltGeometry) -> TiltGeometry:
-        """Give the geometry that the images really have, behind the one that is told.
+        """True geometry of the images, with the misalignment that the user does not know.
 
         Parameters
         ----------
         geometry : TiltGeometry
-            What the user is told.
+            The geometry that the user gets.
 
         Returns
         -------
@@ -163,7 +163,7 @@ def acquire(
     scene : Scene
         The specimen.
     geometry : TiltGeometry
-        Of the series, as the user is told it.
+        Of the series, as the user gets it.
     tilt : int
         Index of the tilt.
     acquisition : Acquisition, optional
@@ -209,7 +209,8 @@ def acquire(
 def _phase_contrast(
     scene: Scene, geometry: TiltGeometry, tilt: int, ctf: Ctf, supersample: int
 ) -> Float32Array:
-    """Filter a wider field than is asked for, so that what is cut off has what lies beyond it."""
+    """Image with phase contrast; a wider field is filtered, so that its border is correct."""
+    # Contrast spreads by defocus: what lies just beyond the field reaches into it.
     margin = math.ceil(ctf.reach(geometry.pixel_size) / geometry.pixel_size) + 8
     height, width = geometry.image_shape
     wide = _widened(geometry, margin)

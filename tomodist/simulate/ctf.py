@@ -77,13 +77,14 @@ class Ctf:
 
     @property
     def wavelength(self) -> float:
-        """Of the electrons, relativistic, in Å: h / sqrt(2 m e V (1 + e V / 2 m c²))."""
+        """Relativistic wavelength of the electrons, in Å: h / sqrt(2 m e V (1 + e V / 2 m c²))."""
         volts = self.voltage * 1e3
         return 12.264260 / math.sqrt(volts + 0.978475e-6 * volts**2)
 
     def __call__(self, frequency: npt.ArrayLike) -> FloatArray:
         """Value at spatial frequencies in 1/Å."""
         k_sq = np.square(np.asarray(frequency, dtype=np.float64))
+        # cs: mm to Å.
         wave, cs = self.wavelength, self.cs * 1e7
         chi = np.pi * wave * k_sq * (self.defocus - wave**2 * k_sq * cs / 2)
         a = self.amplitude_contrast

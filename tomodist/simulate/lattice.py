@@ -53,6 +53,7 @@ def slabs(
     form = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     offsets = [np.arange(a, b) - c for a, b, c in zip(first, last, center, strict=True)]
     inside = [slice(*ab) for ab in np.stack([first - start, last - start], axis=1).tolist()]
+    # Slabs along the first axis that stay in the cache.
     step = max(1, _POINTS_PER_SLAB // int(np.prod((last - first)[1:])))
     for k in range(0, len(offsets[0]), step):
         part = offsets[0][k : k + step]

@@ -56,6 +56,7 @@ def disjoint(a: Ellipsoid, b: Ellipsoid) -> bool:
     False
     """
     apart = np.subtract(b.center, a.center)
+    # Spheres around both are apart: no need for the exact test.
     if np.linalg.norm(apart) > max(a.semi_axes) + max(b.semi_axes):
         return True
     summed = a.covariance / _WEIGHTS + b.covariance / (1 - _WEIGHTS)
@@ -124,7 +125,19 @@ def vector(values: FloatArray) -> Vector:
 
 
 def grown(ellipsoid: Ellipsoid, by: float) -> Ellipsoid:
-    """Move the surface out by about `by` (Å); in if it is negative."""
+    """Ellipsoid with its surface moved out.
+
+    Parameters
+    ----------
+    ellipsoid : Ellipsoid
+        The ellipsoid.
+    by : float
+        In Å; negative moves the surface in.
+
+    Returns
+    -------
+    Ellipsoid
+    """
     return replace(ellipsoid, semi_axes=vector(np.add(ellipsoid.semi_axes, by)))
 
 

@@ -74,6 +74,7 @@ def project_scene(
         raise InputError(f"`supersample` must be 1 or more; found {supersample}")
     matrix = _matrix(geometry, tilt)
     image = np.zeros(geometry.image_shape)
+    # Rays at the centres of supersample x supersample parts of a pixel.
     steps = (np.arange(supersample) + 0.5) / supersample - 0.5
     for shift in np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2):
         for ellipsoid in scene.ellipsoids:
@@ -180,6 +181,7 @@ def _add_ray_lengths(
     """Add density · length of every ray; rays start `shift` pixels from the pixel centres."""
     ray = np.cross(matrix[0, :3], matrix[1, :3])
     ray /= np.linalg.norm(ray)
+    # The ray through the centre; others are shorter by sqrt(1 - r²).
     longest = 2 / np.sqrt(ray @ np.linalg.inv(ellipsoid.covariance) @ ray)
     shadow = _shadow(ellipsoid, matrix)
     moved = _Shadow(shadow.center - shift, shadow.covariance)

@@ -97,13 +97,13 @@ class Ellipsoid:
 
     @property
     def volume(self) -> float:
-        """In Å³."""
+        """Volume in Å³."""
         return float(4 / 3 * np.pi * np.prod(self.semi_axes))
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Where one structure of a scene is.
+    """Position and size of one structure of a scene.
 
     Parameters
     ----------
@@ -248,7 +248,18 @@ class Scene:
 def bounding_boxes(
     centers: Sequence[FloatArray], half_sizes: Sequence[FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Middle and size of the box around several boxes, each of shape (ndim,)."""
+    """Centre and size of the box around several boxes.
+
+    Parameters
+    ----------
+    centers, half_sizes : sequence of ndarray, shape (ndim,), float64
+        The boxes.
+
+    Returns
+    -------
+    tuple of ndarray, shape (ndim,), float64
+        Centre and size.
+    """
     low = np.min(np.subtract(centers, half_sizes), axis=0)
     high = np.max(np.add(centers, half_sizes), axis=0)
     return (low + high) / 2, high - low

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def touched_by_rays(
     grid: VolumeGrid, angles: Sequence[float], center: Sequence[float]
 ) -> BoolArray:
-    """Where a sphere touches a ray of some tilt: |z| <= |x| tan(steepest) from its centre.
+    """Voxels at which a sphere touches a ray of any tilt: |z| <= |x| tan(steepest).
 
     Parameters
     ----------

@@ -49,29 +49,29 @@ class Sparse:
     tilts: tuple[int, ...]
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         return {**self.source.fingerprint(), "annotated": list(self.tilts)}
 
     def needs(self) -> Needs:
-        """What the source needs."""
+        """Needs of the source."""
         return self.source.needs()
 
     def of_tilt(self, tilt: int) -> TiltSource:
-        """That of the source, or a map that says nothing."""
+        """Map of the source, or a map of unknown pixels."""
         return self.source.of_tilt(tilt) if tilt in self.tilts else _NotAnnotated()
 
 
 class _NotAnnotated:
-    """The map of a tilt that nobody looked at."""
+    """Map of a tilt that was not annotated."""
 
     def detect(self, image: Float32Array, _: float) -> Detection:
-        """Nothing is known."""
+        """All pixels are unknown."""
         return Detection(np.full(image.shape, UNMEASURED, np.uint8), Boxes.empty())
 
 
 @dataclass(frozen=True)
 class StoredMaps:
-    """What a detector has found, taken as an annotation once somebody has looked at it.
+    """Detections of a store, used as an annotation after a person has checked them.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ class StoredMaps:
     boxes: tuple[Boxes, ...]
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         return {"form": "mask", "taken_from": self.label, "taken_maps": self.made}
 
     def needs(self) -> Needs:
-        """Nothing."""
+        """No needs."""
         return Needs()
 
     def of_tilt(self, tilt: int) -> TiltSource:
@@ -112,7 +112,7 @@ class _StoredTilt:
     tilt: int
 
     def detect(self, image: Float32Array, _: float) -> Detection:  # noqa: ARG002
-        """As it is stored."""
+        """The stored map and boxes."""
         return Detection(self.maps.read((self.tilt, self.tilt + 1))[0], self.boxes)
 
 
@@ -130,7 +130,7 @@ def taken_from(label: Label) -> StoredMaps:
 
 @dataclass(frozen=True)
 class ProjectedMask:
-    """A 3D mask as every tilt sees it: binary forward projection.
+    """Binary forward projections of a 3D mask.
 
     Parameters
     ----------
@@ -148,11 +148,11 @@ class ProjectedMask:
     content: str
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         return {"form": "mask", "projected": self.content, "value": self.volume.value}
 
     def needs(self) -> Needs:
-        """What a window of the volume takes: as stored, as mask, and transposed."""
+        """Memory for a window of the volume: stored values, mask, and transposed mask."""
         window = READ[0] * READ[1] * READ[2]
         return Needs(lambda *_: window * (self.volume.itemsize + 3) + self.volume.unpacked)
 
@@ -169,7 +169,7 @@ class _ProjectedTilt:
     tilt: int
 
     def detect(self, image: Float32Array, _: float) -> Detection:
-        """Where a voxel of the mask has the pixel in its footprint."""
+        """Pixels in the footprint of any voxel of the mask."""
         grid, volume = self.mask.grid, self.mask.volume
 
         def read(*window: tuple[int, int]) -> BoolArray:
@@ -218,7 +218,7 @@ def projected_mask(
 
 
 def _hash_of(volume: MaskVolume) -> str:
-    """Of the bits of a mask, read window by window."""
+    """Hash of the bits of a mask, read window by window."""
     total = hashlib.sha256()
     for window in brick_windows(volume.shape, READ):
         total.update(np.packbits(volume.read(window)).tobytes())
@@ -226,7 +226,20 @@ def _hash_of(volume: MaskVolume) -> str:
 
 
 def sparse(source: MapSource, tilts: Sequence[int] | None, n_tilts: int) -> MapSource:
-    """The source, or some tilts of it.
+    """Restrict a source to the annotated tilts.
+
+    Parameters
+    ----------
+    source : MapSource
+        Maps of all tilts.
+    tilts : sequence of int, optional
+        The annotated tilts; by default all.
+    n_tilts : int
+        Tilts of the series.
+
+    Returns
+    -------
+    MapSource
 
     Raises
     ------

@@ -26,7 +26,7 @@ ProbabilityType = Literal["uint8", "float16"]
 
 
 class Detection(NamedTuple):
-    """What is found in one image.
+    """Map and boxes of one image.
 
     Parameters
     ----------
@@ -45,31 +45,43 @@ class Detection(NamedTuple):
 
 
 class TiltSource(Protocol):
-    """Gives the map of one tilt; travels to the task that writes it."""
+    """Source of the map of one tilt; it travels to the task that writes it."""
 
     def detect(self, image: Float32Array, pixel_size: float) -> Detection:
-        """Map and boxes of the image, shape (height, width), with pixels of `pixel_size` Å."""
+        """Map and boxes of one image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (height, width), float32
+            NaN = not measured.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        Detection
+        """
         ...
 
 
 class MapSource(Protocol):
-    """Where the maps of a series come from."""
+    """Source of the maps of a series."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         ...
 
     def of_tilt(self, tilt: int) -> TiltSource:
-        """All that the task of one tilt needs, and nothing of the others."""
+        """Source of one tilt; it travels to the task of that tilt."""
         ...
 
     def needs(self) -> Needs:
-        """What it takes to make the maps."""
+        """Needs of the tasks that make the maps."""
         ...
 
 
 class LabelMaps(MapSource, Protocol):
-    """Where the label maps of several classes come from."""
+    """Source of label maps of several classes."""
 
     @property
     def classes(self) -> dict[int, str]:
@@ -78,7 +90,7 @@ class LabelMaps(MapSource, Protocol):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a source of maps asks for.
+    """Memory, folders and arrays that a source of maps needs.
 
     Parameters
     ----------
@@ -119,22 +131,27 @@ class DetectorMaps:
     keep: ProbabilityType | None = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         kept = {"probabilities": self.keep} if self.keep else {}
         return {"form": self.form, "min_size": self.min_size, **kept, **self.detector.parameters()}
 
     def needs(self) -> Needs:
-        """A learned detector needs memory, and its model."""
+        """Needs of the detector: memory, and the folder of its model."""
         kept = {"probabilities": self.keep} if self.keep else {}
         return Needs(*resources_of(self.detector), kept)
 
     def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
-        """The same for every tilt."""
+        """Return the source itself: it is the same for every tilt."""
         return self
 
     def detect(self, image: Float32Array, pixel_size: float) -> Detection:
-        """Map and boxes of one image."""
+        """Map and boxes of one image.
+
+        Parameters and result as for `TiltSource.detect`.
+        """
         smallest = self.min_size / pixel_size
+        # One pass gives probabilities and mask: the mask is cut before they are rounded for
+        # storage.
         if self.keep and isinstance(self.detector, ProbabilityDetector):
             probabilities = self.detector.probabilities(image, pixel_size)
             mask = probabilities[0] > self.detector.thresholds[0]
@@ -170,24 +187,29 @@ class DetectedClasses:
         return dict(enumerate(self.detector.classes, start=1))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the label maps."""
+        """Values that determine the label maps."""
         names = {str(value): name for value, name in self.classes.items()}
         kept = {"probabilities": self.keep} if self.keep else {}
         return {"form": "classes", "classes": names, **kept, **self.detector.parameters()}
 
     def needs(self) -> Needs:
-        """Memory, and its model."""
+        """Needs of the detector: memory, and the folder of its model."""
         names = self.detector.classes if self.keep else ()
         kept = {f"probabilities_{name}": self.keep for name in names if self.keep}
         return Needs(*resources_of(self.detector), kept)
 
     def of_tilt(self, tilt: int) -> TiltSource:  # noqa: ARG002 -- it sees every tilt alike
-        """The same for every tilt."""
+        """Return the source itself: it is the same for every tilt."""
         return self
 
     def detect(self, image: Float32Array, pixel_size: float) -> Detection:
-        """Label map of one image; boxes are of the classes, which have units of their own."""
+        """Label map of one image.
+
+        Parameters and result as for `TiltSource.detect`; each class has its own unit for boxes, so
+        there are none here.
+        """
         probabilities = self.detector.probabilities(image, pixel_size)
+        # Classes compete by how far they exceed their own thresholds, not by bare probability.
         over = probabilities / self.detector.thresholds[:, None, None]
         labels = np.where(over.max(axis=0) > 1, over.argmax(axis=0) + 1, 0).astype(np.uint8)
         return Detection(labels, Boxes.empty(), probabilities if self.keep else None)
@@ -196,18 +218,33 @@ class DetectedClasses:
 def resources_of(
     detector: object,
 ) -> tuple[Callable[[tuple[int, int], float], int], tuple[Path, ...]]:
-    """Memory and folders that a detector needs: a learned one says it, others need none."""
+    """Memory and folders that a detector needs; classical detectors need none."""
     if isinstance(detector, NeedyDetector):
         return detector.memory, detector.folders()
     return (lambda *_: 0), ()
 
 
 def formed(mask: BoolArray, form: Form, min_size_px: float) -> Detection:
-    """The mask or its filled boxes, and its boxes; small components are dropped from both."""
+    """Map and boxes from a mask.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (height, width), bool
+        Where a structure is.
+    form : {"mask", "box"}
+        Whether the map shows the mask, or its filled boxes.
+    min_size_px : float
+        Components with a shorter side are dropped, in pixels.
+
+    Returns
+    -------
+    Detection
+    """
     boxes = boxes_of(mask)
     large = boxes.select((boxes.size >= min_size_px).all(axis=1))
     if form == "box":
         return Detection(fill(large, mask.shape), large)
     if len(large) < len(boxes):
+        # Only pixels in boxes of large components stay.
         mask = mask & (fill(large, mask.shape) == STRUCTURE)
     return Detection(mask.astype(np.uint8), large)

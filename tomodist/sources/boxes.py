@@ -54,11 +54,11 @@ class ImportedBoxes:
 
     @property
     def n_boxes(self) -> int:
-        """On all tilts."""
+        """Number of boxes on all tilts."""
         return sum(map(len, self.boxes))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps: above all the numbers, whatever file they came from."""
+        """Values that determine the maps: the boxes themselves, independent of their file."""
         content = hashlib.sha256()
         for boxes in self.boxes:
             for array in (np.array(len(boxes)), boxes.center, boxes.size, boxes.score):
@@ -67,7 +67,7 @@ class ImportedBoxes:
         return {"form": self.form, **self.made, "boxes": boxes_made}
 
     def needs(self) -> Needs:
-        """Nothing."""
+        """No needs."""
         return Needs()
 
     def of_tilt(self, tilt: int) -> _BoxesOfTilt:
@@ -120,7 +120,7 @@ def import_boxes(
     Raises
     ------
     InputError
-        Tells all that is wrong with the file.
+        Lists all problems of the file.
     """
     path, options, problems = Path(path).absolute(), options or PointOptions(), Problems()
     drawn_on = _drawn_on(tomogram, frame)
@@ -176,6 +176,7 @@ def _in_aligned_frame(
             frame, binning = (drawn_on.shape, geometry.image_shape), attributes["binning"]
             center = aligned_points(center, np.array(rows), *frame, binning)
             size = aligned_sizes(size, np.array(rows), binning)
+        # Boxes that overlap the stored image at all.
         seen = ((center + size / 2 > -0.5) & (center - size / 2 < ends)).all(axis=1)
         large = (size >= min_size / geometry.pixel_size).all(axis=1)
         result.append(Boxes(center, size, boxes.score).select(seen & large))

@@ -38,7 +38,7 @@ class ImportedClasses:
     classes : dict of int to str
         Names by value.
     content : dict
-        What tells the stack from another.
+        Identity of the stack, as plain values.
     min_size : float
         2D parts of a class of which a side is shorter are dropped, in Å.
     """
@@ -49,7 +49,7 @@ class ImportedClasses:
     min_size: float = 0.0
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the label maps."""
+        """Values that determine the label maps."""
         return {
             "form": "classes",
             "classes": {str(value): name for value, name in self.classes.items()},
@@ -60,7 +60,7 @@ class ImportedClasses:
         }
 
     def needs(self) -> Needs:
-        """Nothing."""
+        """No needs."""
         return Needs()
 
     def of_tilt(self, tilt: int) -> _ClassesOfTilt:
@@ -82,12 +82,13 @@ class _ClassesOfTilt:
     min_size: float
 
     def detect(self, image: Float32Array, pixel_size: float) -> Detection:
-        """Label map of this tilt; boxes are of the classes, which have units of their own."""
+        """Label map of this tilt; boxes belong to the units of the single classes."""
         values = np.asarray(self.sections.stack.read(self.sections.numbers[self.tilt]))
         if values.size and values.max() > self.largest:  # it has changed since it was looked at
             raise InputError(
                 f"the map of tilt {self.tilt} holds {values.max()}: its file was changed; restart"
             )
+        # A copy: small parts are removed from it in place.
         labels = np.array(values, np.uint8)
         if self.transform is not None:
             way = (np.asarray(self.transform), image.shape, self.sections.binning)

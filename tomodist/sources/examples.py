@@ -38,7 +38,7 @@ _APART = 16  # rows of a volume between those to learn from and those to judge b
 
 @dataclass(frozen=True)
 class Source:
-    """What training takes of one store.
+    """Store, labels and pixel size for training.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the store."""
+        """Name of the store."""
         return self.tomogram.name
 
 
@@ -98,7 +98,7 @@ class TiltLoader:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         shape = scaled_shape(self.images.shape[1:], self.size, self.model_size)
         return math.prod(shape) * (4 + len(self.maps))
 
@@ -109,6 +109,7 @@ class TiltLoader:
         image = prepared(stored, self.size, self.model_size)
         measured = np.isfinite(stored)
         targets = [self._target(maps.read(window)[0], measured, image.shape) for maps in self.maps]
+        # Stored pixels to pixels of the example, per axis; outer edges stay where they are.
         factor = np.divide(image.shape, stored.shape)
         boxes = [
             Boxes((b.center + 0.5) * factor - 0.5, b.size * factor, b.score) for b in self.boxes
@@ -116,7 +117,7 @@ class TiltLoader:
         return Example.of(image, np.stack(targets), boxes)
 
     def _target(self, stored: AnyArray, measured: BoolArray, shape: tuple[int, ...]) -> UInt8Array:
-        """A map at the pixel size of the example; what is partly unknown is not learnt from."""
+        """Map at the pixel size of the example; partly unknown pixels are ignored."""
         unknown = ~measured | (stored > 1)
         if stored.shape == shape:
             return np.where(unknown, IGNORED, stored).astype(np.uint8)
@@ -156,11 +157,11 @@ class BlockLoader:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         return math.prod(b - a for a, b in self.window) * (4 + len(self.labels))
 
     def load(self) -> Example:
-        """Read and normalise; what no tilt sees is not learnt from."""
+        """Read and normalise; voxels that no tilt sees are ignored."""
         values = self.volume.read(*self.window)
         known = np.isfinite(values)
         targets = [
@@ -172,14 +173,14 @@ class BlockLoader:
 
 @dataclass(frozen=True)
 class ExampleSplit:
-    """Loaders to learn from, and to judge by."""
+    """Loaders for training and for validation."""
 
     training: list[Any]
     validation: list[Any]
 
 
 def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader]:
-    """The annotated tilts of a store, by their angles: neighbours there show the same.
+    """Annotated tilts of a store, in order of tilt angle.
 
     Parameters
     ----------
@@ -214,6 +215,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
     )
     loaders, marked_of = [], np.zeros(len(maps), np.int64)
     for tilt in np.argsort(geometry.tilt_angles, kind="stable").tolist():
+        # Pixels of value 0, 1 and 2 per map; a tilt of 2 only was not annotated.
         seen = [np.bincount(m.read((tilt, tilt + 1)).ravel(), minlength=3) for m in maps]
         if not any(counts[:2].any() for counts in seen):
             continue
@@ -235,7 +237,7 @@ def tilt_loaders(source: Source, *, with_boxes: bool = False) -> list[TiltLoader
 def split_examples(
     per_store: Sequence[Sequence[Any]], held_out: Sequence[Sequence[Any]] = ()
 ) -> ExampleSplit:
-    """Divide loaders: other stores to judge by, or a block of every store.
+    """Split loaders: validation on other stores, or on a block of every store.
 
     Parameters
     ----------
@@ -267,7 +269,18 @@ def split_examples(
 
 
 def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
-    """Blocks of a reconstruction: rows to learn from, and a slab of rows to judge by.
+    """Blocks of a reconstruction: a slab of rows is held out for validation.
+
+    Parameters
+    ----------
+    source : Source
+        Store, labels and pixel size.
+    reconstruction : str
+        Name of the reconstruction.
+
+    Returns
+    -------
+    ExampleSplit
 
     Raises
     ------
@@ -280,6 +293,7 @@ def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
     split = block_of(solid.volume.shape[1], _marked_rows(solid.labels), gap=_APART)
     parts: list[list[BlockLoader]] = []
     for rows in (split.training, split.validation):
+        # Training rows lie on both sides of the held-out slab: one run of rows on each side.
         ends = np.flatnonzero(np.diff(rows) > 1)
         runs = np.split(np.array(rows), ends + 1)
         parts.append([x for run in runs for x in solid.blocks(int(run[0]), int(run[-1]) + 1)])
@@ -287,7 +301,19 @@ def block_loaders(source: Source, reconstruction: str) -> ExampleSplit:
 
 
 def whole_loaders(source: Source, reconstruction: str) -> list[BlockLoader]:
-    """All blocks of a reconstruction; for the errors see `block_loaders`."""
+    """All blocks of a reconstruction; raises as `block_loaders`.
+
+    Parameters
+    ----------
+    source : Source
+        Store, labels and pixel size.
+    reconstruction : str
+        Name of the reconstruction.
+
+    Returns
+    -------
+    list of BlockLoader
+    """
     solid = _Solid.of(source, reconstruction)
     return solid.blocks(0, solid.volume.shape[1])
 
@@ -329,6 +355,13 @@ class _Solid:
 
 def check_reconstruction(tomogram: Tomogram, name: str) -> None:
     """Refuse a store without a reconstruction of this name.
+
+    Parameters
+    ----------
+    tomogram : Tomogram
+        The store.
+    name : str
+        Name of the reconstruction.
 
     Raises
     ------

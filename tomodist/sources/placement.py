@@ -60,7 +60,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class PointOptions:
-    """What the caller says about the boxes of a file.
+    """Options for the boxes of a file.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def place_boxes(
     content : Annotations
         What is in it.
     problems : Problems
-        What was found so far; told of more.
+        Problems so far; more are added.
     frame : Frame
         The images.
     options : PointOptions
@@ -125,7 +125,7 @@ def place_boxes(
     Raises
     ------
     InputError
-        Tells all problems of the file.
+        Lists all problems of the file.
     """
     _check_shapes(content, frame, problems)
     if not content.rows and not problems.entries:
@@ -154,7 +154,7 @@ def place_boxes(
 
 
 def label_of(name: str) -> str:
-    """What a class of this name is called in a store.
+    """Label of a class in a store.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def label_of(name: str) -> str:
 
 
 def _check_shapes(content: Annotations, frame: Frame, problems: Problems) -> None:
-    """Where a file tells the size of its images, it is the best witness of the frame."""
+    """Compare the image sizes of a file, where it has them, with those of the frame."""
     for shape in sorted(content.image_shapes - {frame.shape}):
         text = f"its images have {shape[0]} x {shape[1]} pixels (rows x columns)"
         remedy = _frame_of(shape, frame) or "scale the boxes to them"
@@ -173,7 +173,7 @@ def _check_shapes(content: Annotations, frame: Frame, problems: Problems) -> Non
 
 
 def _frame_of(shape: tuple[int, int], frame: Frame) -> str:
-    """What to say where images of this shape are those of the other frame."""
+    """Remedy where images of this shape belong to the other frame; else empty."""
     other = "raw" if frame.name == "aligned" else "aligned"
     return f"if the boxes lie on the {other} images, set `boxes_frame` to {other}" * (
         shape == frame.other_shape
@@ -187,18 +187,19 @@ def _scores(row: Row, options: PointOptions) -> bool:
 def _sized(
     content: Annotations, rows: list[Row], frame: Frame, options: PointOptions, problems: Problems
 ) -> list[Row]:
-    """Give points the size that the caller says."""
+    """Set the size of points to the diameter."""
     points = [row for row in rows if np.isnan(row.height)]
     if points and options.diameter is None:
         problems.add(f"holds points without sizes ({content.form})", "set their `diameter` (Å)")
     if rows and not points and options.diameter is not None:
         problems.add(f"has boxes with sizes ({content.form})", "remove `diameter`")
+    # Å to pixels; without a diameter any size does, because the problem is already recorded.
     size = (options.diameter or frame.pixel_size) / frame.pixel_size
     return [row._replace(height=size, width=size) if np.isnan(row.height) else row for row in rows]
 
 
 def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
-    """Refuse boxes beyond the image, and more than a few of which the centre is."""
+    """Refuse boxes outside the image, and more than a few centres outside it."""
     if not rows:
         return
     center = np.array([(row.y, row.x) for row in rows])
@@ -206,6 +207,7 @@ def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
     first, last = -0.5, np.array(frame.shape) - 0.5  # edges of the image
     outside = ((center < first) | (center > last)).any(axis=1)
     beyond = ((center + reach <= first) | (center - reach >= last)).any(axis=1)
+    # A few centres beyond the border are annotators' inaccuracy; more mean another frame.
     n = int(outside.sum())
     if n <= _OUTSIDE * len(rows) and not beyond.any():
         return
@@ -221,7 +223,7 @@ def _check_inside(rows: list[Row], frame: Frame, problems: Problems) -> None:
 
 
 def _labels(names: set[str], problems: Problems) -> dict[str, str]:
-    """Label of every class; they must stay apart."""
+    """Label of every class; labels must differ."""
     labels = {name: label_of(name) for name in names if name}
     if labels and "" in names:
         problems.add("some boxes have no class, but others do")
@@ -242,6 +244,7 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
             "name the section of each image (such as stack.mrc#12)",
         )
         return [-1] * len(rows)
+    # As many images as raw sections are sections; as many as tilts are tilts.
     by_order = "section" if n_images == frame.n_sections else "tilt"
     of_section = {section: tilt for tilt, section in enumerate(frame.sections)}
     tilts = []
@@ -262,6 +265,7 @@ def _tilts(content: Annotations, rows: list[Row], frame: Frame, problems: Proble
 def _tilt_at(row: Row, frame: Frame, problems: Problems) -> int:
     """The tilt of this angle; a stack of which sections were left out may have others, too."""
     apart = np.abs(np.array(frame.tilt_angles) - row.which)
+    # All tilts at the smallest difference: two at the same angle are ambiguous.
     (near,) = np.nonzero(apart <= min(_ANGLE, apart.min() + 1e-6))
     if len(near) == 1:
         return int(near[0])

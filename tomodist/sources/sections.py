@@ -65,6 +65,7 @@ def fitting_sections(
     shape = tomogram.geometry.image_shape
     expected = tuple(raw) if frame == "raw" else shape
     section = tomogram.series.array("section").read().tolist()
+    # A stack with one map per stored tilt, or with all raw sections (excluded ones are skipped).
     kept = range(len(section)) if stack.shape[0] == len(section) != n_raw else section
     if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
         raw_maps = stack.shape[1:] == tuple(raw) != expected

@@ -54,7 +54,7 @@ class ImportedMaps:
     ignored: float | None = None
 
     def fingerprint(self) -> dict[str, Any]:
-        """What determines the maps."""
+        """Values that determine the maps."""
         frame = "raw" if self.transforms else "aligned"
         stack = {"imported": self.stack.fingerprint(), "frame": frame, "sections": self.sections}
         values = {"value": self.value, "ignored": self.ignored}
@@ -62,7 +62,7 @@ class ImportedMaps:
         return {"form": self.form, "min_size": self.min_size, **only, **stack}
 
     def needs(self) -> Needs:
-        """Nothing."""
+        """No needs."""
         return Needs()
 
     def of_tilt(self, tilt: int) -> TiltSource:
@@ -92,7 +92,7 @@ class _ImportedMap:
         return detection
 
     def _nearest(self, mask: BoolArray, shape: tuple[int, ...]) -> BoolArray:
-        """By nearest neighbours: splines ring, and would mark far more than was marked."""
+        """Resample a mask by nearest neighbours: splines ring and would mark too much."""
         if self.maps.transforms is None:
             return mask
         way = (np.asarray(self.maps.transforms[self.tilt]), (shape[0], shape[1]), self.maps.binning)

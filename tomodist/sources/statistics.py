@@ -22,13 +22,29 @@ Sums = tuple[float, float, int]
 
 
 def brick_sums(volume: ArrayHandle, brick: Index) -> Sums:
-    """Sum, sum of squares and number of the known voxels of a brick, some layers at a time."""
+    """Sum, sum of squares and number of the known voxels of a brick.
+
+    Parameters
+    ----------
+    volume : ArrayHandle
+        The volume; NaN counts as unknown.
+    brick : tuple of int
+        Index of the brick.
+
+    Returns
+    -------
+    tuple of float, float, int
+        Sum, sum of squares, and number of voxels.
+    """
     (z, end), y, x = volume.window(brick)
     total, squares, n = 0.0, 0.0, 0
     depth = volume.chunk[0]
     for first in range(z, end, depth):
-        part = sums_of(volume.read((first, min(first + depth, end)), y, x))
-        total, squares, n = total + part[0], squares + part[1], n + part[2]
+        # Some layers at a time, so that a brick is never held as float64.
+        values = volume.read((first, min(first + depth, end)), y, x)
+        known = values[np.isfinite(values)].astype(np.float64)
+        total, squares = total + float(known.sum()), squares + float(known @ known)
+        n += known.size
     return total, squares, n
 
 

@@ -76,7 +76,7 @@ class Table:
 
 
 def stored_table(label: Label) -> Table:
-    """The structures of a label of a store.
+    """Structures of a label of a store.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _everything(path: Path) -> list[str]:
 
 
 def _of_tomogram(path: Path, cells: pd.DataFrame, tomogram: str | None) -> list[int]:
-    """Rows of one tomogram: of the one that is there, or of the one that is asked for."""
+    """Rows of one tomogram: the only one of the file, or the one of this name."""
     name = next((n for n in _NAMES if n in cells), None)
     every = list(range(len(cells)))
     if name is None or cells[name].nunique() <= 1:
@@ -214,6 +214,7 @@ def _pixel_sizes(
             numbers = _columns(
                 path, block, [name], range(1, len(block) + 1), counted="row", positive=True
             )[:, 0]
+            # One optics group, or all alike: no need to match groups.
             if len(np.unique(numbers)) == 1:
                 return np.full(len(cells), numbers[0])
             if block is cells:
@@ -239,6 +240,7 @@ def _columns(
     positive: bool = False,
 ) -> FloatArray:
     """Numbers of some columns, shape (n, n_names); each must be finite."""
+    # A column without its unit is the usual mistake: the hint names it.
     missing = [name for name in names if name not in cells]
     if missing:
         bare = missing[0].removesuffix("_angstrom")

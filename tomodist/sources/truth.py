@@ -39,7 +39,7 @@ _SCANNED = (64, 256, 512)  # voxels at a time, in search of the first one inside
 
 @dataclass(frozen=True)
 class MaskVolume:
-    """A mask (z, y, x) in a file: a small value that reads windows.
+    """Mask (z, y, x) in a file, read window by window.
 
     Parameters
     ----------
@@ -93,6 +93,7 @@ class MaskVolume:
         if isinstance(self.source, ArrayHandle):
             return self._inside(self.source.read(*window))
         (start, stop), rows, columns = window
+        # Section by section, so that only one section is held beside the mask.
         mask = np.empty([b - a for a, b in window], dtype=np.bool_)
         for k in range(start, stop):
             mask[k - start] = self._inside(
@@ -108,7 +109,7 @@ class MaskVolume:
         return np.asarray(stored != 0)
 
     def check_content(self) -> None:
-        """Refuse a mask in which nothing is; reads no farther than to the first voxel inside.
+        """Refuse an empty mask; reading stops at the first voxel inside.
 
         Raises
         ------
@@ -217,6 +218,7 @@ def check_grid(
         Names both shapes and both voxel sizes.
     """
     a, b = volume.voxel_size, voxel_size
+    # An unknown voxel size is taken as equal: the shapes decide.
     same_size = a is None or b is None or abs(a - b) <= SAME_SIZE * max(a, b)
     if volume.shape == tuple(shape) and same_size:
         return
@@ -259,7 +261,7 @@ def _open_zarr(path: Path) -> MaskVolume:
 
 
 def _full_size(path: Path, scales: dict[str, Any]) -> tuple[Path, float | None]:
-    """Array of level 0 of an OME-Zarr image, and its voxel size in Å, if it says the unit."""
+    """Array of level 0 of an OME-Zarr image, and its voxel size in Å (None without a unit)."""
     try:
         level = scales["datasets"][0]
         units = [axis.get("unit") for axis in scales["axes"]][-3:]

@@ -1,1 +1,1 @@
-"""Values that everything else is told in: geometry, boxes, maps, windows. No input or output."""
+"""Values that all other folders use: geometry, boxes, maps, windows. No input or output."""

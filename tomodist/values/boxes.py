@@ -145,7 +145,22 @@ def fill_disks(boxes: Boxes, shape: tuple[int, int]) -> Map:
 
 
 def draw(boxes: Boxes, shape: tuple[int, int], form: Form) -> Map:
-    """Map of boxes: filled ones (``"box"``), or the ellipses inside (``"mask"``)."""
+    """Mask of boxes.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        May reach beyond the image.
+    shape : tuple of int
+        Height and width of the image.
+    form : {"mask", "box"}
+        Ellipses inside the boxes, or the filled boxes.
+
+    Returns
+    -------
+    ndarray, shape `shape`, uint8
+        1 inside.
+    """
     return fill(boxes, shape) if form == "box" else fill_disks(boxes, shape)
 
 
@@ -176,6 +191,7 @@ def boxes_of(mask: npt.NDArray[np.generic]) -> Boxes:
     start = np.array([[s.start for s in window] for window in windows], np.float64)
     stop = np.array([[s.stop for s in window] for window in windows], np.float64)
     size = stop - start
+    # Entry 0 counts the background.
     count = np.bincount(labels.ravel())[1:]
     return Boxes((start + stop - 1) / 2, size, count / size.prod(axis=1))
 
@@ -185,6 +201,8 @@ def _pixels(boxes: Boxes) -> tuple[IntArray, IntArray]:
     start = np.ceil(boxes.center - boxes.size / 2).astype(np.int64)
     stop = np.ceil(boxes.center + boxes.size / 2).astype(np.int64)
     nearest = _nearest(boxes.center)
+    # Boxes smaller than the distance of two pixel centres may contain none: the nearest one is
+    # used.
     empty = stop <= start
     return np.where(empty, nearest, start), np.where(empty, nearest + 1, stop)
 

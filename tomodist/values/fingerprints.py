@@ -27,7 +27,17 @@ def digest(value: Any) -> str:  # noqa: ANN401 -- any JSON value
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """What changed between two fingerprints, in words.
+    """Differences of two fingerprints, in words.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Fingerprints.
+
+    Returns
+    -------
+    list of str
+        One change each.
 
     Examples
     --------
@@ -41,8 +51,8 @@ def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
 def _change(key: str, old: Any, new: Any) -> str:  # noqa: ANN401 -- any JSON values
     """One change; hashes and long values mean nothing to a reader."""
     if key == "made_from" and old and new:
-        return ", ".join(f"another {u}" for u in {**old, **new} if old.get(u) != new.get(u))
+        return ", ".join(f"{u} changed" for u in {**old, **new} if old.get(u) != new.get(u))
     was, now = json.dumps(old), json.dumps(new)
     if key in ("tilt_series", "maps", "scores") or max(len(was), len(now)) > 60:
-        return f"another {key.replace('_', ' ')}" if old and new else f"{key} differs"
+        return f"{key.replace('_', ' ')} changed" if old and new else f"{key} differs"
     return f"{key} was {was}, now {now}"

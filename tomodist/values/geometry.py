@@ -152,6 +152,8 @@ class TiltGeometry:
         scale = np.asarray(self.magnification) * (grid.voxel_size / self.pixel_size)
         linear = rotation[:, 1::-1, ::-1] * scale[:, None, None]  # xyz to zyx, rows y and x
         shift = np.stack([np.asarray(self.shift_y), np.asarray(self.shift_x)], axis=1)
+        # q = 0 is the image centre and p = 0 the volume centre: pixel = centre + shift + L (index -
+        # centre).
         offset = (
             np.asarray(self.image_center) + shift / self.pixel_size - linear @ np.array(grid.center)
         )
@@ -248,6 +250,17 @@ class VolumeGrid:
 
         IMOD divides WIDTH and THICKNESS as integers, so an odd size along x or z puts the centre
         half a voxel off the middle.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            (nz, ny, nx) of the turned volume.
+        voxel_size : float
+            In Å.
+
+        Returns
+        -------
+        VolumeGrid
 
         Examples
         --------

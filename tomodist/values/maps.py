@@ -101,5 +101,5 @@ def class_words(classes: Mapping[int, str]) -> str:
 
 
 def class_values(labels: UInt8Array) -> list[int]:
-    """All values of a label map but 0, rising."""
+    """Values of a label map except 0, in ascending order."""
     return [v for v in np.flatnonzero(np.bincount(labels.ravel())).tolist() if v]

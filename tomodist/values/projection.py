@@ -115,11 +115,13 @@ def visible_window(
         ``[t, axis]`` is (first, last + 1) along rows (axis 0) and columns (axis 1), inside the
         image, with a margin of one pixel for interpolation; empty windows have first == last + 1.
     """
+    # A convex brick projects into the bounding box of its eight projected corners.
     corners = np.stack(
         np.meshgrid(*[(a, b - 1) for a, b in zip(start, stop, strict=True)], indexing="ij"), axis=-1
     ).reshape(-1, 3)
     pixels = project_points(matrices, corners)
     reach = half_widths(matrices)
+    # One more pixel on either side for linear interpolation.
     low = np.floor(pixels.min(axis=1) - reach) - 1
     high = np.ceil(pixels.max(axis=1) + reach) + 2
     low, high = np.clip(low, 0, image_shape), np.clip(high, 0, image_shape)

@@ -1,4 +1,4 @@
-"""What a table of structures tells, whatever found them."""
+"""Measures of tables of structures, independent of how the structures were found."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def merit(table: xr.Dataset) -> AnyArray:
-    """How well structures are supported, for programs that ask: mean score, or number of tilts."""
+    """Figure of merit per structure: mean score, or number of tilts."""
     return np.asarray(table["mean_score" if "mean_score" in table else "n_tilts"].values)

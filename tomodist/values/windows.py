@@ -19,6 +19,17 @@ Window = tuple[tuple[int, int], ...]  # (start, stop) along every axis
 def brick_indices(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Index]:
     """Indices of the bricks that cover an array, in C order.
 
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    brick : sequence of int
+        Shape of a brick.
+
+    Returns
+    -------
+    iterator of tuple of int
+
     Examples
     --------
     >>> list(brick_indices((3, 4), (2, 4)))
@@ -30,6 +41,20 @@ def brick_indices(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Index]
 def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Window:
     """Elements of a brick: (start, stop) along every axis.
 
+    Parameters
+    ----------
+    index : tuple of int
+        Index of the brick.
+    brick : sequence of int
+        Shape of a brick.
+    shape : sequence of int
+        Shape of the array.
+
+    Returns
+    -------
+    tuple of tuple of int
+        (start, stop) along every axis.
+
     Examples
     --------
     >>> brick_window((1, 0), (2, 4), (3, 4))
@@ -40,6 +65,18 @@ def brick_window(index: Index, brick: Sequence[int], shape: Sequence[int]) -> Wi
 
 def brick_windows(shape: Sequence[int], brick: Sequence[int]) -> Iterator[Window]:
     """Windows of the bricks that cover an array, in C order.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    brick : sequence of int
+        Shape of a brick.
+
+    Yields
+    ------
+    tuple of tuple of int
+        (start, stop) along every axis.
 
     Examples
     --------

@@ -265,7 +265,10 @@ DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
     "no pixel size": ({"pixel_size": 0}, "pixel_size is 0; it must be a positive number"),
     "a pixel size of text": ({"pixel_size": "20 Å"}, "pixel_size is '20 Å'; it must be a positive"),
     "no clip": ({"normalisation": {}}, "normalisation is {}; it must have a positive clip"),
-    "normalisation of text": ({"normalisation": "zscore"}, 'normalisation is "zscore", not an obj'),
+    "normalisation of text": (
+        {"normalisation": "zscore"},
+        'normalisation is "zscore"; it must be an obj',
+    ),
     "a clip of text": ({"normalisation": {"clip": "8"}}, "is damaged: "),
     "other activation": (
         {"activation": "tanh"},

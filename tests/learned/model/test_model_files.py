@@ -326,7 +326,7 @@ def test_a_file_without_a_document_shows_one(tmp_path: Path) -> None:
 def test_an_onnx_file_without_a_document(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     save_onnx(path, Plain())
-    assert "mine.onnx does not say what it is: write mine.json" in error_of(lambda: read_card(path))
+    assert "mine.onnx has no description; write mine.json" in error_of(lambda: read_card(path))
 
 
 def test_the_hash_of_a_file_is_checked(onnx_file: Path) -> None:
@@ -388,7 +388,7 @@ def test_what_is_no_file_of_a_network(suffix: str, tmp_path: Path) -> None:
     beside(path)
     message = error_of(lambda: Model.at(path))
     assert f"mine{suffix} is not a model; use a model folder" in message
-    assert "an ONNX file (.onnx; PyTorch's networks become one by torch.onnx.export)" in message
+    assert "an ONNX file (.onnx; PyTorch networks are exported with torch.onnx.export)" in message
     assert "or a function as package.module:function" in message
 
 

@@ -185,7 +185,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"n_outputs": 0},
         "and 0 outputs; it must have 2 or 3 dimensions and at least 1 output",
     ),
-    "option": ({"options": {"depth": 3}}, "residual-unet has no option 'depth'; it has widths"),
+    "option": ({"options": {"depth": 3}}, "residual-unet has no option 'depth'; use one of widths"),
     "narrow": ({"options": {"widths": (8, 16)}}, "widths are (8, 16); each must be a multiple of"),
     "odd": (
         {"options": {"widths": (16, 40)}},

@@ -52,7 +52,7 @@ class Lifting(Protocol):
 
     @property
     def scale(self) -> float:
-        """From stored scores to what people are told."""
+        """Factor from stored scores to reported scores."""
 
     @property
     def binary(self) -> bool:
@@ -79,12 +79,27 @@ class Lifting(Protocol):
         """The lifting whose contribution is all but what classes share."""
 
     def row_cost(self, *, aligned: bool) -> RowCost:
-        """What its kernel costs, for the planner."""
+        """Cost of its kernel, for the planner."""
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
-        """What a brick receives from some tilts."""
+        """Contribution of some tilts to a brick.
+
+        Parameters
+        ----------
+        read : callable
+            Reads pixels; see `tomodist.algorithms.lift.windows`.
+        tilts : sequence of int
+            The tilts.
+        start, stop : sequence of int
+            First voxel and last voxel + 1 of the brick (z, y, x).
+
+        Returns
+        -------
+        tuple of ndarray
+            Sums in kernel layout (z, x, y).
+        """
 
     def finish(self, total: Contribution) -> AnyArray:
         """The score brick (z, y, x) from the sum of all contributions, which is used up."""
@@ -117,7 +132,7 @@ class Votes:
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -127,7 +142,7 @@ class Votes:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """It has no parameters."""
+        """Name only: it has no parameters."""
         return {"lifting": "votes"}
 
     @property
@@ -147,7 +162,7 @@ class Votes:
 
     @property
     def per_class(self) -> Votes:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
@@ -175,6 +190,8 @@ class Votes:
         matrices = self.geometry.select(tilts).matrices(self.grid)
         seen = binary_windows(read, tilts, matrices, start, stop, self.geometry.image_shape)
         votes = aligned_zeros(kernel_shape(start, stop), self.dtype)
+        # Single-axis geometries have image rows that are volume rows: the faster kernel serves
+        # them.
         kernel = votes_rows if seen.rows_only else votes_any
         kernel(seen.images, seen.origin, matrices, half_widths(matrices), as_index(start), votes)
         return (votes,)
@@ -230,11 +247,11 @@ class WeightedMean:
 
     @property
     def max_score(self) -> None:
-        """Scores are no whole numbers."""
+        """Scores are not integers."""
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -265,7 +282,7 @@ class WeightedMean:
 
     @property
     def per_class(self) -> WeightedMean:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
@@ -293,8 +310,10 @@ class WeightedMean:
             weights = np.asarray([self.weights[t] for t in tilts], np.float32)
         at = (seen.origin, matrices, weights, as_index(start))
         kernel = linear_rows if seen.rows_only else linear_any
+        # Sums and weights are kept apart: only at the end, over all tilts, may they be divided.
         total = aligned_zeros(kernel_shape(start, stop), np.float32)
         kernel(seen.images, *at, total)
+        # All rows see the same columns, so one weight per (z, x) stands for the whole row.
         if measured.shape[2] == 1:
             coverage = np.zeros(total.shape[:2], np.float32)
             coverage_rows(measured[:, :, 0], *at, coverage)
@@ -307,12 +326,24 @@ class WeightedMean:
         """The mean, in z, y, x order."""
         mean, coverage = total
         with np.errstate(divide="ignore"):
+            # In place: a brick of float32 is the largest array that this task holds.
             mean *= np.where(coverage > 0, 1 / coverage, np.float32(np.nan))
         return swapped(mean)
 
 
 def add(total: Contribution, part: Contribution) -> Contribution:
-    """The sum of two contributions, in new arrays."""
+    """The sum of two contributions, in new arrays.
+
+    Parameters
+    ----------
+    total, part : tuple of ndarray
+        Contributions of one lifting to one brick.
+
+    Returns
+    -------
+    tuple of ndarray
+        Of the same shapes and types.
+    """
     return tuple(a + b for a, b in zip(total, part, strict=True))
 
 
@@ -378,6 +409,7 @@ def lift_class(
         For the next class.
     """
     tilts = range(lifting.geometry.n_tilts)
+    # The first class computes the shared arrays too; later ones only their own, and reuse these.
     own = lifting.per_class if shared else lifting
     total = own.contribution(read, tilts, start, stop) + shared
     kept = total[len(total) - lifting.n_shared :]
@@ -386,6 +418,18 @@ def lift_class(
 
 def tilt_groups(n_tilts: int, tilts_per_task: int | None) -> list[range]:
     """Consecutive groups of tilts.
+
+    Parameters
+    ----------
+    n_tilts : int
+        Number of tilts of the series.
+    tilts_per_task : int, optional
+        Tilts of one group; by default all of them.
+
+    Returns
+    -------
+    list of range
+        Indices of the tilts of each group.
 
     Examples
     --------
@@ -402,11 +446,22 @@ def votes_dtype(n_tilts: int) -> np.dtype[Any]:
 
 
 def kernel_shape(start: Sequence[int], stop: Sequence[int]) -> tuple[int, int, int]:
-    """Shape of a brick in kernel layout (z, x, y)."""
+    """Shape of a brick in kernel layout (z, x, y).
+
+    Parameters
+    ----------
+    start, stop : sequence of int
+        First voxel and last voxel + 1 of the brick (z, y, x).
+
+    Returns
+    -------
+    tuple of int
+        (nz, nx, ny).
+    """
     nz, ny, nx = (b - a for a, b in zip(start, stop, strict=True))
     return nz, nx, ny
 
 
 def as_index(start: Sequence[int]) -> IntArray:
-    """A brick's first voxel as the kernels take it."""
+    """First voxel of a brick as int64 array for the kernels."""
     return np.asarray(start, np.int64)

@@ -110,11 +110,11 @@ class BalancedVotes:
 
     @property
     def per_class(self) -> BalancedVotes:
-        """Without them."""
+        """The lifting without coverage."""
         return replace(self, coverage=False)
 
     def row_cost(self, *, aligned: bool) -> RowCost:
-        """That of votes, or of twice as many."""
+        """Cost of votes; twice that with coverage."""
         votes = Votes(self.geometry, self.grid).row_cost(aligned=aligned)
         n = 1 + self.coverage
         return RowCost(n * votes.row, n * votes.voxel, votes.block)
@@ -122,6 +122,7 @@ class BalancedVotes:
     @property
     def parts(self) -> list[IntArray]:
         """The tilts of every sector, in order of angle."""
+        # By angle, not by position in the stack: dose-symmetric series are not sorted.
         order = np.argsort(self.geometry.tilt_angles, kind="stable")
         n = max(1, min(self.sectors, len(order) // _FEWEST))
         return np.array_split(order, n)
@@ -147,12 +148,15 @@ class BalancedVotes:
             return np.asarray(read(tilt, rows, columns) != UNMEASURED).astype(np.uint8)
 
         sums: list[AnyArray] = []
+        # First the votes of every sector, then (with coverage) the numbers of tilts that see:
+        # sums = [votes 1, votes 2, ..., seen 1, seen 2, ...]
         for source in (read, seen) if self.coverage else (read,):
             for part in self.parts:
                 some = [t for t in part.tolist() if t in here]
                 if some:
                     sums += votes.contribution(source, some, start, stop)
                 else:
+                    # This task holds no tilt of the sector; zeros keep the order of the arrays.
                     sums.append(aligned_zeros(kernel_shape(start, stop), votes.dtype))
         return tuple(sums)
 
@@ -172,7 +176,8 @@ class BalancedVotes:
 
 
 def _balanced(votes: Float32Array, seen: Float32Array) -> Float32Array:
-    """Half the share of all, and half the smallest share; a sector that sees nothing has none."""
+    """Half the overall share plus half the smallest share; sectors without a view do not count."""
+    # A sector that sees nothing gets share 1, so that it is never the smallest.
     share = np.divide(votes, seen, out=np.ones_like(votes), where=seen > 0)
     overall = votes.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     half = np.float32(0.5)

@@ -94,7 +94,7 @@ class RefinedEdges:
 
     @property
     def scale(self) -> float:
-        """They are told as they are."""
+        """Scores are reported unchanged."""
         return 1.0
 
     @property
@@ -138,19 +138,22 @@ class RefinedEdges:
 
     @property
     def per_class(self) -> RefinedEdges:
-        """The same."""
+        """The lifting itself."""
         return self
 
     def row_cost(self, *, aligned: bool) -> RowCost:
         """See `tomodist.planning.costs`."""
         votes = VOTES_ROWS if aligned else VOTES_ANY
+        # A round works on bits in the single-axis kernel too, so its cost is that of VOTES_ROWS.
         rounds = self.rounds * PER_ROUND * VOTES_ROWS.voxel
         return RowCost(votes.row, votes.voxel + rounds, votes.block)
 
     def contribution(
         self, read: ReadImage, tilts: Sequence[int], start: Sequence[int], stop: Sequence[int]
     ) -> Contribution:
-        """Refined votes of all tilts; see `Votes.contribution`.
+        """Refined votes of all tilts.
+
+        Parameters and result as for `Votes.contribution`.
 
         Raises
         ------
@@ -167,6 +170,7 @@ class RefinedEdges:
                 f"edge refinement got a brick of {stop[1] - start[1]} rows; it "
                 f"supports at most {64 * TILE_WORDS}: use a smaller `brick`"
             )
+        # Refinement compares neighbours in angle, which need not be neighbours in the stack.
         order = sorted(tilts, key=lambda t: self.geometry.tilt_angles[t])
         matrices = self.geometry.select(order).matrices(self.grid)
         seen = binary_windows(read, order, matrices, start, stop, self.geometry.image_shape)

@@ -16,7 +16,7 @@ from tomodist.algorithms.lift.windows import Range, window_bounds
 from tomodist.errors import InputError
 from tomodist.kernels.memory import aligned_zeros, swapped
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
-from tomodist.values.arrays import AnyArray
+from tomodist.values.arrays import AnyArray, FloatArray, IntArray
 from tomodist.values.projection import half_widths, row_offset, visible_window
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def project_tile(
     projected = swapped(images)
     if kind == "max":
         projected = projected.astype(np.int16)
+        # Values were raised by one, so that 0 could mean "ray misses the volume": now -1.
         projected -= 1
     return projected
 
@@ -136,7 +137,7 @@ def _working_type(kind: ProjectionKind, largest: int) -> npt.DTypeLike:
 
 
 def _as_rows(kind: ProjectionKind, values: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
-    """A brick as the kernels want it: rows along y, values of the working type."""
+    """Brick in kernel layout: rows along y, values of the working type."""
     if kind == "binary":
         values = values != 0
     brick = swapped(values.astype(dtype, copy=False))
@@ -159,6 +160,7 @@ def _seen_rows(
         )
         hit = (bounds[:, 0, 0] < rows[1]) & (bounds[:, 0, 1] > rows[0])
         return window if hit.any() else None
+    # image row = y + offset:  rows [rows[0], rows[1])  <->  y [rows[0] - offset, rows[1] - offset)
     z, (y, y_end), x = window
     first, end = max(y, rows[0] - offset), min(y_end, rows[1] - offset)
     return (z, (first, end), x) if first < end else None
@@ -197,6 +199,7 @@ def _call(
     rows_only: bool,
 ) -> None:
     if kind == "sum":
+        # A projection has no weights of tilts; the kernel shares them with backprojection.
         weights = np.ones(len(matrices), np.float32)
         (sum_rows if rows_only else sum_any)(brick, start, matrices, weights, origin, images)
     else:

@@ -17,7 +17,7 @@ from tomodist.errors import InputError
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
 from tomodist.kernels.memory import aligned_zeros, swap_into
 from tomodist.planning.plan import rounded
-from tomodist.values.arrays import AnyArray
+from tomodist.values.arrays import AnyArray, BoolArray, FloatArray, IntArray, UInt8Array
 from tomodist.values.maps import UNMEASURED
 from tomodist.values.projection import row_offset, visible_window
 
@@ -83,9 +83,11 @@ def binary_windows(
     bounds, rows_only = window_bounds(matrices, start, stop, image_shape)
     columns, rows = _extent(bounds)
     if rows_only:
+        # Whole blocks of bits, so that the kernel has no remainder to handle.
         rows = rounded(rows, BLOCK_ROWS)
         images = aligned_zeros((len(tilts), 2, columns + 1, rows // BLOCK_ROWS), BLOCK)
     else:
+        # Summed-area tables: one more row and column than pixels, the first ones 0.
         images = np.zeros((len(tilts), columns + 1, rows + 1), np.int32)
     for k, tilt in enumerate(tilts):
         part, inside = read_inside(read, tilt, bounds[k], image_shape)
@@ -129,12 +131,15 @@ def linear_windows(
         at = (k, along, down)
         with np.errstate(over="ignore"):  # then it is infinite, and counts as not measured
             part = np.ascontiguousarray(part, np.float32)
+        # From (row, column) to the kernels' (column, row).
         swap_into(part[None], images[at][None])
+        # A finite sum proves that no pixel is NaN or infinite, in one pass without a mask.
         alike = rows_only and part.shape[0] in (0, rows) and math.isfinite(part.sum())
         if alike and measured.shape[2] == 1:
             measured[at[:2]] = part.shape[0] > 0
             continue
         if measured.shape[2] == 1:
+            # The first image with a gap: from here on every row has a mask of its own.
             measured = np.broadcast_to(measured, images.shape).copy()
         measured[at] = np.isfinite(images[at])
         images[at][~measured[at]] = 0
@@ -175,7 +180,24 @@ def checked_map(values: AnyArray, tilt: int) -> UInt8Array:
 def window_bounds(
     matrices: FloatArray, start: Sequence[int], stop: Sequence[int], image_shape: Sequence[int]
 ) -> tuple[IntArray, bool]:
-    """Visible (first, end) per tilt and axis; in the single-axis case exactly the brick's rows."""
+    """Visible (first, end) per tilt and axis; in the single-axis case exactly the brick's rows.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (n_tilts, 2, 4), float64
+        Voxel-to-pixel matrices.
+    start, stop : sequence of int
+        First voxel and last voxel + 1 of the brick (z, y, x).
+    image_shape : sequence of int
+        Height and width of the images.
+
+    Returns
+    -------
+    ndarray, shape (n_tilts, 2, 2), int64
+        (first, last + 1) along rows and columns.
+    bool
+        Whether the geometry is the single-axis case.
+    """
     bounds = visible_window(matrices, start, stop, image_shape)
     offset = row_offset(matrices)
     if offset is not None:
@@ -211,6 +233,8 @@ def read_inside(
         Their place in the window.
     """
     (row, row_end), (column, column_end) = bounds.tolist()
+    # bounds   row ... row_end      may begin above the image and end below it
+    # image         0 ... height    only the overlap is read
     inside = (max(row, 0), max(min(row_end, image_shape[0]), max(row, 0)))
     part = read(tilt, inside, (column, column_end))
     position = slice(inside[0] - row, inside[0] - row + part.shape[0]), slice(0, part.shape[1])

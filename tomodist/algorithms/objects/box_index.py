@@ -82,23 +82,37 @@ class BoxIndex:
 
     @functools.cached_property
     def trees(self) -> list[KDTree | None]:
-        """Of the boxes' centres; coordinates of a tilt."""
+        """KD-tree of the boxes' centres of every tilt; None without boxes."""
         return [KDTree(b[:, :2]) if len(b) else None for b in self.boxes]
 
     @functools.cached_property
     def gates(self) -> list[FloatArray]:
-        """Of all boxes."""
+        """Gates of all boxes, per tilt."""
         return [self.rule.gates(b) for b in self.boxes]
 
     @functools.cached_property
     def chances(self) -> FloatArray:
-        """That a point anywhere in the image is within the gate of each of all boxes."""
+        """Probability that a random point of the image lies in the gate of each box."""
+        # A gate reaches g pixels to either side along each axis.
         area = [(2 * g).prod(axis=1) for g in self.gates]
         chances: FloatArray = np.concatenate([np.zeros(0), *area]) / math.prod(self.image_shape)
         return chances
 
     def offset(self, points: FloatArray, box: IntArray) -> FloatArray:
-        """From each point's projection to its box: (n_tilts, n, 2); NaN where there is none."""
+        """Vector from each point's projection to the centre of its box.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        box : ndarray, shape (n_tilts, n), int64
+            Index of the box of each point in each tilt; -1 for none.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n, 2), float64
+            Rows and columns, in pixels; NaN where there is no box.
+        """
         apart = np.full((*box.shape, 2), np.nan)
         for t, pixels in enumerate(project_points(self.matrices, points)):
             has = box[t] >= 0
@@ -106,7 +120,20 @@ class BoxIndex:
         return apart
 
     def closeness(self, points: FloatArray, box: IntArray) -> FloatArray:
-        """1 where a box is just at a point's projection, 0 at its gate and beyond, or without."""
+        """How close each point's projection is to its box.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        box : ndarray, shape (n_tilts, n), int64
+            Index of the box of each point in each tilt; -1 for none.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n), float64
+            1 at the centre of the box, 0 at its gate, beyond it, and without a box.
+        """
         apart = self.offset(points, box)
         for t, gates in enumerate(self.gates):
             has = box[t] >= 0
@@ -115,7 +142,20 @@ class BoxIndex:
         return np.clip(1 - far, 0, 1)
 
     def nearest(self, points: FloatArray, widening: float = 1.0) -> IntArray:
-        """Index of the box nearest to each point's projection, if its gate allows; else -1."""
+        """Index of the box nearest to each point's projection, where its gate allows it.
+
+        Parameters
+        ----------
+        points : ndarray, shape (n, 3), float64
+            Voxel indices (z, y, x).
+        widening : float
+            Factor on the gates.
+
+        Returns
+        -------
+        ndarray, shape (n_tilts, n), int64
+            -1 where no gate contains the projection.
+        """
         box = np.full((len(self.boxes), len(points)), -1)
         if not len(points):
             return box
@@ -123,6 +163,7 @@ class BoxIndex:
             zip(self.trees, project_points(self.matrices, points), strict=True)
         ):
             if tree is not None:
+                # Only the nearest centre is tested; a farther box with a wider gate is not tried.
                 near = np.asarray(tree.query(pixels)[1])
                 apart = np.abs(self.boxes[t][near, :2] - pixels)
                 allowed = (apart <= widening * self.gates[t][near]).all(axis=1)
@@ -130,7 +171,7 @@ class BoxIndex:
         return box
 
     def assigned(self, points: FloatArray) -> IntArray:
-        """Boxes and points one to one in every tilt: as many as possible, then as near."""
+        """One-to-one assignment of boxes to points in every tilt: most pairs, then nearest."""
         box = np.full((len(self.boxes), len(points)), -1)
         for t, pixels in enumerate(project_points(self.matrices, points)):
             pairs, cost = self._allowed(t, pixels)
@@ -141,6 +182,7 @@ class BoxIndex:
     def _allowed(self, t: int, pixels: FloatArray) -> tuple[tuple[IntArray, IntArray], FloatArray]:
         """Pairs of point and box that the gates of a tilt allow, and how far apart they are."""
         gates = self.gates[t]
+        # Maximum norm and the largest gate: a superset, thinned out by each box's own gate below.
         rows, columns = near_pairs(pixels, self.boxes[t][:, :2], gates.max(initial=0), norm=np.inf)
         apart = np.abs(self.boxes[t][columns, :2] - pixels[rows]) / gates[columns]
         allowed = (apart <= 1).all(axis=1)

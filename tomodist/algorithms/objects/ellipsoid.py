@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # entries of C that are fitted
 _ROUND = 0.1  # weight of "as thick along z as along y and x", beside each box's weight of 1
-_UPRIGHT = (
-    0.1  # and of "no axis slants"; from a tilt axis near 45 degrees y and x are told by these
-)
+_UPRIGHT = 0.1  # and of "no axis slants"; from a tilt axis near 45 degrees only these tell y from x
 _THINNEST = 0.5  # voxels: half of the least extent
 
 
@@ -60,11 +58,16 @@ def extents(
 def _extent(rays: FloatArray, half: FloatArray, roundness: float) -> FloatArray:
     """Fit C to half sizes along pixel axes: rays (n, 3), half (n,); lengths (3,)."""
     half = np.maximum(half, _THINNEST)
+    # m C mᵀ = sum_ij m_i m_j C_ij; entries off the diagonal occur twice.
     system = np.stack([(1 + (i != j)) * rays[:, i] * rays[:, j] for i, j in _AXES], axis=1)
     typical = float(np.median(half)) ** 2
+    # Weak equations beside those of the boxes; they decide only what no ray bounds:
+    #   rows 0, 1   C_zz = C_yy and C_zz = C_xx   (as thick along z as along y and x)
+    #   rows 2 - 4  C_zy = C_zx = C_yx = 0        (axes are upright)
     pulls = np.zeros((5, len(_AXES)))
     pulls[:2, 0], pulls[0, 1], pulls[1, 2] = roundness, -roundness, -roundness
     pulls[2:, 3:] = _UPRIGHT * np.eye(3)
+    # Divided by a typical size, so that the weights of the pulls do not depend on the unit.
     system = np.concatenate([system, pulls]) / typical
     target = np.concatenate([half**2 / typical, np.zeros(len(pulls))])
     form = np.linalg.lstsq(system, target, rcond=1e-9)[0]

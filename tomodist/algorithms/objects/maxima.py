@@ -59,6 +59,7 @@ def brick_maxima(
     sigma = _SMOOTHING * distance
     values = np.nan_to_num(scores.astype(np.float32))
     smoothed = gaussian_filter(values, sigma, mode="constant", truncate=_TRUNCATE)
+    # A flat top is one maximum of several equal voxels; _one_per_top keeps its middle.
     tops = (maximum_filter(smoothed, 3, mode="constant") == smoothed) & (values > threshold)
     index = _one_per_top(tops)
     ends = np.array([(s.indices(n)[:2]) for s, n in zip(inner, tops.shape, strict=True)])
@@ -79,13 +80,15 @@ def _one_per_top(tops: BoolArray) -> npt.NDArray[np.intp]:
 
 
 def _between(values: Float32Array, index: npt.NDArray[np.intp]) -> FloatArray:
-    """From a voxel to the top of the parabola through it and its neighbours, along each axis."""
+    """Offset from a voxel to the top of the parabola through its neighbours, along each axis."""
     padded = np.pad(values, 1).astype(np.float64)
     here = padded[tuple((index + 1).T)]
     offset = np.zeros(index.shape)
     for axis in range(3):
         step = np.eye(3, dtype=np.intp)[axis]
         before, after = (padded[tuple((index + 1 + s * step).T)] for s in (-1, 1))
+        # Parabola through (-1, before), (0, here), (1, after): its top is at (before - after) / (2
+        # bend).
         bend = before - 2 * here + after
         np.divide((before - after) / 2, bend, out=offset[:, axis], where=bend < 0)
     return np.clip(offset, -0.5, 0.5)

@@ -47,6 +47,7 @@ def _pairs_of_tilts(box_index: BoxIndex) -> list[tuple[int, int]]:
     n_pairs = int(np.clip(N_PAIRS * _MANY / n_boxes, N_PAIRS, 4 * N_PAIRS))
     rays = _rays(box_index.matrices[tilts])
     angle = np.arccos(np.clip(np.abs(rays @ rays.T), 0, 1))
+    # A short tilt range has no 40 degrees: then most of what it has.
     far = min(_BASELINE, 0.6 * float(angle.max()))
     pairs = set()
     for k in np.unique(np.linspace(0, len(tilts) - 1, n_pairs).round().astype(int)):
@@ -63,7 +64,7 @@ def _partners(k: int, angle: FloatArray, far: float) -> list[int]:
 
 
 def viewing_order(matrices: FloatArray) -> FloatArray:
-    """A number per tilt that grows with the angle from which it looks, whatever the stack's order.
+    """Number per tilt that increases with its viewing angle, in any order of the stack.
 
     Parameters
     ----------
@@ -76,8 +77,10 @@ def viewing_order(matrices: FloatArray) -> FloatArray:
         The tangent of the angle between the tilt's ray and the mean ray, with a sign.
     """
     rays = _rays(matrices)
+    # The ray most parallel to all others; rays are made to point to the same side as it.
     middle = rays[np.argmax(np.abs(rays @ rays.T).sum(axis=1))]
     rays = rays * np.where(rays @ middle < 0, -1.0, 1.0)[:, None]
+    # The main direction in which rays leave the middle one: across the tilt axis.
     across = np.linalg.svd(rays - (rays @ middle)[:, None] * middle)[2][0]
     order = (rays @ across) / np.maximum(rays @ middle, 1e-9)
     largest = across[np.argmax(np.abs(across))]
@@ -91,7 +94,7 @@ def _rays(matrices: FloatArray) -> FloatArray:
 
 
 def _meeting(box_index: BoxIndex, a: int, b: int, shape: Sequence[int]) -> FloatArray:
-    """Where boxes of tilt a meet boxes of tilt b.
+    """Points where rays through boxes of tilt a meet rays through boxes of tilt b.
 
     Both rays are at right angles to n, so n · p is the same all along either; in the single-axis
     case that is y.
@@ -102,6 +105,7 @@ def _meeting(box_index: BoxIndex, a: int, b: int, shape: Sequence[int]) -> Float
     normal /= np.linalg.norm(normal)
     level, gate = [], []
     for k, t in enumerate((a, b)):
+        # n = factors @ L, so n · p of every point on a ray follows from its pixel alone.
         factors = np.linalg.lstsq(linear[k].T, normal, rcond=None)[0]
         level.append((box_index.boxes[t][:, :2] - shift[k]) @ factors)
         gate.append(box_index.gates[t] @ np.abs(factors))
@@ -119,16 +123,30 @@ def _alike(
 ) -> tuple[IntArray, IntArray]:
     """Pairs (i, j) with |a_i - b_j| at most the sum of their gates."""
     order = np.argsort(b)
+    # With b sorted, the candidates of a_i are a range; the largest gate bounds it.
     reach = gate_a + gate_b.max(initial=0)
     first = np.searchsorted(b[order], a - reach, "left")
     n = np.searchsorted(b[order], a + reach, "right") - first
     i = np.repeat(np.arange(len(a)), n)
+    # Ranges [first_i, first_i + n_i) written one after the other, without a Python loop.
     j = order[np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(first, n)]
     near = np.abs(a[i] - b[j]) <= gate_a[i] + gate_b[j]
     return i[near], j[near]
 
 
 def inside(points: FloatArray, shape: Sequence[int]) -> BoolArray:
-    """Which points lie in a volume: shape (n,), bool."""
+    """Whether each point lies in a volume.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, 3), float64
+        Voxel indices (z, y, x).
+    shape : sequence of int
+        Shape of the volume.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+    """
     within = (points >= -0.5) & (points <= np.asarray(shape) - 0.5)
     return np.asarray(within.all(axis=1))

@@ -124,8 +124,10 @@ def link_boxes(
             raise InputError(f"a box of tilt {t} is not finite, or has a negative size; remove it")
     box_index = BoxIndex(geometry.matrices(grid), arrays, rule, geometry.image_shape)
     points = proposals(box_index, shape)
+    # Proposals from two tilts are off by their boxes' errors: wide gates first.
     for widening in (1.5, 1.0, 1.0):
         points = _fitted(box_index, points, box_index.nearest(points, widening))
+        # Many pairs of tilts propose the same object: one point per voxel is enough.
         points = points[np.unique(np.round(points), axis=0, return_index=True)[1]]
     points = points[inside(points, shape)]
     points = points[_chosen(box_index, points)]
@@ -158,6 +160,7 @@ def _fitted(
         apart = box_index.offset(moved, box[:, enough])
         weight = _own_weights(apart) if finally_ else _weights(box_index, apart, box[:, enough])
         system = np.einsum("tn,tki,tkj->nij", weight, rays, rays, optimize=True)
+        # Points with boxes in few directions have a singular system; this leaves them in place.
         system += 1e-9 * np.trace(system, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         target = np.einsum("tn,tki,tnk->ni", weight, rays, np.nan_to_num(apart), optimize=True)
         moved = moved + np.linalg.solve(system, target[:, :, None])[:, :, 0]
@@ -166,7 +169,7 @@ def _fitted(
 
 
 def _weights(box_index: BoxIndex, apart: FloatArray, box: IntArray) -> FloatArray:
-    """Of every box in the fit: 1 at the point's projection, 1/5 at the gate; (n_tilts, n)."""
+    """Weight of every box in the fit: 1 at the projection, 1/5 at the gate; (n_tilts, n)."""
     weight = np.zeros(box.shape)
     for t, gates in enumerate(box_index.gates):
         has = box[t] >= 0
@@ -190,7 +193,7 @@ def _own_weights(apart: FloatArray) -> FloatArray:
 
 
 def _chosen(box_index: BoxIndex, points: FloatArray) -> IntArray:
-    """The points that are objects: the best first, each with the boxes that are left to it."""
+    """Indices of the points that are objects: best first, each takes the boxes that remain."""
     box = box_index.nearest(points)
     close = np.where(box >= 0, _HAS + (1 - _HAS) * box_index.closeness(points, box), 0.0).T
     first = np.cumsum([0, *(len(b) for b in box_index.boxes)])
@@ -224,12 +227,12 @@ def _chosen(box_index: BoxIndex, points: FloatArray) -> IntArray:
 
 
 def _beyond_chance(expected: float) -> float:
-    """Boxes that no point has by chance, if it has so many on average (four sigma)."""
+    """Number of boxes that no point has by chance (four sigma above the mean)."""
     return expected + 4 * math.sqrt(expected)
 
 
 def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArray:
-    """Points of which those that show the same object, in different tilts, are one."""
+    """Merge points that show the same object in different tilts."""
     if len(points) < 2:
         return points
     size = max((float(g.max()) for g in box_index.gates if len(g)), default=0.0)
@@ -240,6 +243,8 @@ def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArra
     gone = np.zeros(len(points), np.bool_)
     for i, j in pairs[np.lexsort(pairs.T)] if len(pairs) else ():
         has = (box[:, i] >= 0) | (box[:, j] >= 0)
+        # Two halves of one track hardly share a tilt, and project to the same pixels in most of
+        # them.
         both = int(((box[:, i] >= 0) & (box[:, j] >= 0)).sum())
         apart = np.abs(pixels[:, i] - pixels[:, j])[has]
         gate = np.array(
@@ -251,7 +256,7 @@ def _joined(box_index: BoxIndex, points: FloatArray, box: IntArray) -> FloatArra
 
 
 def _apart_in_space(points: FloatArray, size: FloatArray, n_boxes: IntArray) -> IntArray:
-    """Points of which those that lie within each other are one, the best supported of them.
+    """Indices of the points that remain when overlapping objects are merged.
 
     Objects hide each other in projection but not in space, so two so near are one, detected twice.
     """
@@ -274,7 +279,7 @@ def _tracks(box_index: BoxIndex, points: FloatArray, size: FloatArray, box: IntA
 
 
 def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
-    """Of the centres: from the scatter of the boxes, or from blocks of tilts if those say more.
+    """Standard errors of the centres: by scatter or by blocks of tilts, whichever is larger.
 
     Boxes of neighbouring tilts err together where the alignment does. Leaving out one of five
     blocks of neighbouring tilts at a time shows it: (m - 1) / m times the sum of squared changes.
@@ -292,6 +297,7 @@ def _standard_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
         rest = np.delete(np.arange(len(weight)), block)
         right = np.einsum("tn,tni->ni", weight[rest], target[rest])
         moves.append(np.linalg.solve(left, right[:, :, None])[:, :, 0])
+    # Delete-a-block jackknife: (m - 1) / m times the sum of squared deviations.
     change = np.stack(moves) - np.mean(moves, axis=0)
     jackknife = np.sqrt((_BLOCKS - 1) / _BLOCKS * (change**2).sum(axis=0))
     errors: FloatArray = np.maximum(_independent_errors(matrices, apart), jackknife)
@@ -305,6 +311,7 @@ def _independent_errors(matrices: FloatArray, apart: FloatArray) -> FloatArray:
         has = np.isfinite(apart[:, k, 0])
         rays = matrices[has, :, :3].reshape(-1, 3)
         n, typical = len(rays), float(np.median(np.linalg.norm(apart[has, k], axis=1)))
+        # Median distance of normal errors is 1.177 sigma; n - 3 degrees of freedom for z, y, x.
         scatter = typical / _RAYLEIGH * math.sqrt(n / max(n - 3, 1))
         errors[k] = scatter * np.sqrt(np.diag(np.linalg.pinv(rays.T @ rays)))
     return errors

@@ -62,7 +62,7 @@ def supporting_boxes(
 def _nearest_around(
     points: FloatArray, boxes: FloatArray
 ) -> tuple[npt.NDArray[np.intp], BoolArray]:
-    """Of the eight nearest boxes, the first that holds each point, and whether there is one."""
+    """Nearest box (of eight) that contains each point, and whether there is one."""
     n = min(8, len(boxes))
     near = np.asarray(cKDTree(boxes[:, :2]).query(points, k=list(range(1, n + 1)))[1])
     box = boxes[near]
@@ -73,7 +73,8 @@ def _nearest_around(
 
 
 def _strongest(claimed: npt.NDArray[np.intp], strength: FloatArray) -> BoolArray:
-    """Which claimant is the strongest of those that claim the same box; the first of equals."""
+    """Whether each claimant is the strongest that claims its box; the first of equals wins."""
+    # Sorted by box, then strength, then index: the first of every box wins.
     order = np.lexsort((np.arange(len(claimed)), -strength, claimed))
     first = np.ones(len(order), bool)
     first[1:] = claimed[order][1:] != claimed[order][:-1]
@@ -92,7 +93,7 @@ def triangulate(
     matrices, centers, boxes
         As for `supporting_boxes`.
     rounds : int
-        How often the supporting boxes are looked up anew.
+        How often the supporting boxes are looked up again.
 
     Returns
     -------
@@ -106,6 +107,7 @@ def triangulate(
         for k in range(len(centers)):
             tilts = np.isfinite(residual[:, k])
             if tilts.sum() >= 3:
+                # Two equations (row, column) per tilt for the three unknowns z, y, x.
                 system = matrices[tilts, :, :3].reshape(-1, 3)
                 target = (matched[tilts, k] - matrices[tilts, :, 3]).reshape(-1)
                 centers[k] = np.linalg.lstsq(system, target, rcond=None)[0]

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from tomodist.values.arrays import AnyArray
+from tomodist.values.arrays import AnyArray, FloatArray
 
 if TYPE_CHECKING:
     from tomodist.values.arrays import FloatArray, Image
@@ -55,6 +55,7 @@ def ramp(frequency: AnyArray, n: int) -> FloatArray:
     >>> ramp(np.array([0.0, 0.25, 0.5, 0.6]), 1024).round(4).tolist()
     [0.0002, 0.25, 0.4998, 0.6]
     """
+    # Taps in FFT order: 0, 1, ..., n/2 - 1, -n/2, ..., -1.
     taps = scipy.fft.fftfreq(n, 1 / n)
     odd = taps % 2 == 1
     kernel = np.where(taps == 0, 0.25, 0.0)
@@ -99,6 +100,18 @@ def exact(frequency: AnyArray, angle: FloatArray, tilt: int, thickness: float) -
 def low_pass(frequency: AnyArray, cutoff: float, falloff: float) -> FloatArray:
     """IMOD's RADIAL: 1 up to the cutoff, then a Gaussian of standard deviation `falloff`.
 
+    Parameters
+    ----------
+    frequency : ndarray
+        Cycles per pixel, 0 or more.
+    cutoff, falloff : float
+        Cycles per pixel; a falloff of 0 is a sharp edge.
+
+    Returns
+    -------
+    ndarray, float64
+        Factors, 0 to 1.
+
     Examples
     --------
     >>> low_pass(np.array([0.1, 0.35, 0.385]), 0.35, 0.035).round(4)
@@ -132,6 +145,7 @@ def filter_rows(rows: Image, response: Response) -> Image:
     n = padded_length(width)
     filled = fill_unmeasured(rows)
     left, right = _ends(filled)
+    # The ends are brought to about 0, so that little is left to spread from the padding.
     filled -= (left + right)[:, None] / 2
     spectrum = scipy.fft.rfft(padded(filled, n), axis=1)
     spectrum *= response(scipy.fft.rfftfreq(n)).astype(np.float32)
@@ -176,7 +190,7 @@ def filter_image(image: Image, response: Response, direction: FloatArray) -> Ima
 
 
 def fill_unmeasured(rows: Image) -> Image:
-    """A copy without NaN: between measured pixels a line, beyond them the mean of the last few.
+    """Copy without NaN: linear between measured pixels, beyond them the mean of the last few.
 
     So no step arises where measurement ends, which the ramp would turn into a bright rim. A row
     without any measured pixel gets the mean of all rows.
@@ -197,6 +211,7 @@ def fill_unmeasured(rows: Image) -> Image:
         if not columns.size:
             row[:] = otherwise
             continue
+        # A few pixels, not one: a noisy last pixel would be extended over the whole gap.
         few = max(1, columns.size // _EDGE)
         first, last = row[columns[:few]].mean(), row[columns[-few:]].mean()
         row[~known] = np.interp(np.nonzero(~known)[0], columns, row[columns], first, last)
@@ -204,7 +219,18 @@ def fill_unmeasured(rows: Image) -> Image:
 
 
 def padded(rows: Image, n: int) -> Image:
-    """Rows of length `n`: behind the end of a row a line runs to its beginning.
+    """Rows extended to length `n` by a straight line from their end to their beginning.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n_rows, width), float32
+        Finite values.
+    n : int
+        Length of the result; at least the width.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, n), float32
 
     Examples
     --------
@@ -215,6 +241,7 @@ def padded(rows: Image, n: int) -> Image:
     left, right = _ends(rows)
     wide = np.empty((len(rows), n), np.float32)
     wide[:, :width] = rows
+    # | row ... right | line from right to left ... | (periodic: left of the row follows)
     way = (np.arange(1, n - width + 1) / (n - width + 1)).astype(np.float32)
     wide[:, width:] = right[:, None] + (left - right)[:, None] * way
     return wide

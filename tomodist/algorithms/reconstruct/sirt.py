@@ -105,7 +105,7 @@ class Sirt:
         return WeightedMean(self.geometry, self.grid)
 
     def parameters(self) -> dict[str, Any]:
-        """What determines the volume beside the images, as plain values."""
+        """Method and settings as plain values."""
         return {
             "method": "sirt",
             "iterations": self.iterations,
@@ -138,7 +138,10 @@ class Sirt:
         return sums
 
     def ray_sums(self, windows: Iterable[Window], tilts: Sequence[int], rows: Range) -> Image:
-        """A applied to ones: voxels of path along every ray; parameters as for `project`."""
+        """Path length of every ray in the volume, in voxels: A applied to ones.
+
+        Parameters and result as for `Sirt.project`.
+        """
 
         def ones(*window: Range) -> Image:
             return np.ones([end - first for first, end in window], np.float32)
@@ -163,6 +166,7 @@ class Sirt:
             sum of (b - A x)^2 / (A 1): the norm in which SIRT descends.
         """
         difference = np.subtract(images, projected, out=projected)
+        # Rays through a corner have tiny ray sums, whose quotients would be noise.
         known = np.isfinite(difference) & (ray_sums >= _CROSSED)
         normalised = np.full(difference.shape, np.nan, np.float32)
         np.divide(difference, ray_sums, out=normalised, where=known)

@@ -19,7 +19,7 @@ _WEDGE = 2.0  # median steps: a larger gap between angles is the missing wedge
 
 @dataclass(frozen=True)
 class Views:
-    """What weighted and iterative reconstruction must know of the tilts.
+    """Directions, angles and scales of the tilts, for reconstruction.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ def views_of(matrices: FloatArray) -> Views:
            [1., 0.]])
     """
     linear = matrices[:, :, :3]
+    # Moving along d changes neither row nor column, so d is perpendicular to both rows of L.
     rays = np.cross(linear[:, 0], linear[:, 1])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     axis = _tilt_axis(rays)
@@ -103,6 +104,8 @@ def angular_density(angle: FloatArray) -> FloatArray:
     before, after = np.roll(gap, 1), gap.copy()
     wedge = int(np.argmax(gap))
     if len(gap) > 1 and gap[wedge] > _WEDGE * np.median(gap) + 1e-6:
+        # angles ... wedge | gap = missing wedge | first ...  : both get the step on their other
+        # side
         first = (wedge + 1) % len(gap)
         after[wedge], before[first] = before[wedge], after[first]
     density: FloatArray = ((before + after) / 2 / n)[group]

@@ -92,7 +92,7 @@ class WeightedBackprojection:
         return bool(np.all(self.views.direction[:, 0] == 0))
 
     def parameters(self) -> dict[str, Any]:
-        """What determines the volume beside the images, as plain values."""
+        """Method and settings as plain values."""
         return {
             "method": "wbp",
             "cutoff": self.cutoff,
@@ -129,6 +129,7 @@ class WeightedBackprojection:
         passed: FloatArray = low_pass(frequency, self.cutoff, self.falloff)
         if self.filter_kind == "ramp":
             passed *= ramp(frequency, n)
+            # The lifting divides by the sum of the weights (a mean); the filter multiplies by it.
             passed *= sum(self.lifting.weights or ()) * self.views.scale[tilt]
             return passed
         thickness = self.grid.shape[0] * self.views.scale[tilt]

@@ -52,7 +52,7 @@ class Consistency:
         return np.asarray(self.expected - self.iou > self.tolerated)
 
     def reason(self, tilt: int) -> str:
-        """In words, what is wrong with a tilt."""
+        """Reason why a tilt disagrees, in words."""
         if self.recall[tilt] == 1 and self.iou[tilt] == 0:
             return "its map marks nothing"
         if self.precision[tilt] > 2 * self.recall[tilt]:
@@ -97,6 +97,7 @@ def consistency_of(
     order = np.argsort(angles, kind="stable")
     expected = np.array(iou, np.float64)
     for rank, t in enumerate(order):
+        # Up to _REACH neighbours in angle on either side, without the tilt itself.
         around = np.concatenate([order[max(rank - _REACH, 0) : rank], order[rank + 1 :][:_REACH]])
         if len(around):
             expected[t] = min(_line_at(angles[t], angles[around], iou[around]), 1.0)
@@ -110,6 +111,7 @@ def _line_at(x: float, xs: FloatArray, ys: FloatArray) -> float:
     """Value at x of the robust line through some points."""
     i, j = np.triu_indices(len(xs), 1)
     run = xs[j] - xs[i]
+    # Theil-Sen: the median slope over all pairs; a few outliers do not move it.
     slopes = ((ys[j] - ys[i])[run != 0]) / run[run != 0]
     slope = float(np.median(slopes)) if len(slopes) else 0.0
     return float(np.median(ys + slope * (x - xs)))

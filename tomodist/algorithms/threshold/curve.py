@@ -120,6 +120,7 @@ def curve_of(counts: IntArray) -> ThresholdCurve:
             "no map marks any pixel that sees the volume, so no threshold can be chosen; "
             "check the maps (is the detector too strict?) or set `threshold`"
         )
+    # Cumulative counts from the top: column T holds the pixels whose maximum exceeds T.
     above = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1][:, :, 1:]  # pixels with maxFP > T
     both, reprojected = above[:, 1], above.sum(axis=1)
     return ThresholdCurve(

@@ -91,6 +91,7 @@ def structure_threshold(
     for t, window in enumerate(bounds):
         part, inside = read_inside(read, t, window, geometry.image_shape)
         seen = largest[t][inside]
+        # Only marks within the component's own shadow count; the rest belongs to other structures.
         shadow = np.where(seen > threshold, part, UNMEASURED)
         counts[t] = count_agreement(seen[None], shadow[None], max_score)[0]
     if not counts[:, 1].any():
@@ -101,6 +102,7 @@ def structure_threshold(
 def _lowest_as_good(iou: FloatArray) -> int:
     """Column of the lowest threshold that is not surely worse than the best; of (n_tilts, n)."""
     best = iou[:, int(np.argmax(iou.mean(axis=0)))]
+    # Differences tilt by tilt: the tilts' common variation drops out of the standard error.
     worse = best[:, None] - iou
     error = worse.std(axis=0, ddof=1) / np.sqrt(len(iou)) if len(iou) > 1 else 0.0
     return int(np.argmax(worse.mean(axis=0) <= _SURE * error + 1e-12))

@@ -130,9 +130,11 @@ def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve
         If no map marks a pixel, or no voxel has votes enough: there is nothing to agree.
     """
     thresholds = tuple(t for t in sorted(counts) if t + own in counts)
+    # Marked pixels are counted at T + o, the others at T: a map must not explain itself.
     others = np.stack([counts[t][0] for t in thresholds])
     marked = np.stack([counts[t + own][1] for t in thresholds])
     a, b = (rows[:, ::-1].cumsum(axis=1)[:, ::-1].astype(float) for rows in (marked, others))
+    # Column 0 counts all pixels (length >= 0), at any threshold.
     n_marked, n_other = a[0, 0], b[0, 0]
     a, b = a[:, 1:], b[:, 1:]
     if not n_marked or not a.any():
@@ -142,6 +144,7 @@ def ray_length_curve(counts: Mapping[int, IntArray], own: int) -> RayLengthCurve
             "strict?), use fewer `rounds` or less `support`, or set `threshold`"
         )
     n = n_marked + n_other
+    # p_e of independent predictions with the same totals.
     by_chance = ((a + b) * n_marked + (n - a - b) * n_other) / n**2
     kappa = ((a + n_other - b) / n - by_chance) / np.maximum(1 - by_chance, 1e-12)
     lengths = 2 ** ((kappa.argmax(axis=1) + 1) / _PER_OCTAVE) - 1
@@ -184,7 +187,7 @@ def choose_by_ray_lengths(
 def threshold_search(
     n_tilts: int, own: int
 ) -> Generator[Sequence[int], Mapping[int, IntArray], RayLengthCurve]:
-    """The same as a dialogue, for callers that count elsewhere.
+    """Generator form of `choose_by_ray_lengths`, for callers that count elsewhere.
 
     Parameters
     ----------
@@ -226,6 +229,18 @@ def first_thresholds(n_tilts: int) -> tuple[int, ...]:
 def next_thresholds(curve: RayLengthCurve, n_tilts: int) -> tuple[int, ...]:
     """Thresholds between the best so far and its neighbours.
 
+    Parameters
+    ----------
+    curve : RayLengthCurve
+        The thresholds that were tried.
+    n_tilts : int
+        Number of tilts: no threshold is as high.
+
+    Returns
+    -------
+    tuple of int
+        Thresholds that were not tried yet.
+
     Examples
     --------
     >>> next_thresholds(RayLengthCurve((0, 5, 10), (0.1, 0.5, 0.2), (1, 1, 1)), 51)
@@ -239,7 +254,7 @@ def next_thresholds(curve: RayLengthCurve, n_tilts: int) -> tuple[int, ...]:
 
 
 def sampled_tilts(geometry: TiltGeometry) -> Sequence[int]:
-    """Tilts that are looked at: at most 13, evenly in order of angle."""
+    """Tilts that are used: at most 13, evenly in order of angle."""
     order = sorted(range(geometry.n_tilts), key=lambda t: geometry.tilt_angles[t])
     n = min(_MOST_TILTS, len(order))
     return sorted(order[(2 * k + 1) * len(order) // (2 * n)] for k in range(n))

@@ -146,6 +146,7 @@ def alignment_geometry(transforms: FloatArray, pixel_size: float) -> dict[str, t
     """
     inverse = np.linalg.inv(np.asarray(transforms)[:, :, :2])
     (a, b), (c, d) = np.moveaxis(inverse, 0, 2)
+    # [a b; c d] = m [cos -sin; sin cos] + residual; the residual has (a - d)/2 and (b + c)/2.
     cosine, sine = (a + d) / 2, (c - b) / 2
     magnification = np.hypot(cosine, sine)
     _check_similarity(np.hypot(a - d, b + c) / 2, magnification)
@@ -160,7 +161,8 @@ def alignment_geometry(transforms: FloatArray, pixel_size: float) -> dict[str, t
 
 
 def _check_similarity(residual: FloatArray, magnification: FloatArray) -> None:
-    """Refuse matrices of which a part is no rotation times magnification."""
+    """Refuse matrices that are not a rotation times a magnification."""
+    # Relative to the whole matrix: 0 for a similarity, 1 for a pure mirror.
     excess = residual / (residual + magnification)
     worst = int(np.argmax(excess))
     if excess[worst] > _STRETCH:
@@ -172,7 +174,7 @@ def _check_similarity(residual: FloatArray, magnification: FloatArray) -> None:
 
 
 def _rows(path: Path, n_columns: int, what: str) -> list[tuple[int, tuple[float, ...]]]:
-    """Line numbers and their numbers, every line checked."""
+    """Line numbers and the numbers on each line, checked."""
     lines = read_lines(path)
     _check_program(path, lines, what)
     rows = [
@@ -186,7 +188,7 @@ def _rows(path: Path, n_columns: int, what: str) -> list[tuple[int, tuple[float,
 
 
 def _check_program(path: Path, lines: list[str], what: str) -> None:
-    """Files of other programs that are easily taken for one of IMOD's."""
+    """Refuse files of other programs that look like IMOD's."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.lower().startswith("# aretomo"):
         instead = ".xf" if what == "transform" else ".tlt"

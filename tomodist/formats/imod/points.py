@@ -35,10 +35,10 @@ _CORNER = 0.5
 
 
 class _Strict(io.BytesIO):
-    """A file that does not end unnoticed: imodmodel would look for the last chunk for ever."""
+    """File that raises at its end: imodmodel would search for the last chunk for ever."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read all bytes that are asked for."""
+        """Read exactly `size` bytes."""
         content = super().read(size)
         if size is not None and len(content) < size:
             raise EOFError(f"it ends after {self.tell()} bytes")
@@ -53,7 +53,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every point that cannot be used.
+        Collects every point that cannot be used.
 
     Returns
     -------
@@ -75,6 +75,7 @@ def read_mod(path: Path, problems: Problems) -> Annotations:
             "model2point -object"
         ) from error
     offset = _origin(model)
+    # Empty objects are common in models and are no classes.
     used = [k for k, item in enumerate(model.objects) if any(len(c.points) for c in item.contours)]
     rows: list[Row] = []
     for k in used:
@@ -97,7 +98,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
     path : Path
         The file.
     problems : Problems
-        Told of every line that cannot be used.
+        Collects every line that cannot be used.
 
     Returns
     -------
@@ -110,6 +111,7 @@ def read_model2point(path: Path, problems: Problems) -> Annotations:
         words = line.split()
         if not words:
             continue
+        # 3 numbers: x y z; 4: contour x y z; 5: object contour x y z.
         n_columns = n_columns or len(words)
         with problems.row(f"line {k}"):
             if len(words) != n_columns:
@@ -128,7 +130,7 @@ def _row(where: str, point: FloatArray, name: str) -> Row:
 
 
 def _origin(model: Any) -> FloatArray:  # noqa: ANN401 -- imodmodel's model
-    """From the part of the image that was loaded to the whole image: x, y, z in pixels."""
+    """Offset from the loaded part of the image to the whole image: x, y, z in pixels."""
     reference = model.minx
     if reference is None or not int(model.header.flags) & _HAS_ORIGIN:
         return np.zeros(3)

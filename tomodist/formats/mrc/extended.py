@@ -36,7 +36,7 @@ _METRE = 1e10  # Å
 
 @dataclass(frozen=True)
 class Extended:
-    """What an extended header says: pixel size in Å, angles in degrees, None for what it lacks."""
+    """Values of an extended header: pixel size in Å, angles in degrees; None where missing."""
 
     tilt_angles: tuple[float, ...] | None = None
     pixel_size: float | None = None
@@ -61,6 +61,7 @@ def read_extended(header: np.void, extended: bytes, n_sections: int) -> Extended
     """
     kind = bytes(header["exttyp"])
     order = header.dtype["nx"].str[0]
+    # nint and nreal: bytes 128 to 131 of the header.
     n_ints, n_reals = np.frombuffer(bytes(header["extra2"])[16:20], f"{order}i2").tolist()
     if kind in (b"FEI1", b"FEI2"):
         return _fei(extended, get_ext_header_dtype(kind, order), n_sections)
@@ -103,6 +104,7 @@ def _reals(extended: bytes, n_ints: int, n_reals: int, order: str, n: int) -> Ex
         return Extended()
     records = np.frombuffer(extended, f"{order}f4", n * size).reshape(n, size)[:, n_ints:]
     angles = _angles(records[:, 0]) if records[:, 0].any() else None
+    # Only the old FEI layout (0 integers, 32 reals) has pixel size and axis at known places.
     if n_ints or n_reals != _FEI_REALS:
         return Extended(angles)
     pixel, axis = (float(records[0, k]) for k in (_FEI_PIXEL_SIZE, _FEI_TILT_AXIS))
@@ -111,6 +113,7 @@ def _reals(extended: bytes, n_ints: int, n_reals: int, order: str, n: int) -> Ex
 
 def _fei(extended: bytes, layout: np.dtype[np.void], n: int) -> Extended:
     stated = int(np.frombuffer(extended[:4].ljust(4, b"\0"), layout["Metadata size"])[0])
+    # Each record states its own size; records of newer versions are longer.
     stride = max(stated, layout.itemsize)
     if len(extended) < (n - 1) * stride + layout.itemsize:
         return Extended()

@@ -178,6 +178,7 @@ def is_text(head: bytes) -> bool:
 
 def _byte_order(head: bytes) -> str:
     """Byte order of the machine stamp, unless only the other one makes sense."""
+    # Byte 212 is the machine stamp: 0x44 little endian, 0x11 big endian.
     orders = "><" if head[212] == 0x11 else "<>"
     return next((order for order in orders if _plausible(head, order)), orders[0])
 
@@ -222,6 +223,7 @@ def _check_axes(path: Path, header: np.void) -> None:
 
 def _check_bytes(path: Path, header: np.void, n_bytes: int) -> None:
     extended = int(header["nsymbt"])
+    # A negative nsymbt would place the data before the header.
     if not 0 <= extended <= n_bytes - HEADER_BYTES:
         raise InputError(
             f"{path}: header field nsymbt (extended header) is {extended} bytes, but the file has "

@@ -91,12 +91,15 @@ class MrcStack:
         """Read a window of one section in the type of the file, native byte order.
 
         Takes, returns and raises as `read`, but for the type.
+
+        Parameters and result as for `MrcStack.read`, but the values have the type of the file.
         """
         if not 0 <= section < len(self):
             raise InputError(
                 f"{self.path} has sections 0..{len(self) - 1}; section {section} was requested"
             )
         stored = np.dtype(self.dtype)
+        # Byte of the first pixel: sections follow each other without gaps.
         start = self.offset + section * self.shape[1] * self.shape[2] * stored.itemsize
         try:
             image = np.memmap(self.path, stored, "r", start, self.shape[1:])

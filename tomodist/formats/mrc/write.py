@@ -73,7 +73,7 @@ class MrcWriter:
         self._statistics.add(target)
 
     def finish(self) -> tuple[float, float, float, float]:
-        """Write the data out; minimum, maximum, mean and standard deviation of all of it."""
+        """Flush the data; return minimum, maximum, mean and standard deviation of all of it."""
         self._statistics.add_zeros(self._data.size - self._statistics.count)
         if isinstance(self._data, np.memmap):
             self._data.flush()
@@ -92,7 +92,7 @@ def create_mrc(
     kind: Literal["volume", "stack"] = "volume",
     overwrite: bool = False,
 ) -> Iterator[MrcWriter]:
-    """Create an MRC file; it is there, whole, when the ``with`` block ends, or not at all.
+    """Create an MRC file; it appears, complete, only when the ``with`` block ends.
 
     Parameters
     ----------
@@ -182,9 +182,11 @@ def _new_header(
     header["mode"] = _mode(path, dtype)
     header["ispg"] = 1 if kind == "volume" else 0
     header["map"], header["nversion"] = b"MAP ", 20141
+    # Machine stamp of little endian.
     header["machst"] = 0x44, 0x44, 0, 0
     header["cellb"] = 90, 90, 90
     _set_sizes(path, header, shape, voxel_size, kind)
+    # MRC stores x, y, z.
     header["origin"] = tuple(reversed(tuple(origin)))
     header["nlabl"] = len(labels[:10])
     for k, label in enumerate(labels[:10]):
@@ -255,6 +257,7 @@ class _Statistics:
             self._merge(n, 0.0, 0.0, (0.0, 0.0))
 
     def _merge(self, n: int, mean: float, squares: float, limits: tuple[float, float]) -> None:
+        # Chan's formula: M2 = M2_a + M2_b + delta² n_a n_b / (n_a + n_b).
         total, delta = self._n + n, mean - self._mean
         self._squares += squares + delta**2 * self._n * n / total
         self._mean += delta * n / total
@@ -262,7 +265,7 @@ class _Statistics:
         self._low, self._high = min(self._low, limits[0]), max(self._high, limits[1])
 
     def result(self) -> tuple[float, float, float, float]:
-        """As MRC2014 has it: maximum below minimum, and a negative rms, mean not determined."""
+        """Minimum, maximum, mean, rms; MRC2014 marks unknown ones by maximum < minimum, rms < 0."""
         if not self._n:
             return 0.0, -1.0, -2.0, -1.0
         return self._low, self._high, self._mean, math.sqrt(self._squares / self._n)

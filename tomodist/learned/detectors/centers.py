@@ -96,24 +96,37 @@ class LearnedBoxes:
 
     @property
     def index(self) -> int:
-        """Of the class among the model's."""
+        """Index of the class in the model's list."""
         return 0 if self.name is None else self.model.card.classes.index(self.name)
 
     @property
     def lowest(self) -> float:
-        """The threshold: the given one, or the model's."""
+        """Threshold in use: that of this detector, or the model's."""
         chosen = self.threshold
         return self.model.card.thresholds[self.index] if chosen is None else chosen
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
-        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        """Memory that a task needs for one image.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            Height and width in pixels.
+        pixel_size : float
+            In Å.
+
+        Returns
+        -------
+        int
+            Bytes at the peak, torch included.
+        """
         card = self.model.card
         shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
         whole = card.architecture == FASTER_RCNN
         return detection_memory(card, shape, max(shape) if whole else self.tile)
 
     def folders(self) -> tuple[Path, ...]:
-        """The model's."""
+        """Folder of the model."""
         return (Path(self.model.path),)
 
     def __call__(self, image: Float32Array, pixel_size: float) -> Boxes:
@@ -141,7 +154,7 @@ class LearnedBoxes:
 
 
 def decode(outputs: Float32Array, stride: int, threshold: float, class_index: int) -> Boxes:
-    """Boxes of one class that the outputs of a network say.
+    """Boxes of one class from the outputs of a network.
 
     Parameters
     ----------
@@ -165,6 +178,7 @@ def decode(outputs: Float32Array, stride: int, threshold: float, class_index: in
     first. The object is at ((cell + 1/2 + offset) stride - 1/2), and exp(log size) stride large.
     """
     heat = sigmoid(outputs[class_index])
+    # A cell is a peak if it equals the maximum of its 3 x 3 neighbourhood.
     peak = (heat > threshold) & (heat == ndimage.maximum_filter(heat, 3, mode="nearest"))
     # A flat top is one peak: half precision makes neighbours equal.
     parts, n = ndimage.label(peak, np.ones((3, 3)))
@@ -173,6 +187,7 @@ def decode(outputs: Float32Array, stride: int, threshold: float, class_index: in
     cell = np.stack(np.unravel_index(first, heat.shape), axis=1)
     offsets = outputs[-N_REGRESSION:].reshape(N_REGRESSION, -1)[:, first].T.astype(np.float64)
     center = (cell + 0.5 + offsets[:, :2]) * stride - 0.5
+    # Clipped before and after exp: an untrained network must not overflow.
     size = np.minimum(np.exp(np.minimum(offsets[:, 2:], np.log(_LARGEST))), _LARGEST) * stride
     return Boxes(center, size, heat.ravel()[first])
 
@@ -182,6 +197,18 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int])
 
     The outer edges of both are the same, -1/2 and n - 1/2, so along an axis of factor f an index i
     becomes (i + 1/2) f - 1/2.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        Boxes of one image.
+    shape, new_shape : sequence of int
+        Height and width of the image, before and after.
+
+    Returns
+    -------
+    Boxes
+        In pixels of the new image.
 
     Examples
     --------
@@ -193,9 +220,22 @@ def rescaled_boxes(boxes: Boxes, shape: Sequence[int], new_shape: Sequence[int])
 
 
 def measured_boxes(boxes: Boxes, measured: BoolArray) -> Boxes:
-    """Boxes whose centre lies in the image, and on a pixel that was measured."""
+    """Boxes whose centre lies in the image, and on a pixel that was measured.
+
+    Parameters
+    ----------
+    boxes : Boxes
+        Boxes of one image.
+    measured : ndarray, shape (height, width), bool
+        Where the image was measured.
+
+    Returns
+    -------
+    Boxes
+    """
     pixel = np.floor(boxes.center + 0.5).astype(np.int64)
     inside = ((pixel >= 0) & (pixel < measured.shape)).all(axis=1)
+    # Clipped only to index safely; boxes outside are excluded by `inside`.
     near = np.clip(pixel, 0, np.array(measured.shape) - 1)
     return boxes.select(inside & measured[near[:, 0], near[:, 1]])
 
@@ -203,6 +243,23 @@ def measured_boxes(boxes: Boxes, measured: BoolArray) -> Boxes:
 def found_boxes(
     network: Network, image: Float32Array, threshold: float, n_classes: int
 ) -> list[Boxes]:
-    """Boxes of every class in a normalised image."""
+    """Boxes of every class in a normalised image.
+
+    Parameters
+    ----------
+    network : Network
+        Network of centres.
+    image : ndarray, shape (height, width), float32
+        Normalised.
+    threshold : float
+        Boxes of a higher score are kept.
+    n_classes : int
+        Number of heat maps.
+
+    Returns
+    -------
+    list of Boxes
+        One per class, the highest score first.
+    """
     outputs = dense_output(network, image)
     return [decode(outputs, network.output_stride, threshold, k) for k in range(n_classes)]

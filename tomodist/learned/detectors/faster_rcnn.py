@@ -34,6 +34,7 @@ def boxes_of_rows(rows: Float32Array, threshold: float, class_index: int) -> Box
         The surest first.
     """
     score, number = rows[:, 4], rows[:, 5]
+    # Padding rows have score 0 and are dropped at any threshold.
     kept = rows[(score > max(threshold, 0.0)) & (number == class_index)]
     kept = kept[np.argsort(-kept[:, 4], kind="stable")]
     return Boxes(kept[:, :2], kept[:, 2:4], kept[:, 4])

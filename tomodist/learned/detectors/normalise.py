@@ -31,7 +31,7 @@ class Statistics:
 
     @classmethod
     def of(cls, values: Float32Array) -> Statistics:
-        """Of an image or a volume; NaN = not measured. An empty one has (0, 1).
+        """Statistics of an image or a volume; NaN = not measured. An empty one has (0, 1).
 
         What would be cut off (hot pixels) has no part in them.
         """
@@ -39,11 +39,25 @@ class Statistics:
         if not known.size:
             return cls(0.0, 1.0)
         mean, deviation = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
+        # One round of clipping: hot pixels of hundreds of deviations would inflate the deviation.
         near = known[np.abs(known - mean) <= CLIP * deviation]
         return cls(float(near.mean(dtype=np.float64)), float(near.std(dtype=np.float64)))
 
     def normalised(self, values: Float32Array, clip: float = CLIP) -> Float32Array:
-        """Zero mean, unit deviation, cut off at ± `clip`; 0 where nothing was measured."""
+        """Values with zero mean and unit deviation, clipped.
+
+        Parameters
+        ----------
+        values : ndarray, float32
+            NaN = not measured.
+        clip : float
+            Largest absolute value of the result.
+
+        Returns
+        -------
+        ndarray, float32
+            0 where nothing was measured.
+        """
         scale = 1.0 / self.deviation if self.deviation > 0 else 0.0
         result: Float32Array = (values - np.float32(self.mean)) * np.float32(scale)
         np.clip(result, -clip, clip, out=result)
@@ -53,6 +67,17 @@ class Statistics:
 
 def scaled_shape(shape: Sequence[int], size: float, new_size: float) -> tuple[int, ...]:
     """Shape of an array of pixels of `size` Å at pixels of `new_size` Å; the same if these agree.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of the array.
+    size, new_size : float
+        Å per pixel, before and after; differences below 2 % are ignored.
+
+    Returns
+    -------
+    tuple of int
 
     Examples
     --------
@@ -68,6 +93,17 @@ def rescaled(values: Float32Array, shape: Sequence[int]) -> Float32Array:
     """An array resampled to another shape over the same field, smoothed first where it shrinks.
 
     Linear; the outer edges of the first and the last pixel stay where they are.
+
+    Parameters
+    ----------
+    values : ndarray, float32
+        Finite values.
+    shape : sequence of int
+        New shape.
+
+    Returns
+    -------
+    ndarray, float32
     """
     if tuple(shape) == values.shape:
         return values
@@ -81,7 +117,7 @@ def rescaled(values: Float32Array, shape: Sequence[int]) -> Float32Array:
 def prepared(
     image: Float32Array, pixel_size: float, model_size: float, clip: float = CLIP
 ) -> Float32Array:
-    """An image as a network of pixels of `model_size` Å sees it.
+    """Image resampled to pixels of `model_size` Å and normalised for a network.
 
     Parameters
     ----------
@@ -109,6 +145,7 @@ def prepared(
         return Statistics.of(image).normalised(image, clip)
     measured = np.isfinite(image)
     level = np.float32(Statistics.of(image).mean)
+    # Gaps get the mean before resampling, and are NaN again where most of a pixel was missing.
     smaller = rescaled(np.where(measured, image, level), shape)
     known = rescaled(measured.astype(np.float32), shape) > 0.5
     smaller[~known] = np.nan

@@ -80,7 +80,7 @@ class LearnedSegmentation:
 
     @property
     def thresholds(self) -> Float32Array:
-        """Of those classes."""
+        """Thresholds of those classes."""
         card = self.model.card
         of = dict(zip(card.classes, card.thresholds, strict=True))
         return np.array([self.threshold or of[name] for name in self.classes], np.float32)
@@ -110,14 +110,18 @@ class LearnedSegmentation:
         return np.where(np.isfinite(image), full, np.float32(0))
 
     def memory(self, image_shape: tuple[int, int], pixel_size: float) -> int:
-        """Bytes that a task holds at its peak for an image of this shape, torch included."""
+        """Memory that a task needs for one image, torch included.
+
+        Parameters and result as for `LearnedBoxes.memory`.
+        """
         card = self.model.card
         shape = scaled_shape(image_shape, pixel_size, card.pixel_size)
+        # Three float32 arrays of full size at once.
         full_size = 12 * len(self.classes) * image_shape[0] * image_shape[1]  # list, stack, masked
         return full_size + detection_memory(card, shape, self.tile, average=self.average)
 
     def folders(self) -> tuple[Path, ...]:
-        """The model's."""
+        """Folder of the model."""
         return (Path(self.model.path),)
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
@@ -161,6 +165,10 @@ def detection_memory(
     average : bool
         Whether outputs are averaged over orientations.
 
+    Returns
+    -------
+    int
+
     Notes
     -----
     Held against measured peaks of processes (`tests/benchmarks/bench_inference.py`): of the default
@@ -169,6 +177,7 @@ def detection_memory(
     """
     height, width = shape[0], shape[1]
     widest = tile + 2 * card.tiling["radius"]
+    # The largest window: a core with its margins, or the whole image.
     window = min(height, widest) * min(width, widest)
     outputs = n_outputs(card) * (3 if average else 1)
     per_pixel = bytes_per_pixel(card.architecture, 2, card.options)
@@ -183,7 +192,26 @@ def probabilities_of(
     tile: int = TILE,
     average: bool = False,
 ) -> Float32Array:
-    """Probabilities of the classes in a normalised image, shape (n_classes, height, width)."""
+    """Probabilities of the classes in a normalised image.
+
+    Parameters
+    ----------
+    network : Network
+        Segmentation network.
+    image : ndarray, shape (height, width), float32
+        Normalised.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
+    tile : int
+        Side of the cores of larger images.
+    average : bool
+        Mean over the eight mirror images and quarter turns.
+
+    Returns
+    -------
+    ndarray, shape (n_classes, height, width), float32
+        0 to 1.
+    """
     if not average:
         return activated(dense_output(network, image, tile), activation)
     total: Float32Array | None = None
@@ -197,7 +225,7 @@ def probabilities_of(
 def _orientations(
     image: Float32Array,
 ) -> Iterator[tuple[Float32Array, Callable[[Float32Array], Float32Array]]]:
-    """The eight forms of an image, each with the way back of what was found in it."""
+    """The eight orientations of an image, each with the inverse for its probabilities."""
     for mirrored in (False, True):
         for turns in range(4):
             form = np.rot90(image[:, ::-1] if mirrored else image, turns)

@@ -32,7 +32,7 @@ Window = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Tile:
-    """A window that a network looks at, and the core of which its output is used."""
+    """Window to which a network is applied, and the core whose output is used."""
 
     window: Window
     core: Window
@@ -62,6 +62,7 @@ def tiles_of(shape: Sequence[int], side: int, radius: int, multiple: int) -> lis
     >>> [(t.window, t.core) for t in tiles_of((96,), 32, 16, 16)]
     [(((0, 48),), ((0, 32),)), (((16, 80),), ((32, 64),)), (((48, 96),), ((64, 96),))]
     """
+    # Rounded up, so that windows stay aligned with the strides of the network.
     margin = -(-radius // multiple) * multiple
     side = max(multiple, side // multiple * multiple)
     axes = []
@@ -104,6 +105,7 @@ class Blending:
     def starts(self, axis: int) -> range:
         """First voxels of the windows along an axis; the last may reach beyond the volume."""
         step = self.side - self.overlap
+        # Least n with n * step + overlap >= length.
         n = max(1, -(-(self.shape[axis] - self.overlap) // step))
         return range(0, n * step, step)
 
@@ -126,6 +128,8 @@ class Blending:
         for axis, (start, stop) in enumerate(window):
             line = self.profile(stop - start)
             half = (stop - start) // 2
+            # At a face of the volume there is no neighbour to share with: full weight up to the
+            # face.
             if start == 0:
                 line[:half] = 1
             if start == self.starts(axis)[-1]:

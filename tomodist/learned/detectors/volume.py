@@ -58,6 +58,7 @@ def blended_probabilities(
     """
     total: Float32Array | None = None
     for window in blending.windows(part):
+        # The last windows reach beyond the volume; there the input is 0, the mean.
         known = tuple((a, min(b, n)) for (a, b), n in zip(window, blending.shape, strict=True))
         values = np.zeros([b - a for a, b in window], np.float32)
         values[tuple(slice(b - a) for a, b in known)] = read(known)
@@ -68,6 +69,7 @@ def blended_probabilities(
         shared = [
             (max(a, start), min(b, stop)) for (a, b), (start, stop) in zip(known, part, strict=True)
         ]
+        # shared = known ∩ part, once as indices of the window and once of the part.
         inner = (
             slice(None),
             *(slice(a - s, b - s) for (a, b), (s, _) in zip(shared, window, strict=True)),

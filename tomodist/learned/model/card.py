@@ -45,7 +45,7 @@ _TEXTS = ("architecture", "sha256")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model folder says about its network.
+    """Description of a network in a model folder.
 
     Parameters
     ----------
@@ -155,6 +155,7 @@ def write_model(
     InputError
         If what is there is no model, or the folder cannot be written.
     """
+    # A writer that was killed between its two renames left the old model aside.
     _put_back(folder)
     check_model_target(folder, overwrite=overwrite)
     safetensors = _safetensors()
@@ -162,6 +163,7 @@ def write_model(
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
+        # safetensors stores memory as it lies: only C order is safe.
         plain = {name: np.asarray(value, order="C") for name, value in weights.items()}
         safetensors.numpy.save_file(plain, draft / WEIGHTS)
         hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})
@@ -175,7 +177,7 @@ def write_model(
 
 
 def _put_back(folder: Path) -> None:
-    """What a kill between two renames left under another name."""
+    """Restore a model that a kill between two renames left under another name."""
     old = folder.with_name(f".{folder.name}.old")
     if old.is_dir() and not folder.exists():
         old.rename(folder)
@@ -197,6 +199,13 @@ def _put_in_place(draft: Path, folder: Path) -> None:
 def check_model_target(folder: Path, *, overwrite: bool) -> None:
     """Refuse a place where a model cannot or must not be written, before the work for it starts.
 
+    Parameters
+    ----------
+    folder : Path
+        Where the model is to be written.
+    overwrite : bool
+        Whether an existing model may be replaced.
+
     Raises
     ------
     ExistsError, InputError
@@ -215,7 +224,7 @@ def is_model(path: Path) -> bool:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read what a model is; the weights of a folder are looked at by `read_weights`.
+    """Read the description of a model; `read_weights` reads and checks the weights.
 
     Parameters
     ----------
@@ -238,7 +247,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def _card_of_file(path: Path) -> ModelCard:
-    """What an ONNX file's document says, with the hash of the file that is there."""
+    """Description of an ONNX file, with the hash of the actual file."""
     content, name = read_document(path)
     defaults = {"tomodist_model": FORMAT, "architecture": "file", "options": {}}
     card = card_of({**defaults, **content}, name)
@@ -252,7 +261,7 @@ def _card_of_file(path: Path) -> ModelCard:
 
 
 def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
-    """What a document says.
+    """Description from the content of a document.
 
     Parameters
     ----------
@@ -260,6 +269,10 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
         The document.
     name : str
         Of the document, for messages.
+
+    Returns
+    -------
+    ModelCard
 
     Raises
     ------
@@ -283,7 +296,7 @@ def card_of(content: Mapping[str, Any], name: str) -> ModelCard:
 
 
 def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is in a document and should not be, and the other way round."""
+    """Unknown and missing fields of a document."""
     known = {field.name: field for field in fields(ModelCard)}
     yield from (f"field {name!r} is unknown" for name in document if name not in known)
     for name, one in known.items():
@@ -292,7 +305,7 @@ def _strange_fields(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
-    """What is of another kind than it should be: a text, say, where a list of texts is wanted."""
+    """Fields of a wrong type, such as a text where a list of texts is expected."""
     for names, kind, word in (
         (_LISTS, list, "a list"),
         (_OBJECTS, dict, "an object"),
@@ -305,6 +318,18 @@ def _strange_kinds(document: Mapping[str, Any]) -> Iterator[str]:
 
 def read_weights(folder: Path, card: ModelCard) -> Weights:
     """Read the weights of a model, and make sure that they are the ones that it names.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder.
+    card : ModelCard
+        Its description, with the hash of the weights.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Weights by name.
 
     Raises
     ------
@@ -335,7 +360,7 @@ def read_weights(folder: Path, card: ModelCard) -> Weights:
 
 
 def _safetensors() -> Any:  # noqa: ANN401 -- a module
-    """The library of weights, or a message on how to get it."""
+    """The safetensors library, or an error that says how to install it."""
     try:
         import safetensors
         import safetensors.numpy
@@ -348,7 +373,7 @@ def _safetensors() -> Any:  # noqa: ANN401 -- a module
 
 
 def card_summary(card: ModelCard) -> Mapping[str, Any]:
-    """What determines a model's results, for fingerprints."""
+    """Values that determine a model's results, for fingerprints."""
     return {
         "model": card.sha256,
         "architecture": card.architecture,

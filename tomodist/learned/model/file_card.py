@@ -104,6 +104,7 @@ _LOCATION = re.compile(rb"\x0a\x08location\x12(.)(.{1,255})", re.DOTALL)
 
 def _check_weight_files(path: Path, known: str) -> None:
     """Refuse an ONNX file whose weights lie in a file that is not hashed."""
+    # A length-prefixed string: key "location", then one byte of length, then the name.
     names = {text[: size[0]] for size, text in _LOCATION.findall(path.read_bytes())}
     others = sorted(names - {known.encode()})
     if others:

@@ -20,7 +20,7 @@ TILE = 2048
 
 
 class Network(Protocol):
-    """What a network is to a detector."""
+    """Network as a function of arrays."""
 
     multiple: int
     radius: int
@@ -60,6 +60,7 @@ def dense_output(network: Network, image: Float32Array, tile: int = TILE) -> Flo
     ndarray, shape (n_outputs, ...), float32
         Sides are those of the image divided by `output_stride`, rounded up.
     """
+    # Padded at the end only, so indices stay the same.
     shape = [-(-n // network.multiple) * network.multiple for n in image.shape]
     padded = np.zeros(shape, np.float32)
     padded[tuple(slice(n) for n in image.shape)] = image
@@ -81,7 +82,7 @@ def _put(
     core: Sequence[tuple[int, int]],
     stride: int,
 ) -> None:
-    """The core of what a window gave, to its place."""
+    """Copy the core of a window's output into the whole output."""
     outer = tuple(slice(a // stride, b // stride) for a, b in core)
     inner = tuple(
         slice((a - start) // stride, (b - start) // stride)
@@ -91,18 +92,32 @@ def _put(
 
 
 def activated(outputs: Float32Array, activation: Activation) -> Float32Array:
-    """Outputs of a network, shape (n_outputs, ...), as probabilities of the classes.
+    """Outputs of a network as probabilities of the classes.
 
     Of softmax the first output is that of nothing, and is left out.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n_outputs, ...), float32
+        Outputs of a network.
+    activation : {"sigmoid", "softmax", "none"}
+        What makes probabilities of the outputs.
+
+    Returns
+    -------
+    ndarray, shape (n_classes, ...), float32
+        0 to 1.
     """
     if activation == "none":
         return np.clip(outputs, 0, 1)
     if activation == "sigmoid":
         return sigmoid(outputs)
+    # The largest exponent is 0, so exp cannot overflow.
     shifted = np.exp(outputs - outputs.max(axis=0))
     return np.asarray((shifted / shifted.sum(axis=0))[1:], np.float32)
 
 
 def sigmoid(logits: Float32Array) -> Float32Array:
     """Probabilities, shape of the logits, float32; without overflow."""
+    # tanh saturates without overflow, unlike exp.
     return np.asarray(0.5 * (np.tanh(0.5 * logits) + 1), np.float32)

@@ -101,6 +101,7 @@ def _card_of_file(card: ModelCard, module: Any) -> ModelCard:  # noqa: ANN401 --
 def _export(module: Any, card: ModelCard, written: ModelCard, path: Path) -> None:  # noqa: ANN401
     import torch
 
+    # Any valid size does: the sides are exported as variables.
     side = 4 * module.multiple
     free = {
         axis + 2: module.multiple * torch.export.Dim(name, min=1, max=_LARGEST)
@@ -135,6 +136,7 @@ def _check_outputs(module: Any, network: OnnxNetwork, dims: int, path: Path) -> 
     import torch
 
     random = np.random.default_rng(0)
+    # Other batch sizes and other, unequal sides than in the export.
     for n, sides in ((1, [3, 2, 5][:dims]), (3, [2, 5, 3][:dims])):
         shape = (n, 1, *(k * module.multiple for k in sides))
         image = random.standard_normal(shape, dtype=np.float32)

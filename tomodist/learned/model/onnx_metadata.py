@@ -73,6 +73,7 @@ def _fields(file: BinaryIO, numbers: set[int]) -> Iterator[tuple[int, bytes]]:
             _varint(file)
             continue
         length = _varint(file) if kind == 2 else _FIXED.get(kind, -1)
+        # Kinds 3 and 4 (groups) do not occur in ONNX; a length beyond the end means damage.
         if length < 0 or file.tell() + length > end:
             raise ValueError(f"field {number} at byte {file.tell()} is invalid")
         if kind == 2 and number in numbers and length <= _LARGEST:
@@ -88,6 +89,7 @@ def _varint(file: BinaryIO) -> int:
         (byte,) = file.read(1) or (None,)
         if byte is None:
             raise ValueError("the file ends inside a number")
+        # Seven bits of value; the eighth says whether another byte follows.
         total |= (byte & 0x7F) << shift
         if byte < 0x80:
             return total

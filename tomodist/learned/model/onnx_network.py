@@ -46,6 +46,7 @@ class OnnxNetwork:
                 "float32 or float16"
             )
         self._input, self._dtype = inputs[0].name, _FLOATS[inputs[0].type]
+        # A fixed batch size in the file: images go through one at a time.
         self._one_by_one = isinstance(inputs[0].shape[0], int)
         self.multiple, self.radius = card.tiling["multiple"], card.tiling["radius"]
         self.output_stride = stride_of(self, path, card.dims, self.multiple)

@@ -29,7 +29,7 @@ _PROBE = 64  # pixels: side of the image on which a network is tried
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its place and the hash of its weights.
+    """Model by its path and the hash of its weights.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def card(self) -> ModelCard:
-        """What the model is."""
+        """Description of the model."""
         return _card(self.path, self.document)
 
     def network(self) -> Network:
@@ -82,6 +82,7 @@ class Model:
             If it cannot be opened, or what comes out is not finite or of another shape.
         """
         card, network = self.card, self.network()
+        # The next valid size from 64 pixels up.
         side = -(-_PROBE // network.multiple) * network.multiple
         random = np.random.default_rng(0)
         probe = random.standard_normal((1, 1, *(side,) * card.dims), dtype=np.float32)
@@ -100,12 +101,12 @@ class Model:
             )
 
     def parameters(self) -> dict[str, Any]:
-        """What determines its results, as plain values."""
+        """Values that determine its results."""
         return dict(card_summary(self.card))
 
 
 def n_outputs(card: ModelCard) -> int:
-    """Channels that the network of a model has."""
+    """Number of output channels of a model's network."""
     if card.task == "boxes":
         return len(card.classes) + 4
     return len(card.classes) + (card.activation == "softmax")
@@ -113,7 +114,7 @@ def n_outputs(card: ModelCard) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _card(path: str, document: str) -> ModelCard:
-    """The card; weights and everything else it says are as they were when the run began."""
+    """Description of a model; an error if it was changed after the run began."""
     card = read_card(Path(path))
     if digest(asdict(card)) != document:
         raise InputError(f"{path} was changed after the run began; restart the run")
@@ -137,6 +138,18 @@ def _network(path: str, document: str) -> Network:
 
 def module_of(folder: Path, card: ModelCard) -> Any:  # noqa: ANN401 -- see `build`
     """A model's torch module with its weights, ready to detect.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder.
+    card : ModelCard
+        Its description.
+
+    Returns
+    -------
+    Module
+        In evaluation mode, norms fused.
 
     Raises
     ------

@@ -41,6 +41,7 @@ class TorchNetwork:
         images = torch.from_numpy(np.ascontiguousarray(batch))
         where = device()
         if where.type == "cuda":
+            # Pinned memory lets the copy run beside the computation.
             images = images.pin_memory().to(where, non_blocking=True)
         images = images.contiguous(memory_format=memory_format(batch.ndim - 2))
         self._module.eval()

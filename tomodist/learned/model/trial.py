@@ -37,6 +37,10 @@ def stride_of(
     multiple : int
         Of which their sides are multiples.
 
+    Returns
+    -------
+    int
+
     Raises
     ------
     InputError
@@ -52,6 +56,7 @@ def stride_of(
             "export it with variable image sizes, and set the multiple of their sides in the "
             "tiling of its document"
         ) from error
+    # One ratio for all axes, and a whole one, is a stride.
     strides = {n / m for n, m in zip(sides, shape[2:], strict=False) if m}
     if len(shape) != 2 + dims or len(strides) != 1 or not min(strides).is_integer():
         raise InputError(
@@ -68,6 +73,6 @@ def n_threads() -> int:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, in short."""
+    """First line of a library's exception."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -34,7 +34,7 @@ _MONAI_MULTIPLE = 32  # of the sides of an image, for any of its networks
 
 
 class MonaiNetwork(nn.Module):
-    """A network of MONAI with what tomodist wants to know of it."""
+    """Network of MONAI with the attributes that tomodist needs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def build(architecture: Architecture) -> Any:  # noqa: ANN401 -- a Module with t
 
 
 def _faster_rcnn(architecture: Architecture, *, download: bool = True) -> Any:  # noqa: ANN401
-    """The network for boxes; its outputs are counted as those of one that says centres are."""
+    """Faster R-CNN with as many classes as a network of centres with these outputs."""
     from tomodist.learned.networks.faster_rcnn import FasterRCNN
 
     n_classes = architecture.n_outputs - N_REGRESSION
@@ -117,7 +117,20 @@ def n_parameters(network: nn.Module) -> int:
 
 
 def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
-    """A network whose random weights depend on the seed alone; see `build`."""
+    """A network whose random weights depend on the seed alone; see `build`.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Which network.
+    seed : int
+        Seed of the weights.
+
+    Returns
+    -------
+    Module
+        As from `build`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(architecture)
@@ -125,6 +138,20 @@ def seeded(architecture: Architecture, seed: int) -> Any:  # noqa: ANN401
 
 def filled(architecture: Architecture, weights: Mapping[str, AnyArray], origin: str) -> Any:  # noqa: ANN401
     """A network with given weights; see `build`.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Which network.
+    weights : mapping of str to ndarray
+        Weights by name.
+    origin : str
+        Where they come from, for messages.
+
+    Returns
+    -------
+    Module
+        As from `build`, in evaluation mode.
 
     Raises
     ------

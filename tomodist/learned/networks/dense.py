@@ -107,6 +107,7 @@ class DenseUNet(nn.Module):
             if k < len(blocks) - 1:
                 self.shrink.append(Transition(dims, width, width // 2))
                 width //= 2
+        # A light decoder: coarse levels have up to 1024 channels, of which it needs few.
         narrow = [min(w, 4 * growth) for w in widths]
         pairs = list(zip(widths, narrow, strict=True))
         self.side = nn.ModuleList(ConvNorm(dims, w, n, 1) for w, n in pairs)
@@ -118,9 +119,10 @@ class DenseUNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """How far, in voxels, the output of a voxel looks at most; a multiple of `multiple`."""
+        """Radius of the receptive field, in voxels, rounded up to a multiple of `multiple`."""
         strides = [2**k for k in range(1, self._n_blocks + 1)]
         layers = [len(block) for block in self.encode]  # type: ignore[arg-type]
+        # The stem looks 2 pixels far; a 3 x 3 convolution at stride s looks s pixels far.
         down = 2 + sum(s * n for s, n in zip(strides, layers, strict=True)) + sum(strides)
         up = sum(3 * s for s in strides)
         return rounded(down + up, self.multiple)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def device() -> torch.device:
-    """A GPU if there is one: that of this process's rank."""
+    """GPU of this process's rank, or the CPU without a GPU."""
     if torch.cuda.is_available():
         return torch.device(
             "cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()

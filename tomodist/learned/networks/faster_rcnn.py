@@ -32,7 +32,7 @@ _ANCHOR = 16  # pixels: of the finest level, of stride 4; each coarser one has t
 
 
 class Torchvision(NamedTuple):
-    """Its parts that are needed here."""
+    """Parts of torchvision that are needed here."""
 
     detection: Any
     ops: Any
@@ -120,6 +120,7 @@ class FasterRCNN(nn.Module):
             body = _resnet(library, backbone, pretrained=pretrained, download=download)
             heads = {"num_classes": n_classes + 1}
         n_levels = 4 if backbone == SMALL else 5
+        # One anchor size per level, doubling with its stride.
         sizes = tuple((_ANCHOR * 2**k,) for k in range(n_levels))
         anchors = library.detection.rpn.AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * n_levels)
         self.detector = library.detection.FasterRCNN(
@@ -212,6 +213,7 @@ def _resnet(library: Torchvision, name: str, *, pretrained: bool, download: bool
 
 def _rows(detected: dict[str, Tensor]) -> Tensor:
     """Boxes of one image as rows; torchvision counts from the outer edge of the first pixel."""
+    # x, y to y, x; torchvision's labels count from 1, with 0 the background.
     low, high = detected["boxes"][:, [1, 0]], detected["boxes"][:, [3, 2]]
     numbers = torch.stack([detected["scores"], detected["labels"] - 1.0], dim=1)
     rows = torch.cat([(low + high) / 2 - 0.5, high - low, numbers], dim=1)

@@ -15,7 +15,26 @@ if TYPE_CHECKING:
 def convolution(
     dims: int, n_in: int, n_out: int, kernel: int, stride: int = 1, *, bias: bool = False
 ) -> nn.Module:
-    """Convolution that keeps the size, or divides it by the stride."""
+    """Convolution that keeps the size, or divides it by the stride.
+
+    Parameters
+    ----------
+    dims : {2, 3}
+        Of images or of volumes.
+    n_in, n_out : int
+        Channels.
+    kernel : int
+        Side of the kernel, odd.
+    stride : int
+        Factor by which the size shrinks.
+    bias : bool
+        Whether it adds a constant.
+
+    Returns
+    -------
+    Module
+        With He's initial weights.
+    """
     kind: type[Any] = nn.Conv2d if dims == 2 else nn.Conv3d
     made: nn.Module = kind(n_in, n_out, kernel, stride, kernel // 2, bias=bias)
     nn.init.kaiming_normal_(made.weight, nonlinearity="relu")  # type: ignore[arg-type]
@@ -23,18 +42,57 @@ def convolution(
 
 
 def norm(dims: int, n: int) -> nn.Module:
-    """Batch norm."""
+    """Batch norm.
+
+    Parameters
+    ----------
+    dims : {2, 3}
+        Of images or of volumes.
+    n : int
+        Channels.
+
+    Returns
+    -------
+    Module
+    """
     return nn.BatchNorm2d(n) if dims == 2 else nn.BatchNorm3d(n)
 
 
 def average(dims: int, x: Tensor) -> Tensor:
-    """Half the size."""
+    """Mean of blocks of two elements along each axis.
+
+    Parameters
+    ----------
+    dims : {2, 3}
+        Of images or of volumes.
+    x : Tensor
+        Sides are even.
+
+    Returns
+    -------
+    Tensor
+        Of half the size.
+    """
     pool = nn.functional.avg_pool2d if dims == 2 else nn.functional.avg_pool3d
     return pool(x, 2)
 
 
 def enlarged(x: Tensor, factor: int, *, smooth: bool = False) -> Tensor:
-    """`factor` times the size: nearest neighbours, or linear."""
+    """A tensor enlarged by a factor.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, channels, ...)
+        The values.
+    factor : int
+        Size of the result over that of `x`.
+    smooth : bool
+        Linear interpolation; otherwise nearest neighbours.
+
+    Returns
+    -------
+    Tensor
+    """
     if factor == 1:
         return x
     if not smooth:
@@ -67,11 +125,20 @@ def fuse_norms(module: nn.Module) -> None:
         if isinstance(part, ConvNorm) and not isinstance(part.norm, nn.Identity):
             conv: Any = part.conv
             part.conv = fuse_conv_bn_eval(conv.eval(), part.norm.eval())  # type: ignore[arg-type]
+            # Kept as a module, so that `forward` needs no case of its own.
             part.norm = nn.Identity()
 
 
 def set_prior(head: nn.Module, prior: float) -> None:
-    """Let a head say `prior` everywhere at first: a rare class is then no shock to begin with."""
+    """Set the bias of a head such that its first output is `prior` everywhere.
+
+    Parameters
+    ----------
+    head : Module
+        Last convolution, with a bias.
+    prior : float
+        Probability, 0 to 1.
+    """
     logit = torch.logit(torch.tensor(prior))
     with torch.no_grad():
         head.bias.fill_(float(logit))  # type: ignore[operator]

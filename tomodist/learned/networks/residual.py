@@ -88,6 +88,7 @@ class ResidualUNet(nn.Module):
         pairs = list(itertools.pairwise(widths))
         self.top = ResidualBlock(dims, widths[0], widths[0])
         self.down = nn.ModuleList(ResidualBlock(dims, a, b, 2) for a, b in pairs)
+        # From the coarsest level up to the one at which logits are read.
         rising = pairs[self._last :][::-1]
         self.narrow = nn.ModuleList(ConvNorm(dims, b, a, 1) for a, b in rising)
         self.up = nn.ModuleList(ResidualBlock(dims, a, a) for a, _ in rising)
@@ -96,7 +97,7 @@ class ResidualUNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """How far, in pixels, the output of a pixel looks at most; a multiple of `multiple`.
+        """Radius of the receptive field, in pixels, rounded up to a multiple of `multiple`.
 
         A convolution of 3 at stride s looks s pixels to either side; enlarging from stride s takes
         a value from s pixels away at most.
@@ -125,6 +126,7 @@ class ResidualUNet(nn.Module):
             levels.append(block(levels[-1]))
         y = levels.pop()
         for narrow, block in zip(self.narrow, self.up, strict=True):
+            # The skip connection adds, instead of concatenating: half the channels.
             y = block(enlarged(narrow(y), 2) + levels.pop())
         logits: Tensor = self.head(y)
         return enlarged(logits, self._enlarge, smooth=True)

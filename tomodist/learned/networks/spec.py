@@ -97,11 +97,25 @@ class Architecture:
 
 
 def bytes_per_pixel(name: str, dims: int, options: Mapping[str, Any]) -> int:
-    """What a network holds per pixel (or voxel) of a window while it detects, in float32.
+    """Memory of a network per pixel (or voxel) of a window during detection.
 
     Nine arrays of the first level's channels, measured of the default network; of a DenseNet the
     channels that it has gathered when its first block ends; of a network from elsewhere as much as
     MONAI's SegResNet of 32 filters, the largest that was measured.
+
+    Parameters
+    ----------
+    name : str
+        Name of the architecture.
+    dims : {2, 3}
+        Of images or of volumes.
+    options : mapping
+        Options that differ from the defaults.
+
+    Returns
+    -------
+    int
+        Bytes per pixel or voxel, in float32.
 
     Examples
     --------

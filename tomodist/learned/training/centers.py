@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 MIN_IOUS = (0.5, 0.75)
-"""A box is found if it and the true one have so much in common, at least: what is told is of the
-first; networks are chosen by the mean over both, as one tomogram's held-out tilts soon give 1."""
+"""Least IoU of a box with a true one. Reports use the first value; networks are chosen by the mean
+over both, because the held-out tilts of one tomogram soon give 1 at the first alone."""
 
 LOWEST = 0.05
 """Boxes of a lower score have no part in the average precision."""
@@ -53,7 +53,7 @@ class CentersJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     stride : int
         Of the network's outputs.
     """
@@ -63,14 +63,20 @@ class CentersJob:
     stride: int = STRIDE
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Images (n, 1, ...) and the targets of each cell."""
+        """Images (n, 1, ...) and the targets of each cell.
+
+        Parameters and result as for `Job.batch`.
+        """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         targets = [targets_of(patch, self.stride) for patch in patches]
         parts = {name: np.stack([getattr(t, name) for t in targets]) for name in Targets._fields}
         return {"image": np.stack([p.image for p in patches])[:, None], **parts}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Penalty-reduced focal loss of the heat maps, smooth L1 of offsets and sizes."""
+        """Penalty-reduced focal loss of the heat maps, smooth L1 of offsets and sizes.
+
+        Parameters and result as for `Job.loss`.
+        """
         from torch.nn.functional import smooth_l1_loss
 
         outputs = module(batch["image"]).float()
@@ -81,7 +87,10 @@ class CentersJob:
         return focal(heat, batch["heat"], batch["known"]) + mean
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """Mean over the classes of the average precision; see `score_of`."""
+        """Mean over the classes of the average precision; see `score_of`.
+
+        Parameters and result as for `Job.score`.
+        """
         n = len(self.classes)
         return score_of(self.classes, loaders, lambda x: found_boxes(network, x, LOWEST, n))
 
@@ -124,6 +133,7 @@ def set_first_outputs(module: Any, log_size: float) -> None:  # noqa: ANN401 -- 
     import torch
 
     if hasattr(module, "head"):
+        # Sizes are learnt in cells, so the stride is divided out.
         cells = log_size - float(np.log(module.output_stride))
         with torch.no_grad():
             module.head.bias[-N_REGRESSION:] = torch.tensor([0.0, 0.0, cells, cells])
@@ -163,6 +173,7 @@ def score_of(
         ``ap75`` and ``f1`` (the best at 0.5) per class, and ``thresholds``, of that F1, in the
         order of the classes.
     """
+    # One ranking per class and IoU, over all examples together.
     ranked = [[RankedHits.nothing() for _ in MIN_IOUS] for _ in classes]
     for loader in loaders:
         example = loader.load()
@@ -184,7 +195,19 @@ def score_of(
 
 
 def hits_of(detected: Boxes, true: Boxes, min_iou: float = MIN_IOUS[0]) -> RankedHits:
-    """Which boxes of an image are true ones; see `rank_boxes`."""
+    """Which detected boxes of an image are true ones; see `rank_boxes`.
+
+    Parameters
+    ----------
+    detected, true : Boxes
+        Boxes of one image.
+    min_iou : float
+        Boxes that overlap less are not the same.
+
+    Returns
+    -------
+    RankedHits
+    """
     return rank_boxes(
         detected.center, detected.size, detected.score, true.center, true.size, min_iou=min_iou
     )

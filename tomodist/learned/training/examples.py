@@ -48,7 +48,21 @@ class Example:
 
     @classmethod
     def of(cls, image: Float32Array, target: Target, boxes: Sequence[Boxes] = ()) -> Example:
-        """Find the places: of boxes their centres, else evenly spaced voxels of each class."""
+        """Example with the places of its structures: centres of boxes, else evenly spaced voxels.
+
+        Parameters
+        ----------
+        image : ndarray, float32
+            Normalised, at the pixel size of the model.
+        target : ndarray, shape (n_classes, ...), uint8
+            0, 1 = structure of the class, 2 = ignored.
+        boxes : sequence of Boxes
+            One per class; empty for segmentation.
+
+        Returns
+        -------
+        Example
+        """
         if boxes:
             last = np.array(image.shape) - 1
             centers = (np.clip(np.rint(b.center).astype(np.int64), 0, last) for b in boxes)
@@ -61,14 +75,14 @@ class Loader(Protocol):
 
     @property
     def name(self) -> str:
-        """Of what, for people."""
+        """Name of the example, for people."""
 
     @property
     def n_bytes(self) -> int:
-        """Of the example, about."""
+        """Approximate size of the example in bytes."""
 
     def load(self) -> Example:
-        """Load it."""
+        """Load the example."""
         ...
 
 
@@ -81,11 +95,11 @@ class Loaded:
 
     @property
     def n_bytes(self) -> int:
-        """Of the example."""
+        """Size of the example in bytes."""
         return self.example.image.nbytes + self.example.target.nbytes
 
     def load(self) -> Example:
-        """It is there."""
+        """The example in memory."""
         return self.example
 
 
@@ -104,6 +118,7 @@ class Pool:
 
     def __init__(self, loaders: Sequence[Loader], budget: int, seed: int) -> None:
         self._loaders, self._seed = list(loaders), seed
+        # Bounded by the largest example, so that any choice of examples fits.
         largest = max(loader.n_bytes for loader in loaders)
         self._n = max(1, min(len(self._loaders), budget // max(largest, 1)))
         self._round: int | None = None
@@ -113,7 +128,7 @@ class Pool:
         return len(self._loaders)
 
     def examples(self, turn: int) -> list[Example]:
-        """Those of a turn: every example once before any is seen again.
+        """Examples of a turn; each example is used once before any is used again.
 
         Parameters
         ----------
@@ -134,6 +149,7 @@ class Pool:
         positions = range(turn * self._n, (turn + 1) * self._n)
         orders: dict[int, Any] = {}
         for p in positions:
+            # Position p lies in pass p // n; every pass is a permutation of its own.
             if p // n not in orders:
                 orders[p // n] = np.random.default_rng((self._seed, p // n)).permutation(n)
         return [int(orders[p // n][p % n]) for p in positions]
@@ -143,6 +159,17 @@ def spread(loaders: Sequence[Loader], budget: int) -> list[Loader]:
     """Loaders spread evenly over the given ones, whose examples are `budget` bytes at most.
 
     Where not all fit, those in which nothing is marked are left out first.
+
+    Parameters
+    ----------
+    loaders : sequence of Loader
+        The examples.
+    budget : int
+        Bytes.
+
+    Returns
+    -------
+    list of Loader
     """
     if sum(loader.n_bytes for loader in loaders) > budget:
         loaders = [x for x in loaders if getattr(x, "marked", 1)] or loaders

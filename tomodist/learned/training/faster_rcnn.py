@@ -37,23 +37,30 @@ class FasterRCNNJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     """
 
     schedule: Schedule
     classes: tuple[str, ...]
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Images (n, 1, ...), and corners and class of their boxes; rows of class 0 are none."""
+        """Images (n, 1, ...), and corners and class of their boxes; rows of class 0 are none.
+
+        Parameters and result as for `Job.batch`.
+        """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         corners = [corners_of(patch) for patch in patches]
+        # A rectangular array: patches with fewer boxes are padded by class 0.
         rows = np.zeros((len(patches), max(len(c) for c in corners), 5), np.float32)
         for k, boxes in enumerate(corners):
             rows[k, : len(boxes)] = boxes
         return {"image": np.stack([_blanked(p) for p in patches])[:, None], "corners": rows}
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Sum of torchvision's four losses."""
+        """Sum of torchvision's four losses.
+
+        Parameters and result as for `Job.loss`.
+        """
         targets = []
         for rows in batch["corners"]:
             boxes = rows[rows[:, 4] > 0]
@@ -61,7 +68,10 @@ class FasterRCNNJob:
         return sum(module(batch["image"], targets).values())
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """Mean over the classes of the average precision; see `score_of`."""
+        """Mean over the classes of the average precision; see `score_of`.
+
+        Parameters and result as for `Job.score`.
+        """
 
         def find(image: Float32Array) -> list[Boxes]:
             rows = network(image[None, None])[0]
@@ -87,6 +97,7 @@ def corners_of(patch: Patch) -> Float32Array:
     height, width = patch.image.shape
     parts = [np.zeros((0, 5))]
     for k, boxes in enumerate(patch.boxes, start=1):
+        # Index coordinates to distances from the outer edge of the first pixel.
         low, high = boxes.center - boxes.size / 2 + 0.5, boxes.center + boxes.size / 2 + 0.5
         corners = np.concatenate([low[:, ::-1], high[:, ::-1]], axis=1)
         corners = np.clip(corners, 0, [width, height, width, height])

@@ -39,7 +39,7 @@ _LEAST = 0.05  # of a Gaussian: beyond, nothing is learnt of offset and size
 
 
 class Targets(NamedTuple):
-    """What a network is to say of one image.
+    """Target outputs of a network for one image.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Targets(NamedTuple):
 
 
 def targets_of(patch: Patch | Example, stride: int) -> Targets:
-    """What a network is to say of a patch.
+    """Target outputs of a network for a patch.
 
     Parameters
     ----------
@@ -82,6 +82,7 @@ def targets_of(patch: Patch | Example, stride: int) -> Targets:
         for center, size in zip((boxes.center + 0.5) / stride, boxes.size / stride, strict=True):
             window, bump = _bump(center, size, shape)
             np.maximum(heat[k][window], bump, out=heat[k][window])
+            # A cell learns offset and size of the box whose Gaussian is highest there.
             own = (bump > nearest[window]) & (known[k][window] > 0)
             nearest[window][own] = bump[own]
             _put(regression, window, own, center, size)
@@ -93,6 +94,7 @@ def _bump(
     center: FloatArray, size: FloatArray, shape: tuple[int, ...]
 ) -> tuple[tuple[slice, ...], Float32Array]:
     """Gaussian about the cell of a box's centre, and its place; 1 in that cell, in cells."""
+    # Centres beyond the patch count for the cell at its border.
     cell = np.clip(np.floor(center).astype(np.int64), 0, np.array(shape) - 1)
     sigma = np.maximum(SIGMA * size, 1e-3)
     reach = np.ceil(3.5 * sigma).astype(np.int64)
@@ -120,8 +122,9 @@ def _put(
 
 
 def _known(target: UInt8Array, stride: int) -> Float32Array:
-    """1 in cells of which every pixel is to be learnt from."""
+    """1 in cells whose pixels are all used for training, else 0."""
     n, height, width = target.shape
+    # Padded to whole cells; padding counts as ignored.
     up = [-n % stride for n in (height, width)]
     whole = np.pad(target, ((0, 0), (0, up[0]), (0, up[1])), constant_values=IGNORED)
     cells = whole.reshape(n, whole.shape[1] // stride, stride, whole.shape[2] // stride, stride)

@@ -47,18 +47,56 @@ class Score:
 
 
 class Job(Protocol):
-    """What is trained for."""
+    """Batches, loss and score of a kind of training."""
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Arrays of a step; ``"image"`` is one of them."""
+        """Batch of one step.
+
+        Parameters
+        ----------
+        examples : sequence of Example
+            Examples to draw patches from.
+        random : Generator
+            Source of random numbers.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays of a step; ``"image"``, shape (n, 1, ...), float32, is one of them.
+        """
         ...
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Loss of a batch of tensors."""
+        """Loss of a batch.
+
+        Parameters
+        ----------
+        module : Module
+            The network.
+        batch : dict of str to Tensor
+            From `batch`, as tensors.
+
+        Returns
+        -------
+        Tensor
+            A number.
+        """
         ...
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
-        """How good a network is on examples that it does not learn from."""
+        """Quality of a network on validation examples.
+
+        Parameters
+        ----------
+        network : Network
+            The network as it detects.
+        loaders : sequence of Loader
+            Examples that it does not learn from.
+
+        Returns
+        -------
+        Score
+        """
         ...
 
 
@@ -89,7 +127,7 @@ class Trained:
 
 @dataclass
 class _State:
-    """Where a run is."""
+    """State of a run."""
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -132,7 +170,7 @@ def train(
     fingerprint : str
         Of all that determines the run; a checkpoint of another is not continued.
     progress : Progress, optional
-        Told of every step.
+        Informed about every step.
 
     Returns
     -------
@@ -149,6 +187,7 @@ def train(
         optimizer = torch.optim.AdamW(
             module.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay
         )
+        # Before the module is wrapped: checkpoints hold the plain names of weights.
         state = _resumed(checkpoint, fingerprint, module, optimizer)
         parallel = torch.nn.parallel.DistributedDataParallel(module) if n_ranks > 1 else module
         half = _may_halve(module, schedule.side)
@@ -177,7 +216,7 @@ def train(
 
 @dataclass
 class _Run:
-    """What does not change during a run."""
+    """Constant values of a run."""
 
     job: Job
     module: Any
@@ -198,7 +237,7 @@ class _Run:
         fingerprint: str,
         advance: Callable[[], None],
     ) -> str:
-        """Take steps; why it ended."""
+        """Take steps; returns why the training ended."""
         plan, losses = self.schedule, []
         with ThreadPoolExecutor(1) as ahead:  # the next batch is made while a step is taken
             coming = ahead.submit(self._batch, state.step)
@@ -224,6 +263,7 @@ class _Run:
 
     def _batch(self, step: int) -> Batch:
         examples = self.pool.examples(step // self.schedule.every)
+        # From (seed, step, rank) alone: a resumed run draws the same numbers.
         random = np.random.default_rng((self.schedule.seed, step, self.rank))
         return self.job.batch(examples, random)
 
@@ -257,6 +297,7 @@ class _Run:
             score = self.job.score(TorchNetwork(self.module), self.validation)
         if self.n_ranks > 1:
             scores = [score]
+            # Early stopping depends on the score, so all processes must have the same one.
             torch.distributed.broadcast_object_list(scores, 0)
             score = scores[0]
         state.history.append({"step": state.step, "loss": loss, "score": score.value})
@@ -292,7 +333,7 @@ def _may_halve(module: Any, side: int) -> bool:  # noqa: ANN401
 
 
 def _weights(module: Any) -> dict[str, Any]:  # noqa: ANN401
-    """A copy in memory, in the plain layout."""
+    """Copy of the weights in memory, in the plain layout."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in module.state_dict().items()
@@ -358,7 +399,7 @@ def _interrupted() -> Iterator[threading.Event]:
 
 @contextmanager
 def _processes() -> Iterator[tuple[int, int]]:
-    """Rank of this process, and how many there are; ``torchrun`` says it in the environment."""
+    """Rank of this process and number of processes, from the environment of ``torchrun``."""
     n = int(os.environ.get("WORLD_SIZE", "1"))
     if n == 1:
         yield 0, 1

@@ -42,6 +42,7 @@ def dice_and_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     known = (target != IGNORED).float()
     truth = (target == 1).float()
     entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    # Mean over known pixels only; clamped, so that a batch without any gives 0.
     entropy = (entropy * known).sum() / known.sum().clamp(min=1)
     axes = [0, *range(2, logits.ndim)]
     p = torch.sigmoid(logits) * known
@@ -75,5 +76,6 @@ def focal(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     p = torch.sigmoid(logits.float()).clamp(1e-4, 1 - 1e-4)
     peak = (target == 1).float() * known
     hit = torch.log(p) * (1 - p) ** 2 * peak
+    # Cells near a centre are penalised less, by (1 - target)^4.
     miss = torch.log(1 - p) * p**2 * (1 - target) ** 4 * (1 - peak) * known
     return -(hit + miss).sum() / peak.sum().clamp(min=1)

@@ -3,7 +3,7 @@
 Right for cryo-EM: any mirror image and quarter turn of a projection could be one; of a volume only
 mirror images, because a turn about y or x would move the missing wedge, and one about z would turn
 the tilt axis that all volumes share. Gain, offset and additional noise vary as dose and thickness
-do. Values are never clipped anew and contrast is never inverted: what is dark stays dark.
+do. Values are never clipped again and contrast is never inverted: what is dark stays dark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Patch(NamedTuple):
-    """A part of an example, of its kind: image, target, boxes per class."""
+    """Part of an example: image, target, boxes per class."""
 
     image: Float32Array
     target: Target
@@ -72,7 +72,7 @@ class Augmentation:
 
 
 def draw_patch(example: Example, side: int, random: np.random.Generator, dense: float) -> Patch:
-    """A patch at a random place.
+    """Patch at a random position.
 
     Parameters
     ----------
@@ -97,6 +97,7 @@ def draw_patch(example: Example, side: int, random: np.random.Generator, dense: 
     if positions and random.random() < dense:
         chosen = positions[random.integers(len(positions))]
         center = chosen[random.integers(len(chosen))]
+        # Up to a quarter of the side off the middle, so that the position is no clue.
         wobble = random.integers(-(side // 4), side // 4 + 1, len(shape))
         start = np.clip(center - side // 2 + wobble, 0, room)
     else:
@@ -119,7 +120,27 @@ def draw_batch(
     dense: float = 2 / 3,
     augmentation: Augmentation | None = None,
 ) -> list[Patch]:
-    """Patches of examples drawn with equal chances."""
+    """Augmented patches of examples that are drawn with equal chances.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        Examples to draw patches from.
+    n : int
+        Number of patches.
+    side : int
+        Side of a patch along every axis.
+    random : Generator
+        Source of random numbers.
+    dense : float
+        Fraction of the patches that are centred on a structure.
+    augmentation : Augmentation, optional
+        How patches vary.
+
+    Returns
+    -------
+    list of Patch
+    """
     vary = augmentation or Augmentation()
     chosen = random.integers(len(examples), size=n)
     return [vary(draw_patch(examples[k], side, random, dense), random) for k in chosen]
@@ -136,6 +157,7 @@ def _mirrored(patch: Patch, axis: int) -> Patch:
     boxes = []
     for b in patch.boxes:
         center = b.center.copy()
+        # Index i becomes n - 1 - i.
         center[:, axis] = patch.image.shape[axis] - 1 - center[:, axis]
         boxes.append(Boxes(center, b.size, b.score))
     return Patch(np.flip(patch.image, axis), np.flip(patch.target, axis + 1), tuple(boxes))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tomodist.learned.training.schedule import Schedule
     from tomodist.values.arrays import Float32Array, FloatArray, IntArray
 
-STEPS = 100  # probabilities are told apart in steps of 1 / STEPS when a threshold is chosen
+STEPS = 100  # thresholds on probability are multiples of 1 / STEPS
 _SENSIBLE = (0.1, 0.9)  # no threshold beyond is chosen: few examples would decide
 
 
@@ -33,14 +33,17 @@ class SegmentJob:
     schedule : Schedule
         Size and number of patches.
     classes : tuple of str
-        Names, for what is told.
+        Names, for the report.
     """
 
     schedule: Schedule
     classes: tuple[str, ...]
 
     def batch(self, examples: Sequence[Example], random: np.random.Generator) -> Batch:
-        """Images (n, 1, ...) and targets (n, n_classes, ...)."""
+        """Images (n, 1, ...) and targets (n, n_classes, ...).
+
+        Parameters and result as for `Job.batch`.
+        """
         patches = draw_batch(examples, self.schedule.batch, self.schedule.side, random)
         return {
             "image": np.stack([p.image for p in patches])[:, None],
@@ -48,13 +51,18 @@ class SegmentJob:
         }
 
     def loss(self, module: Any, batch: dict[str, Any]) -> Any:  # noqa: ANN401 -- torch's
-        """Dice and cross-entropy."""
+        """Dice and cross-entropy.
+
+        Parameters and result as for `Job.loss`.
+        """
         return dice_and_cross_entropy(module(batch["image"]), batch["target"])
 
     def score(self, network: Network, loaders: Sequence[Loader]) -> Score:
         """Mean of the IoU at the best threshold, over all examples together.
 
         A class of which nothing is there to be found has no IoU, and no part in the mean.
+
+        Parameters and result as for `Job.score`.
         """
         inside = np.zeros((len(self.classes), STEPS), np.int64)
         outside = np.zeros_like(inside)
@@ -78,7 +86,17 @@ def count_probabilities(
     inside: IntArray,
     outside: IntArray,
 ) -> None:
-    """Add the histograms of an example's probabilities, where a class is and where it is not."""
+    """Add the histograms of an example's probabilities.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (n_classes, ...), float32
+        0 to 1.
+    example : Example
+        With its target.
+    inside, outside : ndarray, shape (n_classes, STEPS), int64
+        Histograms where the class is, and where it is not; added to in place.
+    """
     step = np.minimum((probability * STEPS).astype(np.int64), STEPS - 1)
     for k, target in enumerate(example.target):
         for counts, where in ((inside, target == 1), (outside, target == 0)):
@@ -108,6 +126,7 @@ def best_thresholds(inside: IntArray, outside: IntArray) -> tuple[FloatArray, Fl
     (array([0.75]), array([0.5]))
     """
     total = inside.sum(axis=1, keepdims=True)
+    # Cumulative from the top: all thresholds at once.
     hits = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # at step k: probability >= k / STEPS
     wrong = outside[:, ::-1].cumsum(axis=1)[:, ::-1]
     iou = hits / np.maximum(total + wrong, 1)

@@ -68,6 +68,7 @@ def block_of(
     (6, 7)
     """
     held = max(1, round(fraction * n))
+    # First tilt of the block, where nothing else decides.
     usual = min(max(round(_MIDDLE * n - held / 2), 0), n - held)
     amounts = np.ones(n) if marked is None else np.asarray(marked, np.float64)
     share = amounts / max(float(amounts.sum()), 1e-9)
@@ -78,6 +79,7 @@ def block_of(
             tuple(range(start, start + held)),
         )
         learnt, judged = (float(share[list(part)].sum()) for part in split)
+        # Rounded, so that equal shares are ties and the usual position decides.
         off = round(abs(judged - fraction), 6)
         if split.training and learnt > 0 and judged > 0 and (off, abs(start - usual)) < least:
             best, least = split, (off, abs(start - usual))

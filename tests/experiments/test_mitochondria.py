@@ -44,6 +44,7 @@ def moved(boxes: Sequence[Boxes], by: tuple[float, float]) -> list[Boxes]:
     return [Boxes(b.center + by, b.size, b.score) for b in boxes]
 
 
+@pytest.mark.long
 def test_a_case_judges_every_detector_in_2d_and_3d() -> None:
     condition = Condition(3.0, 1)
     rows = run_case(Case(condition.name, 0, {**vars(TINY), **condition._asdict()}))

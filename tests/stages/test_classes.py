@@ -233,12 +233,17 @@ def test_a_second_run_does_nothing(together: Tomogram) -> None:
 @pytest.mark.parametrize(
     ("step", "n"),
     [
-        ("detect", 4),
-        ("classes of", 5),
         ("backproject", 3),
-        ("pyramid", 3),
-        ("number structures", 1),
         ("decide", 1),
+        *(
+            pytest.param(step, n, marks=pytest.mark.long)
+            for step, n in (
+                ("detect", 4),
+                ("classes of", 5),
+                ("pyramid", 3),
+                ("number structures", 1),
+            )
+        ),
     ],
 )
 def test_a_killed_run_goes_on(tmp_path: Path, together: Tomogram, step: str, n: int) -> None:

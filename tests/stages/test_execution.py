@@ -23,7 +23,7 @@ from tomodist.lift.backproject import Votes
 from tomodist.plan import MiB, Resources
 from tomodist.stages.adopt import adopt_maps
 from tomodist.stages.backproject import backproject_maps, plan_scores
-from tomodist.stages.execute import Session, task_of, tree_of
+from tomodist.stages.execute import Session, Silent, task_of, tree_of
 from tomodist.stages.select import Selection, select_structures
 from tomodist.stages.threshold import choose_threshold_of
 
@@ -142,25 +142,22 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, how: signal.Signals) -> None:
-    shape = (320, 320, 320)
+    """The signal comes when some bricks are done and others are being computed."""
+    shape = (256, 256, 256)
     tomogram = store_with_maps(tmp_path, shape)
     reference = store_with_maps(tmp_path / "plain", shape)
     shards = tomogram.path / ".staging" / "scores--blobs" / "scale0" / "scores" / "c"
-    first = start_lifting(tomogram.path)
-    wait_for(lambda: len(list(shards.glob("*/*/*"))) >= 20)
-    first.send_signal(how)
-    _, error = first.communicate(timeout=60)
+    first = run_lifting(tomogram.path, 20, how)
     assert first.returncode != 0
     if how == signal.SIGINT:
-        assert "KeyboardInterrupt" in error
+        assert "KeyboardInterrupt" in first.stderr
     before = written(shards)
-    assert 20 <= len(before) < 125, "the run was over before it could be killed"
+    assert 20 <= len(before) < 64
     assert not tomogram.has("scores/blobs")
-    second = start_lifting(tomogram.path)
-    _, error = second.communicate(timeout=120)
-    assert second.returncode == 0, error
+    second = run_lifting(tomogram.path)
+    assert second.returncode == 0, second.stderr
     after = written(tomogram.path / "scores" / "blobs" / "scale0" / "scores" / "c")
-    assert len(after) == 125
+    assert len(after) == 64
     assert {k: after[k] for k in before} == before, "a finished brick was computed again"
     with open_session("threads", n_workers=2) as session:
         lift(session, reference, brick=(64, 64, 64))
@@ -168,23 +165,36 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, how: signal.Signa
     assert_same(results(tomogram), results(reference))
 
 
-def start_lifting(store: Path) -> subprocess.Popen[str]:
-    """Backproject in another process, on two threads."""
+class Deadly(Silent):
+    """Sends a signal to its own process when some tasks are done."""
+
+    def __init__(self, after: int, how: int) -> None:
+        self.left, self.how = after, how
+
+    def advance(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.how)
+
+
+def run_lifting(store: Path, *deadly: int) -> subprocess.CompletedProcess[str]:
+    """Backproject in another process, on two threads; for `deadly` see `Deadly`."""
     program = (
         "import sys; from pathlib import Path\n"
         "from tests.stages.test_execution import *\n"
-        "with open_session('threads', n_workers=2) as session:\n"
+        "progress = Deadly(*map(int, sys.argv[2:])) if sys.argv[2:] else Silent()\n"
+        "with open_session('threads', n_workers=2, progress=progress) as session:\n"
         "    tomogram = Tomogram.open(sys.argv[1])\n"
         "    votes = Votes(tomogram.geometry, tomogram.grid)\n"
         "    backproject_maps(session, tomogram, 'blobs', votes, {}, brick=(64, 64, 64))\n"
     )
     root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-c", program, str(store)],
+    return subprocess.run(
+        [sys.executable, "-c", program, str(store), *(str(int(d)) for d in deadly)],
         cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        check=False,
     )
 
 
@@ -197,7 +207,7 @@ def written(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(happened: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it did not happen in time"

@@ -134,7 +134,7 @@ def _peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.parametrize("side", [1024, 2304])
+@pytest.mark.parametrize("side", [1024, pytest.param(2304, marks=pytest.mark.long)])
 def test_a_worker_stays_within_what_is_planned(tmp_path: Path, side: int) -> None:
     model = untrained(tmp_path / "model")
     tomogram = series(tmp_path / "TS.zarr", 2, side)
@@ -244,6 +244,7 @@ def test_blended_windows_agree_with_the_whole_volume_inside(tmp_path: Path) -> N
     assert np.corrcoef(blended.ravel(), whole.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.long
 def test_the_plan_of_a_volume_tells_what_a_task_holds(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 1)
     detection = VolumeDetection(model, "wbp", {"a": "a"})

@@ -35,7 +35,7 @@ def best_gaussian(tomogram: SimulatedTomogram, truth: np.ndarray) -> float:
     return best
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("snr", "steps", "least"), [(0.3, 300, 0.75), (3.0, 200, 0.85)])
 def test_granules_of_another_tomogram_are_found(snr: float, steps: int, least: float) -> None:
     """Of 1000 steps by default; these take a quarter of a minute on one core."""

@@ -107,7 +107,11 @@ def test_a_second_run_does_nothing_and_another_refuses(
     assert (model / "model.safetensors").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGINT],
+    ids=["kill -9", "Ctrl-C"],
+)
 def test_a_killed_training_gives_the_same_model(
     model: Path, known: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -184,6 +188,7 @@ def _mirrored(projected: Any, drawn: Any, tilt: int) -> float:
     return float((other & drawn[tilt]).sum() / (other | drawn[tilt]).sum())
 
 
+@pytest.mark.long
 def test_a_3d_network_is_trained_and_finds_granules(
     known: Path, unknown: Path, tmp_path: Path
 ) -> None:
@@ -256,6 +261,7 @@ def test_a_detection_becomes_an_annotation(known: Path, model: Path) -> None:
     assert (after["maps"].values[[*range(3), *range(10, 21)]] == 2).all()
 
 
+@pytest.mark.long
 def test_distributed_training_under_torchrun(known: Path, tmp_path: Path) -> None:
     output = tmp_path / "ddp"
     label = ("--label", f"true-{LABEL}={LABEL}")

@@ -66,6 +66,7 @@ def test_the_figure_s_rounds_only_remove(sphere: Report) -> None:  # noqa: ARG00
     assert 0.05 < np.mean(content.edges[0]) < 0.4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_measures_its_variants(part: Part, tmp_path: Path) -> None:
     experiment = edges_experiment(part, 1, size=40, snrs=[1.0], steps=[5.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tomodist.experiments.granules import CONDITIONS, Condition, Settings, experiment, run_case
 from tomodist.experiments.tomograms import simulate_tomogram
@@ -18,6 +19,7 @@ PATHS = (
 )
 
 
+@pytest.mark.long
 def test_every_path_is_judged() -> None:
     asked = experiment(1, (Condition(3.0),), TINY)
     rows = run_case(asked.cases[0])

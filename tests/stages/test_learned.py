@@ -71,6 +71,7 @@ def content(tomogram: Tomogram, unit: str = "maps/a") -> list[np.ndarray]:
     return [tomogram.array(unit, name).read() for name in ("maps", "probabilities", "boxes")]
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model")
     reference, killed = (series(tmp_path / name, 40, 256) for name in ("one.zarr", "two.zarr"))
@@ -170,6 +171,7 @@ def reconstructed(path: Path) -> Tomogram:
     return tomogram
 
 
+@pytest.mark.long
 def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 2, widths=(16, 16, 32))
     found = []

@@ -195,6 +195,7 @@ def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_with_other_bricks_and_classes(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 2, widths=(16, 16))
     whole, tomogram = (reconstructed(tmp_path / name) for name in ("one.zarr", "two.zarr"))

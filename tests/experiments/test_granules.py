@@ -25,7 +25,7 @@ def test_every_path_is_judged() -> None:
     rows = run_case(asked.cases[0])
     iou = {row.variant: row.value for row in rows if row.measure == "IoU"}
     assert tuple(iou) == PATHS
-    assert iou["2D network, plain votes"] > 0.3
+    assert iou["2D network, plain votes"] > 0.3  # 0.54 in bfloat16, 0.53 in float32
     assert all(0 <= value <= 1 for value in iou.values())
 
 

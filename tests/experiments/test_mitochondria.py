@@ -50,8 +50,8 @@ def test_a_case_judges_every_detector_in_2d_and_3d() -> None:
     rows = run_case(Case(condition.name, 0, {**vars(TINY), **condition._asdict()}))
     found = {(r.algorithm, r.variant, r.measure): r.value for r in rows}
     assert {r.variant for r in rows} == {CENTERS, MASKS, TRUE}
-    assert found["2D", CENTERS, "AP50"] > 0.5
-    assert found["2D", MASKS, "AP50"] > 0.2
+    assert found["2D", CENTERS, "AP50"] > 0.5  # 0.80 in bfloat16, 0.79 in float32
+    assert found["2D", MASKS, "AP50"] > 0.2  # 0.77 and 0.79
     for way in ("3D by components", "3D by tracks"):
         assert found[way, TRUE, "F1"] == 1
         assert found[way, TRUE, "centre error (Å)"] < 1

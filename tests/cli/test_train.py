@@ -108,11 +108,8 @@ def test_a_second_run_does_nothing_and_another_refuses(
     assert (model / "model.safetensors").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(
-    "how",
-    [pytest.param(signal.SIGKILL, marks=pytest.mark.long), signal.SIGINT],
-    ids=["kill -9", "Ctrl-C"],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_killed_training_gives_the_same_model(
     model: Path, known: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -234,6 +231,7 @@ def probabilities_of(model: Path, store: Tomogram) -> np.ndarray[Any, np.dtype[n
     return np.stack([detector.probabilities(image, pixel_size) for image in images])
 
 
+@pytest.mark.long
 def test_boxes_are_learnt_and_lifted(known: Path, unknown: Path, tmp_path: Path) -> None:
     boxes = ("--boxes", beside(known, "mitochondrion_boxes.csv"), "--label", "boxed", *THREADS)
     assert tomodist("annotate", known, *boxes) == 0

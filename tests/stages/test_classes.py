@@ -84,7 +84,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Tomogram:
     [
         ("threads", 1, (192, 192, 192)),
         ("threads", 3, (64, 64, 64)),
-        ("local", 2, (64, 128, 64)),
+        pytest.param("local", 2, (64, 128, 64), marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -234,7 +234,6 @@ def test_a_second_run_does_nothing(together: Tomogram) -> None:
     ("step", "n"),
     [
         ("backproject", 3),
-        ("decide", 1),
         *(
             pytest.param(step, n, marks=pytest.mark.long)
             for step, n in (
@@ -242,6 +241,7 @@ def test_a_second_run_does_nothing(together: Tomogram) -> None:
                 ("classes of", 5),
                 ("pyramid", 3),
                 ("number structures", 1),
+                ("decide", 1),
             )
         ),
     ],

@@ -99,9 +99,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, npt.NDArray[
         ("threads", 3, {"brick": (64, 64, 64), "labels_brick": (64, 128, 64)}),
         ("threads", 2, {"brick": (128, 64, 192), "tilts_per_task": 1}),
         ("threads", 2, {"brick": (192, 192, 192), "tilts_per_task": 3}),
-        ("local", 1, {"brick": (64, 64, 128), "tilts_per_task": 5}),
         ("local", 2, {"brick": (128, 128, 128), "labels_brick": (64, 64, 64)}),
-        ("local", 2, {"tilts_per_task": 1}),
+        pytest.param(
+            *("local", 1, {"brick": (64, 64, 128), "tilts_per_task": 5}), marks=pytest.mark.long
+        ),
+        pytest.param("local", 2, {"tilts_per_task": 1}, marks=pytest.mark.long),
     ],
     ids=lambda value: str(value).replace(" ", ""),
 )

@@ -135,7 +135,8 @@ def _peak() -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.parametrize("side", [1024, pytest.param(2304, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("side", [1024, 2304])
 def test_a_worker_stays_within_what_is_planned(tmp_path: Path, side: int) -> None:
     model = untrained(tmp_path / "model")
     tomogram = series(tmp_path / "TS.zarr", 2, side)

@@ -47,6 +47,7 @@ def test_the_default_is_better_than_plain_votes() -> None:
     assert np.mean(gains) > 0.01
 
 
+@pytest.mark.long
 def test_the_same_case_gives_the_same_rows() -> None:
     case = Case("some", 2, settings("granule", "some"))
     first, again = run_case(case), run_case(case)

@@ -309,7 +309,7 @@ def process(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
 

@@ -99,7 +99,9 @@ def test_it_is_better_than_plain_votes(place: Place) -> None:
     assert place.iou("default") > place.iou("plain")
 
 
-@pytest.mark.parametrize("votes", ["balanced", "plain"])
+@pytest.mark.parametrize(
+    "votes", ["balanced", pytest.param("plain", marks=pytest.mark.long)], ids=str
+)
 def test_workers_and_bricks_do_not_matter(place: Place, votes: str, tmp_path: Path) -> None:
     own = ("--votes", votes, "--own-thresholds")
     assert place.segment(f"whole-{votes}", *own) == 0

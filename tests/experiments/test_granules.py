@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tomodist.experiments.granules import CONDITIONS, Condition, Settings, experiment, run_case
 from tomodist.experiments.tomograms import simulate_tomogram
@@ -18,12 +19,13 @@ PATHS = (
 )
 
 
+@pytest.mark.long
 def test_every_path_is_judged() -> None:
     asked = experiment(1, (Condition(3.0),), TINY)
     rows = run_case(asked.cases[0])
     iou = {row.variant: row.value for row in rows if row.measure == "IoU"}
     assert tuple(iou) == PATHS
-    assert iou["2D network, plain votes"] > 0.3
+    assert iou["2D network, plain votes"] > 0.3  # 0.54 in bfloat16, 0.53 in float32
     assert all(0 <= value <= 1 for value in iou.values())
 
 

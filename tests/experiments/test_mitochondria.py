@@ -44,13 +44,14 @@ def moved(boxes: Sequence[Boxes], by: tuple[float, float]) -> list[Boxes]:
     return [Boxes(b.center + by, b.size, b.score) for b in boxes]
 
 
+@pytest.mark.long
 def test_a_case_judges_every_detector_in_2d_and_3d() -> None:
     condition = Condition(3.0, 1)
     rows = run_case(Case(condition.name, 0, {**vars(TINY), **condition._asdict()}))
     measured = {(r.algorithm, r.variant, r.measure): r.value for r in rows}
     assert {r.variant for r in rows} == {CENTERS, MASKS, TRUE}
-    assert measured["2D", CENTERS, "AP50"] > 0.5
-    assert measured["2D", MASKS, "AP50"] > 0.2
+    assert measured["2D", CENTERS, "AP50"] > 0.5  # 0.80 in bfloat16, 0.79 in float32
+    assert measured["2D", MASKS, "AP50"] > 0.2  # 0.77 and 0.79
     for way in ("3D by components", "3D by tracks"):
         assert measured[way, TRUE, "F1"] == 1
         assert measured[way, TRUE, "centre error (Å)"] < 1

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from hypothesis import settings
+from numba import config
 
 from tomodist.kernels.bits import BLOCK, BLOCK_ROWS, count_table, pack_rows
 from tomodist.kernels.edges import refinement
@@ -17,8 +19,15 @@ from tomodist.values.projection import half_widths, row_offset
 if TYPE_CHECKING:
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
+# Kernels are plain Python (NUMBA_DISABLE_JIT=1, `make test-nojit`), hundreds of times slower.
+INTERPRETED = bool(config.DISABLE_JIT)
 Kernel = Callable[..., None]
 Array = npt.NDArray[Any]
+
+
+def few(n: int) -> settings:
+    """Some examples, each as slow as it is; of interpreted kernels a fifth."""
+    return settings(deadline=None, max_examples=n // 5 if INTERPRETED else n)
 
 
 def _origin(geometry: TiltGeometry, first_row: int = 0) -> npt.NDArray[np.int64]:

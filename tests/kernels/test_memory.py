@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.geometries import single_axis
+from tests.kernels.calls import few
 from tomodist.kernels.backproject import coverage_rows, linear_rows
 from tomodist.kernels.counts import count_values
 from tomodist.kernels.memory import aligned_zeros, swapped
-
-few = settings(deadline=None, max_examples=25)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "f8"])
@@ -27,7 +26,7 @@ def test_swapped_is_the_transpose(shape: tuple[int, int, int], dtype: str) -> No
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.sampled_from(["u1", "u2", "f4"]))
-@few
+@few(25)
 def test_aligned_zeros_begin_on_a_cache_line(shape: list[int], dtype: str) -> None:
     found = aligned_zeros(shape, dtype)
     assert found.shape == tuple(shape)
@@ -36,7 +35,7 @@ def test_aligned_zeros_begin_on_a_cache_line(shape: list[int], dtype: str) -> No
 
 
 @given(st.integers(0, 2**32 - 1))
-@few
+@few(25)
 def test_counts_are_those_of_a_literal_loop(seed: int) -> None:
     random = np.random.default_rng(seed)
     shape, n = random.integers(1, 9, 2), int(random.integers(1, 6))
@@ -50,7 +49,7 @@ def test_counts_are_those_of_a_literal_loop(seed: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@few
+@few(25)
 def test_coverage_is_the_backprojection_of_where_there_are_values(seed: int) -> None:
     geometry, grid = single_axis(seed)
     random, (nz, _, nx) = np.random.default_rng(seed), grid.shape

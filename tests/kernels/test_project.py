@@ -3,19 +3,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import reference
 from tests.geometries import general, grey_images, single_axis
-from tests.kernels.calls import linear_by, project_by, sum_by, votes_by
+from tests.kernels.calls import few, linear_by, project_by, sum_by, votes_by
 from tomodist.kernels.backproject import linear_any, linear_rows
 from tomodist.kernels.project import max_any, max_rows, sum_any, sum_rows
 from tomodist.kernels.votes import votes_any, votes_rows
 from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 seeds = st.integers(0, 2**32 - 1)
-few = settings(deadline=None, max_examples=15)
 
 
 def random_votes(seed: int, grid: VolumeGrid, highest: int = 3) -> npt.NDArray[np.uint8]:
@@ -23,7 +22,7 @@ def random_votes(seed: int, grid: VolumeGrid, highest: int = 3) -> npt.NDArray[n
 
 
 @given(seeds)
-@few
+@few(15)
 def test_max_of_rows_equals_max_of_any_bitwise(seed: int) -> None:
     geometry, grid = single_axis(seed)
     volume = random_votes(seed, grid)
@@ -34,7 +33,7 @@ def test_max_of_rows_equals_max_of_any_bitwise(seed: int) -> None:
 
 
 @given(seeds)
-@few
+@few(15)
 def test_sum_of_rows_equals_sum_of_any(seed: int) -> None:
     geometry, grid = single_axis(seed)
     volume = np.random.default_rng(seed).random(grid.shape).astype(np.float32)
@@ -68,7 +67,7 @@ def test_projections_equal_the_reference_in_a_general_geometry(seed: int, ratio:
 
 
 @given(seeds)
-@few
+@few(15)
 def test_projection_of_a_threshold_is_the_threshold_of_the_projection(seed: int) -> None:
     """FP(1(M > T)) = 1(maxFP(M) > T): what lets Algorithm 1 run in one pass."""
     geometry, grid = general(seed)

@@ -150,10 +150,10 @@ def test_tens_of_thousands_of_objects_are_matched_in_seconds() -> None:
     n, random = 30_000, np.random.default_rng(0)
     truth = random.permutation(np.stack(np.unravel_index(np.arange(n), (32, 32, 30)), 1)) * 10.0
     moved, sizes = truth + random.uniform(-1, 1, (n, 3)), np.full((n, 3), 8.0)
-    start = time.perf_counter()
+    start = time.process_time()
     assert match_points(moved, truth, 4).pairs == tuple((k, k) for k in range(n))
     assert match_boxes(moved, sizes, truth, sizes, min_iou=0.25).predicted_hits == n
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
 
 
 def test_one_large_box_costs_nothing() -> None:

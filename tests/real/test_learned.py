@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LEARNT = [*range(4, 37, 4)]  # nine tilts of 41
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_beads_learnt_from_nine_tilts_are_found_on_the_others(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

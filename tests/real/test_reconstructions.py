@@ -18,7 +18,7 @@ from tomodist.store.tomogram import Tomogram
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 Volume = npt.NDArray[Any]
 SIRT = ("--method", "sirt", "--iterations", 5)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_largest_worker_is_within_the_plan(tmp_path: Path) -> None:
     """`make bench` does it for plain votes, with a volume four times as large as all workers."""
     shape, memory = (256, 1024, 2048), 500 * MiB

@@ -176,7 +176,9 @@ print(json.dumps([peak() - before, plan.task_memory, scores == pair.nothing]))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize("kind", ["mask", "edges"])
-@pytest.mark.parametrize("noise", [True, False], ids=["noise", "lumps"])
+@pytest.mark.parametrize(
+    "noise", [True, pytest.param(False, marks=pytest.mark.long)], ids=["noise", "lumps"]
+)
 def test_a_task_holds_no_more_than_planned(tmp_path: Path, kind: str, *, noise: bool) -> None:
     """Noise is all surface, the most that there can be."""
     shape, random = (240, 240, 240), np.random.default_rng(0)

@@ -212,8 +212,8 @@ def in_another_process(path: Path, how: str) -> str:
     answer = context.Queue()
     process = context.Process(target=stage_elsewhere, args=(path, how, answer))
     process.start()
-    process.join(60)
-    found = str(process.exitcode) if process.exitcode else answer.get(timeout=5)
+    process.join(600)
+    found = str(process.exitcode) if process.exitcode else answer.get(timeout=60)
     answer.close()
     return found
 

@@ -85,7 +85,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Tomogram:
     [
         ("threads", 1, (192, 192, 192)),
         ("threads", 3, (64, 64, 64)),
-        ("local", 2, (64, 128, 64)),
+        pytest.param("local", 2, (64, 128, 64), marks=pytest.mark.long),
     ],
     ids=str,
 )
@@ -235,12 +235,17 @@ def test_a_second_run_does_nothing(together: Tomogram) -> None:
 @pytest.mark.parametrize(
     ("step", "n"),
     [
-        ("detect", 4),
-        ("classes of", 5),
         ("backproject", 3),
-        ("pyramid", 3),
-        ("number structures", 1),
-        ("decide", 1),
+        *(
+            pytest.param(step, n, marks=pytest.mark.long)
+            for step, n in (
+                ("detect", 4),
+                ("classes of", 5),
+                ("pyramid", 3),
+                ("number structures", 1),
+                ("decide", 1),
+            )
+        ),
     ],
 )
 def test_a_killed_run_goes_on(tmp_path: Path, together: Tomogram, step: str, n: int) -> None:

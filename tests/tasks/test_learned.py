@@ -71,6 +71,7 @@ def content(tomogram: Tomogram, unit: str = "maps/a") -> list[np.ndarray]:
     return [Unit(tomogram, unit).array(name).read() for name in ("maps", "probabilities", "boxes")]
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model")
     reference, killed = (series(tmp_path / name, 40, 256) for name in ("one.zarr", "two.zarr"))
@@ -134,6 +135,7 @@ def _peak() -> int:
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", [1024, 2304])
 def test_a_worker_stays_within_what_is_planned(tmp_path: Path, side: int) -> None:
     model = untrained(tmp_path / "model")
@@ -170,6 +172,7 @@ def reconstructed(path: Path) -> Tomogram:
     return tomogram
 
 
+@pytest.mark.long
 def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 2, widths=(16, 16, 32))
     found = []
@@ -193,6 +196,7 @@ def test_volumes_are_the_same_however_they_are_cut(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_with_other_bricks_and_classes(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 2, widths=(16, 16))
     whole, tomogram = (reconstructed(tmp_path / name) for name in ("one.zarr", "two.zarr"))
@@ -244,6 +248,7 @@ def test_blended_windows_agree_with_the_whole_volume_inside(tmp_path: Path) -> N
     assert np.corrcoef(blended.ravel(), whole.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.long
 def test_the_plan_of_a_volume_tells_what_a_task_holds(tmp_path: Path) -> None:
     model = untrained(tmp_path / "model", 3, 1)
     detection = VolumeDetection(model, "wbp", {"a": "a"})

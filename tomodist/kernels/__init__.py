@@ -11,3 +11,7 @@ bitwise the same footprint in whatever brick it is computed. Each ``*_rows`` ker
 single-axis form of the ``*_any`` kernel beside it: it skips work whose result is known, and is
 tested to give equal results. In the single-axis form, row k of every window is row k of the brick.
 """
+
+from tomodist.kernels.cache import choose_cache
+
+choose_cache()  # before numba's decorators look for a place

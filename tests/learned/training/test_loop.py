@@ -77,7 +77,7 @@ class Scores(SegmentJob):
 
 def test_squares_are_learnt_in_thirty_steps() -> None:
     found = run()
-    assert found.score.value > 0.6
+    assert found.score.value > 0.6  # 0.75 in bfloat16 and in float32
     assert found.history[0]["loss"] > 1.3 * found.history[-1]["loss"]
     assert found.stopped == "steps"
 

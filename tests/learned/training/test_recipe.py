@@ -35,10 +35,13 @@ def best_gaussian(tomogram: SimulatedTomogram, truth: np.ndarray) -> float:
     return best
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("snr", "steps", "least"), [(0.3, 300, 0.75), (3.0, 200, 0.85)])
+@pytest.mark.long
+@pytest.mark.parametrize(("snr", "steps", "least"), [(0.3, 300, 0.7), (3.0, 200, 0.8)])
 def test_granules_of_another_tomogram_are_found(snr: float, steps: int, least: float) -> None:
-    """Of 1000 steps by default; these take a quarter of a minute on one core."""
+    """Of 1000 steps by default; these take a quarter of a minute on one core.
+
+    IoU 0.78 and 0.90 (0.78 and 0.89 in bfloat16); the best Gaussian has 0.50 and 0.56.
+    """
     use_threads(1)
     known, unknown = (simulate_tomogram(seed, snr=snr) for seed in (0, 1))
     assert known.images.shape == (41, 256, 256)

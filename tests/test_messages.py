@@ -13,17 +13,6 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "cli" not in p.relative_to(
 _OPTION = re.compile(r"(?<![\w-])--[a-z0-9{]")
 _WORDS = ("anew", "makes no sense", "is no ", "leave it out", "leave them out", "there is no such")
 
-# Modules whose messages are not rewritten yet; entries may only go.
-EXEMPT: frozenset[str] = frozenset(
-    {
-        "steps/export.py",
-        "steps/ingest.py",
-        "tasks/comparisons.py",
-        "tasks/train.py",
-        "tasks/training.py",
-    }
-)
-
 
 def messages(path: Path) -> list[str]:
     """Source text of everything that a module raises."""
@@ -38,11 +27,4 @@ def faults(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(p.relative_to(PACKAGE)) for p in MODULES])
 def test_messages_use_the_words_of_the_glossary(path: Path) -> None:
-    if str(path.relative_to(PACKAGE)) not in EXEMPT:
-        assert faults(path) == []
-
-
-def test_exemptions_are_needed() -> None:
-    """An entry whose messages are rewritten is removed from the list."""
-    needed = {str(path.relative_to(PACKAGE)) for path in MODULES if faults(path)}
-    assert needed >= EXEMPT, EXEMPT - needed
+    assert faults(path) == []

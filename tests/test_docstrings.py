@@ -27,7 +27,6 @@ _NOTHING = {"None", "Iterator[None]", ""}
 EXEMPT: frozenset[str] = frozenset(
     {
         "api.py::locate",
-        "api.py::locate",
         "cli/commands/annotate.py::command",
         "cli/commands/demo.py::command",
         "cli/commands/edges.py::command",
@@ -73,7 +72,6 @@ EXEMPT: frozenset[str] = frozenset(
         "pictures/results.py::draw_slices",
         "pictures/results.py::draw_threshold",
         "pictures/results.py::draw_tilts",
-        "runtime/lazy.py::as_dask",
         "steps/annotate.py::LabelVolume.work",
         "steps/backproject.py::Backproject.work",
         "steps/classes.py::ReferClasses.work",

@@ -330,7 +330,20 @@ def _fit_rows(data: da.Array, *, axis: int, offset: int, size: int, fill: int) -
 
 
 def as_dask(values: Arrays, shape: Sequence[int], what: str) -> da.Array:
-    """The values as a dask array; `what` and the expected `shape` are for the message.
+    """The values as a dask array, after a check of their shape.
+
+    Parameters
+    ----------
+    values : ndarray, dask array or DataArray
+        The values.
+    shape : sequence of int
+        Expected shape.
+    what : str
+        Name of the values, for the message.
+
+    Returns
+    -------
+    dask array
 
     Raises
     ------

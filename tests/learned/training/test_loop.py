@@ -128,5 +128,7 @@ def test_a_loss_that_is_not_finite_is_told_at_once() -> None:
         def loss(self, module: Any, batch: dict[str, Any]) -> Any:
             return super().loss(module, batch) * float("nan")
 
-    with pytest.raises(InputError, match="the loss of step 0 is nan; use a smaller learning rate"):
+    with pytest.raises(
+        InputError, match="the loss of step 0 is nan; use a smaller `learning_rate`"
+    ):
         run(job=Diverging(PLAN, ("square",)))

@@ -76,7 +76,20 @@ def draw_over(label: Label, name: str, path: Path) -> Path:
 
 
 def draw_edge_threshold(label: Label, path: Path) -> Path:
-    """Agreement of long rays with the 2D edges at every threshold that was tried."""
+    """Agreement of long rays with the 2D edges at every threshold that was tried.
+
+    Parameters
+    ----------
+    label : Label
+        Finished label of a store.
+    path : Path
+        PNG file that is written.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
     tomogram = label.tomogram
     curve = label.edge_curves.dataset().load()
     best = label.edge_curves.attributes["best"]

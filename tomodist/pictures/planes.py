@@ -27,7 +27,22 @@ def drawn_level(shape: tuple[int, ...]) -> int:
 
 
 def interesting(label: Label, shape: tuple[int, ...], level: int) -> list[int]:
-    """Index of the slices: through the best-supported structure, or the middle if there is none."""
+    """Index of the slices: through the best-supported structure, or the middle if there is none.
+
+    Parameters
+    ----------
+    label : Label
+        With structures, or none.
+    shape : tuple of int
+        Shape (z, y, x) of the level.
+    level : int
+        Level of the pyramid; 0 = full size.
+
+    Returns
+    -------
+    list of int
+        Index (z, y, x) in that level.
+    """
     tomogram = label.tomogram
     table = label.structures.dataset()
     if not table.sizes["structure"]:
@@ -39,13 +54,42 @@ def interesting(label: Label, shape: tuple[int, ...], level: int) -> list[int]:
 
 
 def plane_of(array: ArrayHandle, axis: int, k: int) -> AnyArray:
-    """Plane k of an axis."""
+    """Plane k of an axis.
+
+    Parameters
+    ----------
+    array : ArrayHandle
+        3D array.
+    axis : int
+        Axis perpendicular to the plane.
+    k : int
+        Index along it.
+
+    Returns
+    -------
+    ndarray, 2D
+        Element type of the array.
+    """
     window = [(k, k + 1) if j == axis else (0, n) for j, n in enumerate(array.shape)]
     return np.asarray(array.read(*window).take(0, axis=axis))
 
 
 def mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> AnyArray:
-    """Mean of some planes, read one by one; NaN where none of them is measured."""
+    """Mean of some planes, read one by one; NaN where none of them is measured.
+
+    Parameters
+    ----------
+    array : ArrayHandle
+        3D array; NaN = not measured.
+    axis : int
+        Axis perpendicular to the planes.
+    first, end : int
+        Planes from `first` to before `end`.
+
+    Returns
+    -------
+    ndarray, 2D, float64
+    """
     shape = [n for k, n in enumerate(array.shape) if k != axis]
     total, count = np.zeros(shape), np.zeros(shape)
     for k in range(first, end):
@@ -58,7 +102,19 @@ def mean_plane(array: ArrayHandle, axis: int, first: int, end: int) -> AnyArray:
 
 
 def smoothed(plane: AnyArray, sigma: float) -> AnyArray:
-    """Gaussian mean of the measured values; NaN where nothing is measured."""
+    """Gaussian mean of the measured values; NaN where nothing is measured.
+
+    Parameters
+    ----------
+    plane : ndarray, 2D
+        NaN = not measured.
+    sigma : float
+        Of the Gaussian, in pixels.
+
+    Returns
+    -------
+    ndarray, 2D, float64
+    """
     known = np.isfinite(plane)
     total = gaussian_filter(np.where(known, plane, 0), sigma)
     weight = gaussian_filter(known.astype(float), sigma)
@@ -83,7 +139,19 @@ def contrast_of(section: AnyArray) -> tuple[float, float]:
 
 
 def draw_outline(axes: Any, mask: AnyArray, extent: tuple[float, ...], color: str) -> None:  # noqa: ANN401
-    """Draw the border of a mask, if it has one."""
+    """Draw the border of a mask, if it has one.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Axes that are drawn on.
+    mask : ndarray, 2D
+        Nonzero = inside.
+    extent : tuple of float
+        Left, right, bottom and top of the mask in units of the axes.
+    color : str
+        Colour of the line, as matplotlib names it.
+    """
     if mask.any() and not mask.all() and min(mask.shape) > 1:
         axes.contour(
             mask, levels=[0.5], colors=[color], linewidths=0.7, extent=extent, origin="lower"
@@ -91,6 +159,21 @@ def draw_outline(axes: Any, mask: AnyArray, extent: tuple[float, ...], color: st
 
 
 def save(figure: Figure, path: Path, dpi: int = 110) -> Path:
-    """Write a figure as PNG."""
+    """Write a figure as PNG.
+
+    Parameters
+    ----------
+    figure : Figure
+        Closed afterwards.
+    path : Path
+        PNG file that is written.
+    dpi : int
+        Pixels per inch.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
     figure.savefig(path, dpi=dpi)
     return path

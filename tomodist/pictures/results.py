@@ -90,6 +90,18 @@ def draw_slices(label: Label, path: Path) -> Path:
     """Three orthogonal slices of the scores through a structure, with the labels' outlines.
 
     Laid out as IMOD's XYZ window: y over x, y over z to its right, z over x below.
+
+    Parameters
+    ----------
+    label : Label
+        Finished label of a store.
+    path : Path
+        PNG file that is written.
+
+    Returns
+    -------
+    Path
+        The same path.
     """
     tomogram = label.tomogram
     level = drawn_level(tomogram.grid.shape)
@@ -171,7 +183,20 @@ def draw_reconstruction(unit: Unit) -> Path:
 
 
 def draw_tilts(label: Label, path: Path) -> Path:
-    """Three tilts with the 2D detections and the structures projected onto them."""
+    """Three tilts with the 2D detections and the structures projected onto them.
+
+    Parameters
+    ----------
+    label : Label
+        Finished label of a store.
+    path : Path
+        PNG file that is written.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
     tomogram = label.tomogram
     geometry = tomogram.geometry
     boxes = box_rows(label.maps)
@@ -204,7 +229,20 @@ def draw_tilts(label: Label, path: Path) -> Path:
 
 
 def draw_threshold(label: Label, path: Path) -> Path:
-    """IoU of maps and reprojection at every threshold: the mean, and every tilt."""
+    """IoU of maps and reprojection at every threshold: the mean, and every tilt.
+
+    Parameters
+    ----------
+    label : Label
+        Finished label of a store.
+    path : Path
+        PNG file that is written.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
     tomogram = label.tomogram
     curve = label.curves.dataset()
     iou, best = curve["iou"].values, label.curves.attributes["best"]
@@ -223,7 +261,20 @@ def draw_threshold(label: Label, path: Path) -> Path:
 
 
 def draw_agreement(label: Label, path: Path) -> Path:
-    """How well every tilt agrees with the rest, at the chosen threshold; outliers in red."""
+    """How well every tilt agrees with the rest, at the chosen threshold; outliers in red.
+
+    Parameters
+    ----------
+    label : Label
+        Finished label of a store.
+    path : Path
+        PNG file that is written.
+
+    Returns
+    -------
+    Path
+        The same path.
+    """
     tomogram = label.tomogram
     agreement = tilt_agreement(label.curves)
     if agreement is None:

@@ -447,7 +447,19 @@ def _hand_over(
 
 
 def task_of(function: Callable[..., Any], *args: Any) -> Task:  # noqa: ANN401 -- anything picklable
-    """One call as a task; the arguments travel as they are."""
+    """One call as a task; the arguments travel as they are.
+
+    Parameters
+    ----------
+    function : callable
+        At the top level of a module, so that it can be sent to a worker.
+    *args
+        Its arguments; picklable, and small: no pixel data.
+
+    Returns
+    -------
+    Task
+    """
     return dask.delayed(_Call(function, args), pure=False, traverse=False)()
 
 

@@ -90,6 +90,19 @@ def plan_comparison(
 ) -> Plan:
     """Plan the comparison: per voxel of a brick with its halo, what its task holds.
 
+    Parameters
+    ----------
+    pair : VolumePair
+        Result and truth.
+    resources : Resources
+        Workers and their memory.
+    brick : sequence of int, optional
+        Brick (z, y, x); None: the planner chooses.
+
+    Returns
+    -------
+    Plan
+
     Raises
     ------
     InputError, PlanError

@@ -119,7 +119,23 @@ def plan_volume(
     resources: Resources,
     brick: Sequence[int] | None = None,
 ) -> Plan:
-    """Plan the detection: a task holds a window in the network, and its brick's probabilities."""
+    """Plan the detection: a task holds a window in the network, and its brick's probabilities.
+
+    Parameters
+    ----------
+    detection : VolumeDetection
+        Model and reconstruction.
+    grid : VolumeGrid
+        Of the reconstruction.
+    resources : Resources
+        Workers and their memory.
+    brick : sequence of int, optional
+        Brick (z, y, x); None: the planner chooses.
+
+    Returns
+    -------
+    Plan
+    """
     card, window = detection.model.card, detection.side**3
     n, per_voxel = len(card.classes), bytes_per_pixel(card.architecture, 3, card.options)
     step = detection.side - detection.overlap

@@ -36,6 +36,19 @@ _FARTHEST = 64  # voxels: the halo of a brick grows with the distance
 def plan_maxima(grid: VolumeGrid, distance: float, resources: Resources) -> Plan:
     """Plan the search: per voxel of a brick and its halo, scores as floats, smoothed, compared.
 
+    Parameters
+    ----------
+    grid : VolumeGrid
+        Of the scores.
+    distance : float
+        Smallest distance between maxima, in voxels.
+    resources : Resources
+        Workers and their memory.
+
+    Returns
+    -------
+    Plan
+
     Raises
     ------
     InputError

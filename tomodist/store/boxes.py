@@ -21,7 +21,19 @@ BOXES = "boxes"
 
 
 def create_boxes(group: Group, n_tilts: int) -> ArrayHandle:
-    """Create the array ``boxes`` of maps; one tilt is one brick."""
+    """Create the array ``boxes`` of maps; one tilt is one brick.
+
+    Parameters
+    ----------
+    group : Group
+        Of the maps.
+    n_tilts : int
+        Number of tilts.
+
+    Returns
+    -------
+    ArrayHandle
+    """
     brick = (1, MAX_BOXES, len(FIELDS))
     return group.create(
         BOXES,

@@ -18,6 +18,13 @@ def locked(path: Path, refuse: str | None = None) -> Iterator[None]:
     """Hold a lock that the system frees when the process ends, however it ends.
 
     Where another process holds it, wait, or if `refuse` names what is wanted, raise.
+
+    Parameters
+    ----------
+    path : Path
+        File that carries the lock; created where it is missing.
+    refuse : str, optional
+        What is refused, as the message names it; None: wait.
     """
     with path.open("w") as file:
         try:

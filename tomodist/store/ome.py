@@ -37,6 +37,20 @@ def level_shapes(shape: Sequence[int]) -> list[tuple[int, ...]]:
 def level_scale(level: int, voxel_size: float) -> tuple[float, float]:
     """Voxel size and position of voxel 0 of a level, in Å.
 
+    Parameters
+    ----------
+    level : int
+        Level of the pyramid; 0 = full size.
+    voxel_size : float
+        Of level 0, in Å.
+
+    Returns
+    -------
+    voxel_size : float
+        Of the level, in Å.
+    position : float
+        Of its voxel 0, in Å from the centre of voxel 0 of level 0.
+
     Examples
     --------
     >>> level_scale(2, 10.0)

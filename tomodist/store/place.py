@@ -77,7 +77,20 @@ class Place(Protocol):
         """Labels of the finished units of a kind, sorted."""
 
     def stage(self, unit: str, fingerprint: Fingerprint) -> AbstractContextManager[Staging]:
-        """Make a unit: resume or start it, and commit it at the end."""
+        """Make a unit: resume or start it, and commit it at the end.
+
+        Parameters
+        ----------
+        unit : str
+            Path of the unit in the store.
+        fingerprint : dict
+            What determines its content.
+
+        Returns
+        -------
+        context manager of Staging
+            Leaving it without an error commits the unit.
+        """
 
     def remove(self, unit: str) -> None:
         """Remove a finished unit, if it is there."""
@@ -201,7 +214,15 @@ class LocalFolder:
         return self.path.with_name(f"{self.name}_{name}")
 
     def copy(self, unit: str, target: Path) -> None:
-        """Copy the files of a finished unit to a folder that is not there yet."""
+        """Copy the files of a finished unit to a folder that is not there yet.
+
+        Parameters
+        ----------
+        unit : str
+            Path of the unit in the store.
+        target : Path
+            New folder.
+        """
         shutil.copytree(self.path / unit, target)
 
     def _commit(self, folder: Path, unit: str) -> None:

@@ -268,6 +268,17 @@ class Unit:
     def is_current(self, fingerprint: Fingerprint, *, overwrite: bool) -> bool:
         """Whether the unit is there, finished, and was made from just this.
 
+        Parameters
+        ----------
+        fingerprint : dict
+            What determines the content that is wanted.
+        overwrite : bool
+            Whether another content may be replaced.
+
+        Returns
+        -------
+        bool
+
         Raises
         ------
         ExistsError

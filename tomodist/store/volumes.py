@@ -63,7 +63,25 @@ def create_stack(
     dtype: npt.DTypeLike,
     attributes: dict[str, Any] | None = None,
 ) -> ArrayHandle:
-    """Create an array (tilt, y, x) of which one tilt is one brick."""
+    """Create an array (tilt, y, x) of which one tilt is one brick.
+
+    Parameters
+    ----------
+    group : Group
+        Of the unit that is made.
+    name : str
+        Of the array.
+    geometry : TiltGeometry
+        Number and size of the images.
+    dtype : dtype
+        Element type.
+    attributes : dict, optional
+        Stored with the array.
+
+    Returns
+    -------
+    ArrayHandle
+    """
     ny, nx = geometry.image_shape
     chunk = (1, min(TILT_CHUNK[1], ny), min(TILT_CHUNK[2], nx))
     brick = (1, rounded(ny, chunk[1]), rounded(nx, chunk[2]))
@@ -109,7 +127,25 @@ def create_volume(
     brick: Sequence[int],
     dtype: npt.DTypeLike = np.float32,
 ) -> ArrayHandle:
-    """Create a volume without a pyramid, or find the one an earlier run left."""
+    """Create a volume without a pyramid, or find the one an earlier run left.
+
+    Parameters
+    ----------
+    group : Group
+        Of the unit that is made.
+    name : str
+        Of the array.
+    grid : VolumeGrid
+        Shape of the volume.
+    brick : sequence of int
+        Brick (z, y, x) of the plan; shards are cut to it.
+    dtype : dtype
+        Element type.
+
+    Returns
+    -------
+    ArrayHandle
+    """
     if group.has(name):
         return group.array(name)
     fitting = [min(b, rounded(n)) for b, n in zip(brick, grid.shape, strict=True)]

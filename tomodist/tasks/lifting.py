@@ -267,6 +267,13 @@ class BackprojectAgreeing:
 def check_excluded(exclude: Sequence[int], n_tilts: int) -> None:
     """Refuse tilts that are not there, or leaving out all of them.
 
+    Parameters
+    ----------
+    exclude : sequence of int
+        Sections, from 0.
+    n_tilts : int
+        Number of tilts of the series.
+
     Raises
     ------
     InputError
@@ -282,6 +289,13 @@ def check_excluded(exclude: Sequence[int], n_tilts: int) -> None:
 
 def check_method(label: Label, *, linked: bool) -> None:
     """Refuse, before anything is done, to replace structures that another method found.
+
+    Parameters
+    ----------
+    label : Label
+        Label that is about to be made.
+    linked : bool
+        Whether its structures will be linked boxes, not components of a volume.
 
     Raises
     ------
@@ -300,5 +314,17 @@ def check_method(label: Label, *, linked: bool) -> None:
 
 
 def enough_tilts(n_tilts: int, min_tilts: int | None) -> int:
-    """Tilts that have to support an object: as given, or a quarter."""
+    """Tilts that have to support an object: as given, or a quarter.
+
+    Parameters
+    ----------
+    n_tilts : int
+        Number of tilts of the series.
+    min_tilts : int, optional
+        What was asked for.
+
+    Returns
+    -------
+    int
+    """
     return max(3, -(-n_tilts // 4)) if min_tilts is None else min_tilts

@@ -163,6 +163,19 @@ def finished_model(
 ) -> ModelCard | None:
     """The model, if it is there and finished; None if it is to be made.
 
+    Parameters
+    ----------
+    task : TrainingTask
+        What is trained, and where the model goes.
+    fingerprint : dict
+        What determines the model.
+    overwrite : bool
+        Whether another model may be replaced.
+
+    Returns
+    -------
+    ModelCard or None
+
     Raises
     ------
     ExistsError

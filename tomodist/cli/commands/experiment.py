@@ -98,7 +98,24 @@ def experiment_options(seeds: int) -> Callable[[Callable[..., Any]], Callable[..
 def run_and_print(
     experiment: Experiment, run: ExperimentOptions, measures: tuple[str, ...] = ()
 ) -> tuple[Report, Path]:
-    """Run an experiment, print the tables of some measures (or of all), and name the files."""
+    """Run an experiment, print the tables of some measures (or of all), and name the files.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is run.
+    run : ExperimentOptions
+        Output, seeds and cluster.
+    measures : tuple of str
+        Measures whose tables are printed; none: all.
+
+    Returns
+    -------
+    report : Report
+        All results.
+    folder : Path
+        Folder of the report.
+    """
     from tomodist.experiments import run_experiment
 
     folder = run.output or Path(f"experiment_{experiment.name}")

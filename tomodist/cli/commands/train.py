@@ -61,7 +61,19 @@ class TrainOptions:
     def task(
         self, task: Literal["segment", "boxes"], reconstruction: str | None = None
     ) -> TrainingTask:
-        """The task; everything but the annotations is checked here."""
+        """The task; everything but the annotations is checked here.
+
+        Parameters
+        ----------
+        task : {"segment", "boxes"}
+            What is learnt.
+        reconstruction : str, optional
+            Reconstruction that a 3D network learns from; None: the images.
+
+        Returns
+        -------
+        TrainingTask
+        """
         from tomodist.learned.training.schedule import Schedule
         from tomodist.tasks.training import TrainingTask, class_names
 
@@ -295,7 +307,15 @@ def _names(loaders: Sequence[Loader], most: int = 12) -> str:
 
 
 def print_training(card: ModelCard, folder: Path) -> None:
-    """Print what was learnt."""
+    """Print what was learnt.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the trained model.
+    folder : Path
+        Folder of the model.
+    """
     measured = card.metrics["validation"]
     rows = [
         (

@@ -60,7 +60,20 @@ class Bars:
         self._bars.stop()
 
     def start(self, step: str, total: int) -> TaskID:
-        """A step of `total` tasks begins; gives its bar."""
+        """A step of `total` tasks begins; gives its bar.
+
+        Parameters
+        ----------
+        step : str
+            Name of the step.
+        total : int
+            Number of its tasks.
+
+        Returns
+        -------
+        TaskID
+            Of the new bar.
+        """
         return self._bars.add_task(step, total=total)
 
     def advance(self, bar: TaskID) -> None:
@@ -73,7 +86,17 @@ class Bars:
 
 
 def print_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stdout; numbers right-aligned."""
+    """Print a table on stdout; numbers right-aligned.
+
+    Parameters
+    ----------
+    title : str
+        Printed above.
+    head : sequence of str
+        Names of the columns.
+    rows : iterable of sequence
+        One value per column.
+    """
     table = Table(title=title, title_justify="left", title_style="bold")
     rows = [list(row) for row in rows]
     for k, name in enumerate(head):

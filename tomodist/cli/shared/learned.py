@@ -81,6 +81,18 @@ class Learned:
     def sources(self, label: str | None, form: Form) -> dict[str, MapSource]:
         """Maps of a class, or of every class; everything about the model is checked here.
 
+        Parameters
+        ----------
+        label : str, optional
+            Label of the maps; None: the names of the classes.
+        form : Form
+            What the model has to return: masks or boxes.
+
+        Returns
+        -------
+        dict of str to MapSource
+            By label.
+
         Raises
         ------
         InputError
@@ -106,6 +118,17 @@ class Learned:
 
     def classes(self, names: tuple[str, ...] | Literal["auto"], label: str) -> DetectedClasses:
         """All classes of a model in one pass.
+
+        Parameters
+        ----------
+        names : tuple of str or "auto"
+            Classes that are detected; "auto": all of the model.
+        label : str
+            Label of the semantic volume.
+
+        Returns
+        -------
+        DetectedClasses
 
         Raises
         ------
@@ -165,6 +188,18 @@ class Learned:
 
 def labels_of(model: Model, label: str | None) -> dict[str, str]:
     """Label of the store to class of the model: one class under any label, or some by their name.
+
+    Parameters
+    ----------
+    model : Model
+        Opened model.
+    label : str, optional
+        Label that was asked for; None: all classes under their names.
+
+    Returns
+    -------
+    dict of str to str
+        Class by label.
 
     Raises
     ------

@@ -229,7 +229,22 @@ class RunOptions(WorkOptions):
 
 
 def gathered(kind: type, name: str, command: Command) -> Command:
-    """Hand a command one value of a dataclass instead of one argument per option."""
+    """Hand a command one value of a dataclass instead of one argument per option.
+
+    Parameters
+    ----------
+    kind : type
+        Dataclass whose fields are options of the command.
+    name : str
+        Argument of the command that gets the value.
+    command : callable
+        Command.
+
+    Returns
+    -------
+    callable
+        Command that takes the options one by one.
+    """
     fields = [field.name for field in dataclasses.fields(kind)]
 
     @functools.wraps(command)
@@ -311,7 +326,22 @@ def store_argument(command: Command) -> Command:
 
 @contextmanager
 def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterator[Session]:
-    """Open the session that the cluster options describe, with progress bars."""
+    """Open the session that the cluster options describe, with progress bars.
+
+    Parameters
+    ----------
+    cluster : str
+        "threads", "local" or the address of a scheduler.
+    workers : int, optional
+        Number of workers.
+    memory : int, optional
+        Memory of a worker in bytes.
+
+    Returns
+    -------
+    Session
+        Open while the context lasts.
+    """
     from tomodist.runtime.cluster import open_session  # imports dask
 
     with (
@@ -322,7 +352,20 @@ def session_of(cluster: str, workers: int | None, memory: int | None) -> Iterato
 
 
 def apply(options: Sequence[Decorator], command: Command) -> Command:
-    """Add options to a command, in this order."""
+    """Add options to a command, in this order.
+
+    Parameters
+    ----------
+    options : sequence of decorator
+        In the order of the help.
+    command : callable
+        Command.
+
+    Returns
+    -------
+    callable
+        Command with the options.
+    """
     for option in reversed(options):
         command = option(command)
     return command

@@ -81,7 +81,22 @@ class SourceOptions:
     def sources(
         self, tomogram: Tomogram, label: str | None, form: Literal["mask", "box"]
     ) -> dict[str, MapSource]:
-        """Where the maps of every label come from; everything about it is checked here."""
+        """Where the maps of every label come from; everything about it is checked here.
+
+        Parameters
+        ----------
+        tomogram : Tomogram
+            Store that the maps are for.
+        label : str, optional
+            Label of the maps; None: the classes of the file or the model.
+        form : {"mask", "box"}
+            What the task lifts.
+
+        Returns
+        -------
+        dict of str to MapSource
+            By label.
+        """
         from tomodist.detect.denoise import Denoised
         from tomodist.sources.base import DetectorMaps
         from tomodist.sources.stack import import_maps
@@ -135,7 +150,24 @@ class SourceOptions:
     def classes_of(
         self, tomogram: Tomogram, names: tuple[str, ...] | Literal["auto"], label: str | None
     ) -> tuple[ImportedClasses | DetectedClasses, str]:
-        """Label maps with their classes, and their label; everything about it is checked here."""
+        """Label maps with their classes, and their label; everything about it is checked here.
+
+        Parameters
+        ----------
+        tomogram : Tomogram
+            Store that the maps are for.
+        names : tuple of str or "auto"
+            Classes, or all.
+        label : str, optional
+            Label of the semantic volume; None: a default.
+
+        Returns
+        -------
+        classes : ImportedClasses or DetectedClasses
+            Label maps with their classes.
+        label : str
+            Their label.
+        """
         from tomodist.sources.classes import import_classes
         from tomodist.store.tomogram import check_label
 

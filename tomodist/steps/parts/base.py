@@ -62,7 +62,20 @@ class Step(Protocol):
         """
 
     def work(self, session: Session, plans: Sequence[Plan]) -> Work[Any]:
-        """Make what is missing; the plans are those of `plans`."""
+        """Make what is missing.
+
+        Parameters
+        ----------
+        session : Session
+            What runs the batches.
+        plans : sequence of Plan
+            What `plans` returned for this session.
+
+        Returns
+        -------
+        generator of Batch
+            Whose value is the result.
+        """
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,17 @@ def plan_levels(
 
 
 def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, reduce: Reduce, brick: Index) -> None:
-    """Make one brick of a level from the level above it."""
+    """Make one brick of a level from the level above it.
+
+    Parameters
+    ----------
+    larger, smaller : ArrayHandle
+        A level, and the next one.
+    reduce : {"mean", "max"}
+        What becomes of a block of 2 x 2 x 2 voxels.
+    brick : tuple of int
+        Index of the brick in `smaller`.
+    """
     (z, z_end), y, x = smaller.window(brick)
     shape = larger.shape
     out = np.empty((z_end - z, y[1] - y[0], x[1] - x[0]), larger.dtype)
@@ -110,6 +120,18 @@ def shrink_brick(larger: ArrayHandle, smaller: ArrayHandle, reduce: Reduce, bric
 
 def halve(values: AnyArray, reduce: Reduce) -> AnyArray:
     """Reduce blocks of 2 x 2 x 2; at an odd end, what is there.
+
+    Parameters
+    ----------
+    values : ndarray, shape (z, y, x)
+        Any real element type.
+    reduce : {"mean", "max"}
+        What becomes of a block.
+
+    Returns
+    -------
+    ndarray, shape (ceil(z / 2), ceil(y / 2), ceil(x / 2))
+        Element type of `values`.
 
     Examples
     --------

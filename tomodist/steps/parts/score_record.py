@@ -71,7 +71,21 @@ class ScoreRecord:
 
 
 def curve_fingerprint(step: str, version: int, label: Label) -> dict[str, Any]:
-    """What determines a curve of a label's scores."""
+    """What determines a curve of a label's scores.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step that computes the curve.
+    version : int
+        Of its algorithm.
+    label : Label
+        Label whose scores and maps are compared.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "step": step,
         "version": version,

@@ -192,7 +192,20 @@ def iterate(
 
 
 def residuals(norms: ArrayHandle, n: int) -> list[float]:
-    """Size of the residual before each of the first `n` iterations, relative to the first."""
+    """Size of the residual before each of the first `n` iterations, relative to the first.
+
+    Parameters
+    ----------
+    norms : ArrayHandle
+        Square norms, one per iteration and tilt.
+    n : int
+        Number of iterations.
+
+    Returns
+    -------
+    list of float
+        1 first.
+    """
     sizes = np.sqrt(norms.read((0, n)).sum(axis=(1, 2)))
     return [float(v) for v in sizes / (sizes[0] or 1)]
 

@@ -40,7 +40,9 @@ _SHOWN = (
 @cloup.option(
     "--support", default=4, show_default=True, help="Number of 2 w + 1 tilts that agree (k)."
 )
-@cloup.option("--sigma", default=2.0, show_default=True, help="Of the detector, in pixels.")
+@cloup.option(
+    "--sigma", default=2.0, show_default=True, help="Scale of the edge detector in pixels."
+)
 @experiment_options(seeds=10)
 def command(
     snr: float,

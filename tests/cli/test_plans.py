@@ -15,6 +15,8 @@ from tomodist.steps.threshold import ChooseThreshold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tomodist.steps.parts.base import Step
+
 BEADS = ("--label", "beads", "--detector", "blobs", "--diameter", "60", "--dark")
 
 
@@ -27,7 +29,7 @@ def store(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("step", [DetectMaps, Backproject, ChooseThreshold, FindStructures])
 def test_every_step_is_planned_once(
-    store: Path, step: type, monkeypatch: pytest.MonkeyPatch
+    store: Path, step: type[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, plans = [], step.plans
 

@@ -15,6 +15,7 @@ from tomodist.steps.threshold import ChooseThreshold
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tomodist.planning.plan import Plan, Resources
     from tomodist.steps.parts.base import Step
 
 BEADS = ("--label", "beads", "--detector", "blobs", "--diameter", "60", "--dark")
@@ -33,7 +34,7 @@ def test_every_step_is_planned_once(
 ) -> None:
     calls, plans = [], step.plans
 
-    def counted(self: object, resources: object) -> object:
+    def counted(self: Step, resources: Resources) -> tuple[Plan, ...]:
         calls.append(self)
         return plans(self, resources)
 

@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 def _dashboards_on_any_port() -> Iterator[None]:
     """As several processes run tests: two that find port 8787 free at once would both take it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tomodist.cluster._dashboard_address", lambda: "127.0.0.1:0")
+        patch.setattr("tomodist.runtime.cluster._dashboard_address", lambda: "127.0.0.1:0")
         yield
 
 

@@ -1,4 +1,4 @@
-"""JSON files: complete or not there at all, and readable by every program."""
+"""Files and folders that appear complete or not at all; JSON that every program reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,56 @@ def whole_file(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all: under a temporary name beside its own, then renamed.
+
+    What was there goes last, so that a kill at any moment leaves a complete folder: between the two
+    renames the old one stands under another name, from which `restore_folder` brings it back.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder; one that is there is replaced.
+
+    Yields
+    ------
+    Path
+        A folder that does not exist yet: to be created and filled.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    restore_folder(path)
+    draft, old = path.with_name(f".{path.name}.draft"), _replaced(path)
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        yield draft
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        draft.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}; use another `output`"
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(path: Path) -> None:
+    """Bring back a folder whose writer was killed between two renames of `whole_folder`."""
+    if _replaced(path).is_dir() and not path.exists():
+        _replaced(path).rename(path)
+
+
+def _replaced(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from tomodist.errors import ExistsError, InputError, StoreError
 from tomodist.formats.copick import CONFIG, Picks, config_json, picks_json
-from tomodist.formats.files import whole_file
+from tomodist.formats.files import whole_file, whole_folder
 from tomodist.formats.mrc.write import create_mrc
 from tomodist.formats.particles import write_csv, write_points, write_star
 from tomodist.formats.zarr import Group
@@ -205,17 +204,8 @@ def _export_zarr(
     _check_replaceable(path)
     if path.exists() and not overwrite:
         raise ExistsError(f"{path} exists; use `overwrite` to replace it")
-    draft, old = (path.with_name(f".{path.name}.{word}") for word in ("draft", "replaced"))
-    for leftover in (draft, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with whole_folder(path) as draft:
         tomogram.place.copy(unit.name, draft)
-        if path.exists():
-            path.rename(old)
-        draft.rename(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_replaceable(path: Path) -> None:

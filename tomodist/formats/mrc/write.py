@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from tomodist.errors import ExistsError, InputError
+from tomodist.formats.files import whole_file
 from tomodist.formats.mrc.header import HEADER_BYTES, MODES
 
 if TYPE_CHECKING:
@@ -138,19 +138,16 @@ def create_mrc(
         raise ExistsError(f"{target} exists; use another name, or set `overwrite`")
     header = _new_header(target, shape, dtype, voxel_size, origin, labels, kind)
     stored = np.dtype(MODES[int(header["mode"])])
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        _allocate(partial, HEADER_BYTES + math.prod(shape) * stored.itemsize)
-        data = np.memmap(partial, stored, "r+", HEADER_BYTES, tuple(shape))
+    with whole_file(target) as draft:
+        draft.unlink(missing_ok=True)  # of a killed writer
+        _allocate(draft, HEADER_BYTES + math.prod(shape) * stored.itemsize)
+        data = np.memmap(draft, stored, "r+", HEADER_BYTES, tuple(shape))
         writer = MrcWriter(data)
         yield writer
         for name, value in zip(("dmin", "dmax", "dmean", "rms"), writer.finish(), strict=True):
             header[name] = value
-        with partial.open("r+b") as file:
+        with draft.open("r+b") as file:
             file.write(header.tobytes())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _allocate(path: Path, n_bytes: int) -> None:

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from tomodist.errors import ExistsError, InputError
-from tomodist.formats.files import read_json, sha256_of, write_json
+from tomodist.formats.files import read_json, restore_folder, sha256_of, whole_folder, write_json
 from tomodist.learned.model.file_card import file_hash, read_document
 from tomodist.values.arrays import AnyArray
 
@@ -155,45 +154,17 @@ def write_model(
     InputError
         If what is there is no model, or the folder cannot be written.
     """
-    # A writer that was killed between its two renames left the old model aside.
-    _put_back(folder)
+    restore_folder(folder)  # before the check: a killed writer may have left the old model aside
     check_model_target(folder, overwrite=overwrite)
     safetensors = _safetensors()
-    draft = folder.with_name(f".{folder.name}.draft")
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
+    with whole_folder(folder) as draft:
         draft.mkdir(parents=True)
         # safetensors stores memory as it lies: only C order is safe.
         plain = {name: np.asarray(value, order="C") for name, value in weights.items()}
         safetensors.numpy.save_file(plain, draft / WEIGHTS)
         hashed = ModelCard(**{**vars(card), "sha256": sha256_of(draft / WEIGHTS)})
         write_json(draft / DOCUMENT, {"tomodist_model": FORMAT, **asdict(hashed)})
-        _put_in_place(draft, folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}; use another `output`"
-        ) from error
     return hashed
-
-
-def _put_back(folder: Path) -> None:
-    """Restore a model that a kill between two renames left under another name."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
-
-
-def _put_in_place(draft: Path, folder: Path) -> None:
-    """Rename; what was there goes last, so that a kill at any moment leaves a complete model.
-
-    Between the two renames it stands under another name, from which the next writer brings it back.
-    """
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    draft.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_model_target(folder: Path, *, overwrite: bool) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.errors import InputError
-from tomodist.formats.files import check_target
+from tomodist.formats.files import check_target, whole_file
 from tomodist.learned.model.card import FORMAT, ModelCard, is_model, read_card
 from tomodist.learned.model.file_card import METADATA
 from tomodist.learned.model.onnx_network import OnnxNetwork
@@ -71,18 +71,10 @@ def write_onnx(model: str | Path | Model, path: Path, *, overwrite: bool = False
     if not is_model(folder):
         raise InputError(f"{folder} is a file; only a model folder can be exported")
     module = module_of(folder, card).cpu()
-    draft = path.with_name(f".{path.stem}.draft.onnx")
     written = _card_of_file(card, module)
-    try:
+    with whole_file(path) as draft:
         _export(module, card, written, draft)
         _check_outputs(module, OnnxNetwork(draft, written), card.dims, path)
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror or error}; use another `output`"
-        ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return read_card(path)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from tomodist.errors import InputError
+from tomodist.formats.files import whole_file
 from tomodist.learned.model.torch_network import TorchNetwork
 from tomodist.learned.networks.device import autocast, device, memory_format, use_threads
 from tomodist.runtime.runner import Progress, Silent
@@ -341,7 +342,7 @@ def _weights(module: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def _save(path: Path, fingerprint: str, module: Any, optimizer: Any, state: _State) -> None:  # noqa: ANN401
-    """Write a checkpoint under another name, then rename."""
+    """Write a checkpoint."""
     content = {
         "fingerprint": fingerprint,
         "module": _weights(module),
@@ -351,9 +352,8 @@ def _save(path: Path, fingerprint: str, module: Any, optimizer: Any, state: _Sta
         "best": state.best,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    torch.save(content, draft)
-    draft.replace(path)
+    with whole_file(path) as draft:
+        torch.save(content, draft)
 
 
 def _resumed(path: Path | None, fingerprint: str, module: Any, optimizer: Any) -> _State:  # noqa: ANN401

@@ -386,7 +386,7 @@ BAD = [
     Bad("boxes beyond", detection(bbox=[100, 1, 4, 4]), ("1 of 1 boxes", "outside of the aligned images of 40 x 48", "detection 0: y = 2.5, x = 101.5")),
     Bad("size of other images", data_set(images=[{"id": 1, "section": 0, "height": 80, "width": 96}]), ("its images have 80 x 96 pixels (rows x columns), the aligned ones 40 x 48", "scale the boxes")),
     Bad("no class", detection(), ("bad.json names no classes", "--label"), NO_LABEL),
-    Bad("unknown class", lambda p: coco(p.here), ("boxes.json has no class 'new' (there: gold, granule)", "give one of them")),
+    Bad("unknown class", lambda p: coco(p.here), ("boxes.json has no class 'new' (available: gold, granule)",)),
     Bad("table cut short", part_of(table, 0.97), ("boxes.csv: line 19: has", "the header 5")),
     Bad("XML cut short", voc_of("<annotation>" * 2), ("voc: 0.xml: is not complete XML",)),
     Bad("object without a box", voc_of(*["<annotation><object><name>a</name></object></annotation>"] * 9), ("0.xml, object 0: has no <bndbox>", "and 6 more (9 in all)")),
@@ -409,7 +409,7 @@ BAD = [
     Bad("diameter of boxes", detection(), ("has boxes with sizes (COCO)", "remove --diameter"), DIAMETER),
     Bad("score of NaN", detection(), ("--min-score is nan", "number"), ("--label", "new", "--min-score", "nan")),
     Bad("score of none", detection(), ("no box reaches the --min-score 0.75", "the highest score is 0.5"), ("--label", "new", "--min-score", 0.75)),
-    Bad("boxes and maps", detection(), ("either --maps or --boxes", "--detector"), ("--label", "new", "--maps", "m.mrc")),
+    Bad("boxes and maps", detection(), ("exactly one of --maps, --boxes and --detector", "--detector"), ("--label", "new", "--maps", "m.mrc")),
     Bad("label of a path", detection(), ("'a/b'", "letters, digits"), ("--label", "a/b")),
 ]  # fmt: skip
 
@@ -433,6 +433,8 @@ def test_options_of_boxes_need_boxes(store: Path, capsys: pytest.CaptureFixture[
     blobs = ("--detector", "blobs", "--diameter", 60)
     for option in (("--flip-y",), ("--min-score", 1)):
         assert tomodist("locate", store, "--label", "new", *blobs, *option) == 1
-        assert "--flip-y and --min-score are of --boxes" in capsys.readouterr().err
+        assert (
+            "--flip-y and --min-score apply only to --boxes; remove them" in capsys.readouterr().err
+        )
     assert tomodist("locate", store, *blobs) == 2
     assert "Missing option '--label'" in capsys.readouterr().err

@@ -1,11 +1,13 @@
-"""What README, guide and notebooks say is so: commands parse, links lead somewhere, pages are current."""
+"""What README and docs say is so: commands parse, links resolve, examples run, pages are current."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -125,7 +127,9 @@ def test_wrong_commands_do_not_parse(line: str, problem: str) -> None:
 
 
 def test_commands_are_found_in_pages() -> None:
-    text = "```sh\ntomodist info A  # note\n```\nsay\n\n    tomodist info B\n```\ntomodist no\n```\n"
+    text = (
+        "```sh\ntomodist info A  # note\n```\nsay\n\n    tomodist info B\n```\ntomodist no\n```\n"
+    )
     assert list(command_lines(text)) == ["tomodist info A  # note", "tomodist info B"]
     assert sum(1 for page in PAGES for _ in command_lines(page.read_text())) > 50
 
@@ -151,3 +155,15 @@ def test_command_reference_is_current() -> None:
     spec.loader.exec_module(module)
     written = (ROOT / "docs" / "commands.md").read_text()
     assert written == module.page(), "run `python docs/commands.py`"
+
+
+def test_examples_of_extending_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    # A module of its own, because dataclasses and tasks look up where they were defined.
+    module = ModuleType("extending")
+    monkeypatch.setitem(sys.modules, "extending", module)
+    blocks = [b[4] for b in BLOCK.finditer((ROOT / "docs" / "extending.md").read_text())]
+    for block in blocks:
+        exec(compile(block, "extending.md", "exec"), module.__dict__)
+    assert len(blocks) == 6

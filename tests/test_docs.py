@@ -1,4 +1,4 @@
-"""What README and docs say is so: commands parse, links resolve, examples run, pages are current."""
+"""What README and docs say is so: commands parse, links resolve, examples run, all is current."""
 
 from __future__ import annotations
 

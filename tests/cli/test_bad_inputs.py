@@ -330,7 +330,7 @@ BAD_TASKS = [
     Bad("reconstruction without a series", lambda p: ["reconstruct", empty_store(p), *THREADS], ("empty.zarr", "no tilt series", "tomodist ingest")),
     Bad("reconstruction by no tilts", lambda p: reconstruct(p, "--tilts-per-task", 0), ("--tilts-per-task is 0", "1 or more")),
     Bad("export of an unknown reconstruction", lambda p: ["export", p.store, "--reconstruction", "wbp", "--format", "mrc", "-o", p.here / "x.mrc"], ("no reconstructions", "'wbp'", "available: none")),
-    Bad("export of nothing", lambda p: ["export", p.store, "--format", "mrc", "-o", p.here / "x.mrc"], ("--label", "--reconstruction", "exactly one of")),
+    Bad("export of nothing", lambda p: ["export", p.store, "--format", "mrc", "-o", p.here / "x.mrc"], ("--label", "--reconstruction", "either")),
     Bad("reconstruction as a table", lambda p: ["export", p.store, "--reconstruction", "wbp", "--format", "csv", "-o", p.here / "x.csv"], ("reconstruction", "csv", "use mrc or zarr")),
     Bad("labels as zarr", lambda p: [*export(p.store, p.here / "x.zarr"), "--format", "zarr"], ("--volume 'mask'", "zarr", "use mrc")),
     Bad("zarr over a folder", lambda p: ["export", p.store, "--label", "bead", "--volume", "scores", "--format", "zarr", "-o", p.write("notes.txt", "mine").parent, "--overwrite"], ("not an exported volume", "another --output")),

@@ -117,7 +117,7 @@ def test_results_of_another_tilt_series_are_not_exported(
     capsys.readouterr()
     out = story.folder / "outdated.csv"
     assert tomodist("export", store, "--label", "gold", "--format", "csv", "-o", out) == 1
-    assert "made from another tilt_series" in capsys.readouterr().err
+    assert "its source tilt_series was changed or removed" in capsys.readouterr().err
     assert not out.exists()
     assert tomodist("info", store) == 0
     assert "OUTDATED" in capsys.readouterr().out
@@ -318,7 +318,7 @@ def test_process_fails_with_one_line_and_status_1(tmp_path: Path) -> None:
     done = process("ingest", "TS_07.mrc", folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith("TS_07.mrc: there is no such file; check the path\n")
+    assert done.stderr.endswith("TS_07.mrc: file not found; check the path\n")
     assert not list(tmp_path.iterdir())
 
 

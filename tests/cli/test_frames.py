@@ -114,7 +114,7 @@ def test_masks_of_the_raw_images_give_nearly_the_same_labels(
     raw_masks = ("--maps", tmp_path / "raw_gold_maps.mrc")
     command = ["segment", store, "--label", "raw", *raw_masks, *THREADS]
     assert tomodist(*command) == 1
-    assert "--maps-frame to raw" in capsys.readouterr().err
+    assert "--frame to raw" in capsys.readouterr().err
     assert tomodist(*command, "--maps-frame", "raw") == 0
     aligned = tmp_path / "aligned"
     aligned.mkdir()

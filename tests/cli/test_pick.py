@@ -69,7 +69,7 @@ def test_points_of_scores_that_have_changed_are_not_exported(
     capsys.readouterr()
     export = ("export", copy, "--label", "stale", "--format", "csv", "-o", tmp_path / "s.csv")
     assert tomodist(*export) == 1
-    assert "made from another scores/bead" in capsys.readouterr().err
+    assert "its source scores/bead was changed or removed" in capsys.readouterr().err
     assert not (tmp_path / "s.csv").exists()
 
 

@@ -116,7 +116,7 @@ def test_picks_are_replaced_only_when_asked(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--user", "a_b"), "--user is 'a_b'; copick takes letters, digits, '-' and '.' only"),
+        (("--user", "a_b"), "--user is 'a_b'; use only letters, digits, '-' and '.', as copick does"),
         (("--session", ""), "--session is ''"),
         (("--session", "1/2"), "--session is '1/2'"),
         (("--label", "silver"), "no structures labelled 'silver'"),
@@ -142,7 +142,7 @@ def test_projects_are_no_stores_and_no_files(
     copy = Path(shutil.copytree(store, tmp_path / "copy.zarr"))
     before = tree(copy)
     assert export(copy, copy) == 1
-    assert "is a tomogram store; give another --output" in capsys.readouterr().err
+    assert "is a tomogram store; use another --output" in capsys.readouterr().err
     assert tree(copy) == before
     file = tmp_path / "file"
     file.write_text("mine")

@@ -167,7 +167,7 @@ def test_interrupted_after_the_first_look(place: Place, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tomodist.tasks.run.stored_consistency", stop)
+        patch.setattr("tomodist.tasks.lifting.tilt_agreement", stop)
         assert place.segment("broken", *options, masks="spoiled.mrc") == 130
     assert place.tomogram.label("broken").scores.attributes["excluded"] == []
     assert place.segment("broken", *options, masks="spoiled.mrc") == 0
@@ -218,8 +218,8 @@ def test_the_agreement_is_drawn(place: Place) -> None:
     ("options", "says"),
     [
         (("--threshold", 4), "balanced votes are shares"),
-        (("--votes", "plain", "--sectors", 3), "--sectors and --coverage are of"),
-        (("--votes", "plain", "--coverage"), "--sectors and --coverage are of"),
+        (("--votes", "plain", "--sectors", 3), "--sectors and --coverage apply only to"),
+        (("--votes", "plain", "--coverage"), "--sectors and --coverage apply only to"),
         (("--sectors", 0), "--sectors is 0"),
         (("--exclude-tilts", "25"), "the series has tilts 0 to 24"),
         (("--exclude-tilts", ",".join(map(str, range(25)))), "leaves none of the 25 tilts"),

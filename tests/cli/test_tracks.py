@@ -106,7 +106,7 @@ def test_a_volume_that_is_not_there_is_not_exported(
     capsys.readouterr()
     export = ("export", folder / "TS_01.zarr", "--label", "gold", "--format", "mrc")
     assert tomodist(*export, "-o", folder / "gold.mrc") == 1
-    assert "--method votes" in capsys.readouterr().err
+    assert "the locate method 'votes' makes a volume" in capsys.readouterr().err
     assert not (folder / "gold.mrc").exists()
 
 
@@ -141,10 +141,10 @@ def test_changing_the_method_needs_overwrite_and_leaves_nothing_that_disagrees(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--threshold", 5), "--threshold is of --method votes"),
-        (("--min-voxels", 5), "--min-voxels is of --method votes"),
-        (("--brick", "64,64,64"), "--brick is of --method votes"),
-        (("--method", "votes", "--tolerance", 3), "--tolerance is of --method tracks"),
+        (("--threshold", 5), "--threshold applies only to --method votes"),
+        (("--min-voxels", 5), "--min-voxels applies only to --method votes"),
+        (("--brick", "64,64,64"), "--brick applies only to --method votes"),
+        (("--method", "votes", "--tolerance", 3), "--tolerance applies only to --method tracks"),
         (("--tolerance", 0), "must be positive"),
         (("--min-tilts", 2), "it must be 3 or more"),
     ],
@@ -158,10 +158,10 @@ def test_options_of_the_other_method_are_refused(
     assert tree(folder / "TS_01.zarr", skip="\n") == before
 
 
-def test_dry_run_says_that_no_volume_is_made(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run_plans_no_volume(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree(folder / "TS_01.zarr", skip="\n")
     assert tomodist("locate", folder / "TS_01.zarr", *BLOBS, "--dry-run") == 0
-    assert "no volume is made" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "link" in said
+    assert "backproject" not in said
     assert tree(folder / "TS_01.zarr", skip="\n") == before

@@ -245,5 +245,5 @@ def test_aretomo_aln_is_no_xf(
     given = ("--tilt-angles", stack.with_suffix(".tlt"), "--alignment", folder / "test.aln")
     assert command("ingest", stack, *given, "-o", tmp_path / "no.zarr") == 1
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.endswith("test.aln is an AreTomo .aln; give its .xf instead")
+    assert said.endswith("test.aln is an AreTomo .aln file; use its .xf instead")
     assert not list(tmp_path.iterdir())

@@ -302,7 +302,7 @@ def test_boxes_of_the_other_frame_are_told_so(thinned: Tomogram, tmp_path: Path)
         import_boxes(thinned, path)
     said = str(caught.value)
     assert "3 of 3 boxes have their centre outside of the aligned images of 20 x 24" in said
-    assert said.endswith("; if the boxes lie on the raw images, set `boxes_frame` to raw")
+    assert said.endswith("; if the boxes lie on the raw images, set `frame` to raw")
     assert list(tilts_of(thinned, path, frame="raw")) == [0, 1, 2]
     image = {"id": 1, "section": 1, "height": HEIGHT, "width": WIDTH}
     coco = tmp_path / "b.json"

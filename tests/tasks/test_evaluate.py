@@ -97,7 +97,7 @@ def test_tables_of_two_frames_need_the_volume(tmp_path: Path) -> None:
     assert isinstance(scores, ObjectScores)
     assert scores.agreements == (Agreement(3, 3, 3, 3),)
     unsized = write_zarr(tmp_path / "within.zarr", np.ones(SHAPE, np.int8))
-    with pytest.raises(InputError, match=r"says no voxel size; give it \(--pixel-size\)"):
+    with pytest.raises(InputError, match=r"says no voxel size; set `pixel_size`"):
         tomodist.evaluate(found, truth, distance=0.01, within=unsized)
     again = tomodist.evaluate(found, truth, distance=0.01, within=unsized, pixel_size=VOXEL)
     assert again["truth"] == scores
@@ -124,12 +124,12 @@ def test_scores_are_found_by_their_label_and_pooled_by_kind(volumes: tuple[Path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_distance": 0}, "--max-distance is 0 voxels; it must be 1 to 255"),
-        ({"max_distance": 1000}, "--max-distance is 1000 voxels"),
-        ({"distance": -1.0}, "--distance is -1.0 Å; it must be a positive number"),
-        ({"distance": 5.0}, "--distance is of points, but nothing"),
-        ({"pixel_size": float("nan")}, "--pixel-size is nan Å"),
-        ({"kind": "boxes"}, "is a volume, but --kind boxes compares tables"),
+        ({"max_distance": 0}, "`max_distance` is 0 voxels; it must be 1 to 255"),
+        ({"max_distance": 1000}, "`max_distance` is 1000 voxels"),
+        ({"distance": -1.0}, "`distance` is -1.0 Å; it must be a positive number"),
+        ({"distance": 5.0}, "`distance` applies only to points, but nothing"),
+        ({"pixel_size": float("nan")}, "`pixel_size` is nan Å"),
+        ({"kind": "boxes"}, "is a volume, but the `kind` boxes compares tables"),
         ({"value": 9.0}, "has no voxel of the value 9"),
     ],
     ids=lambda value: str(value)[:30],

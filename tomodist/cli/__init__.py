@@ -11,7 +11,6 @@ import importlib
 import sys
 
 import click
-import cloup
 
 from tomodist.cli.shared.words import in_options, options_of
 from tomodist.errors import TomodistError
@@ -48,7 +47,7 @@ _RENAMED = {  # names that options had in earlier versions; they still work
 }
 
 
-class _Commands(cloup.Group):
+class _Commands(click.Group):
     """Finds a subcommand's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -63,7 +62,7 @@ class _Commands(cloup.Group):
         return command if isinstance(command, click.Command) else None
 
 
-@cloup.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tomodist")
 def group() -> None:
     """Detect structures on cryo-ET tilt series and lift them to 3D by backprojection."""

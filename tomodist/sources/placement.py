@@ -175,7 +175,7 @@ def _check_shapes(content: Annotations, frame: Frame, problems: Problems) -> Non
 def _frame_of(shape: tuple[int, int], frame: Frame) -> str:
     """Remedy where images of this shape belong to the other frame; else empty."""
     other = "raw" if frame.name == "aligned" else "aligned"
-    return f"if the boxes lie on the {other} images, set `boxes_frame` to {other}" * (
+    return f"if the boxes lie on the {other} images, set `frame` to {other}" * (
         shape == frame.other_shape
     )
 

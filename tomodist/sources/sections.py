@@ -70,7 +70,7 @@ def fitting_sections(
     if stack.shape[0] not in (len(section), n_raw) or stack.shape[1:] != expected:
         raw_maps = stack.shape[1:] == tuple(raw) != expected
         remedy = (
-            "they fit the raw images: set `maps_frame` to raw"
+            "they fit the raw images: set `frame` to raw"
             if raw_maps
             else "use one map per tilt, of the size of its image"
         )

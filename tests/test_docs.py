@@ -167,3 +167,20 @@ def test_examples_of_extending_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for block in blocks:
         exec(compile(block, "extending.md", "exec"), module.__dict__)
     assert len(blocks) == 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_that_pages_name_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", BLOCK.sub("", page.read_text())):
+        assert (ROOT / path).exists() or (ROOT / "tomodist" / path).exists(), f"{page.name}: {path}"
+    for name in re.findall(r"python -m (tests\.[\w.]+)", page.read_text()):
+        path = ROOT / name.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").exists(), f"{page.name}: {name}"
+
+
+def test_readme_lists_the_targets_of_the_makefile() -> None:
+    targets = re.findall(r"^([\w-]+):(?!=)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("| `make ...` |") :].partition("\n\n")[0]
+    named = re.findall(r"`([\w-]+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    assert set(named) == set(targets)

@@ -26,7 +26,7 @@ RANKS = (
     {"errors"},
     {"values", "planning"},
     {"metrics", "kernels", "simulate", "formats"},
-    {"algorithms", "detect"},
+    {"algorithms", "detectors"},
     {"learned", "runtime"},
     {"store"},
     {"sources"},
@@ -174,3 +174,8 @@ def test_the_readme_s_commands_exist() -> None:
     used = set(re.findall(r"^tomodist (\w+)", "\n".join(blocks), flags=re.MULTILINE))
     assert used <= set(COMMANDS)
     assert {"ingest", "locate", "segment", "edges", "export", "info"} <= used
+
+
+def test_no_public_name_is_hidden_by_a_folder() -> None:
+    """An import of ``tomodist.x`` sets the attribute ``x``, whatever the name stood for before."""
+    assert not {path.stem for path in PACKAGE.iterdir()} & set(tomodist.__all__)

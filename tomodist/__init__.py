@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         segment,
         train,
     )
-    from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
+    from tomodist.detectors.classical import Blobs, DogEdges, GlobalThreshold
     from tomodist.errors import TomodistError
     from tomodist.learned.detectors.centers import LearnedBoxes
     from tomodist.learned.detectors.segmentation import LearnedSegmentation
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from tomodist.values.geometry import TiltGeometry, VolumeGrid
 
 _HOME = {
-    "Blobs": "tomodist.detect.classical",
+    "Blobs": "tomodist.detectors.classical",
     "Boxes": "tomodist.values.boxes",
-    "DogEdges": "tomodist.detect.classical",
-    "GlobalThreshold": "tomodist.detect.classical",
+    "DogEdges": "tomodist.detectors.classical",
+    "GlobalThreshold": "tomodist.detectors.classical",
     "LearnedBoxes": "tomodist.learned.detectors.centers",
     "LearnedSegmentation": "tomodist.learned.detectors.segmentation",
     "Model": "tomodist.learned.model.opened",

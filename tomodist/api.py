@@ -24,7 +24,7 @@ from tomodist.algorithms.lift.windows import checked_map
 from tomodist.algorithms.objects.box_index import LinkRule
 from tomodist.algorithms.objects.components import label_brick, measure, merge
 from tomodist.algorithms.objects.tracks import link_boxes
-from tomodist.detect.classical import DogEdges
+from tomodist.detectors.classical import DogEdges
 from tomodist.errors import InputError
 from tomodist.planning.plan import Cut
 from tomodist.runtime.cluster import open_session

@@ -19,7 +19,7 @@ from tomodist.experiments.lifted import Rule, edge_votes, edges_of, ray_length_t
 from tomodist.values.maps import STRUCTURE
 
 if TYPE_CHECKING:
-    from tomodist.detect.base import MapDetector
+    from tomodist.detectors.base import MapDetector
     from tomodist.experiments.lifted import Maps
     from tomodist.experiments.shells import Specimen
     from tomodist.values.arrays import AnyArray

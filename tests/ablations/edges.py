@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tests.ablations.criteria import all_criteria
 from tests.ablations.shells import draw_shells, tilt_angles
-from tomodist.detect.classical import DogEdges
-from tomodist.detect.denoise import METHODS, Denoised
+from tomodist.detectors.classical import DogEdges
+from tomodist.detectors.denoise import METHODS, Denoised
 from tomodist.errors import InputError
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.lifted import (
@@ -31,7 +31,7 @@ from tomodist.experiments.shells import Specimen, make_specimen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tomodist.detect.base import MapDetector
+    from tomodist.detectors.base import MapDetector
 
 Part = Literal["refinement", "threshold", "denoise", "detector"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -23,7 +23,7 @@ from tests.ablations.errors import DetectorErrors, detected_mask, softened
 from tomodist.algorithms.lift.backproject import Votes, WeightedMean
 from tomodist.algorithms.lift.balanced import MAX_SCORE, BalancedVotes
 from tomodist.algorithms.threshold.consistency import consistency_of
-from tomodist.detect.classical import Blobs
+from tomodist.detectors.classical import Blobs
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.inmemory import cut_each, lifted, projected, threshold_curve
 from tomodist.experiments.report import Experiment

@@ -120,7 +120,7 @@ def test_results_of_another_tilt_series_are_not_exported(
     assert "its source tilt_series was changed or removed" in capsys.readouterr().err
     assert not out.exists()
     assert tomodist("info", store) == 0
-    assert "OUTDATED" in capsys.readouterr().out
+    assert "OUT OF DATE" in capsys.readouterr().out
 
 
 def test_csv_has_one_row_per_structure(story: Story) -> None:

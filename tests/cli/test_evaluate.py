@@ -199,7 +199,7 @@ def test_tables_start_no_workers(story: Story, monkeypatch: pytest.MonkeyPatch) 
     def started(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("tomodist.cli.shared.running.session_of", started)
+    monkeypatch.setattr("distributed.LocalCluster", started)
     truth = ("--truth", story.truth("gold", "csv"))
     assert tomodist("evaluate", story.store, "--label", "gold", *truth) == 0
 

@@ -116,7 +116,7 @@ def test_picks_are_replaced_only_when_asked(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--user", "a_b"), "--user is 'a_b'; use only letters, digits, '-' and '.', as copick does"),
+        (("--user", "a_b"), "--user is 'a_b'; use only letters, digits, '-' and '.'"),
         (("--session", ""), "--session is ''"),
         (("--session", "1/2"), "--session is '1/2'"),
         (("--label", "silver"), "no structures labelled 'silver'"),
@@ -147,7 +147,7 @@ def test_projects_are_no_stores_and_no_files(
     file = tmp_path / "file"
     file.write_text("mine")
     assert export(store, file) == 1
-    assert "cannot be made" in capsys.readouterr().err
+    assert "cannot be created" in capsys.readouterr().err
     assert file.read_text() == "mine"
 
 

@@ -162,6 +162,6 @@ def test_dry_run_plans_no_volume(folder: Path, capsys: pytest.CaptureFixture[str
     before = tree(folder / "TS_01.zarr", skip="\n")
     assert tomodist("locate", folder / "TS_01.zarr", *BLOBS, "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "link" in said
+    assert "detect" in said
     assert "backproject" not in said
     assert tree(folder / "TS_01.zarr", skip="\n") == before

@@ -78,3 +78,14 @@ def test_one_option_has_one_name_in_all_commands() -> None:
             if isinstance(option, click.Option) and option.name:
                 names.setdefault(option.name, set()).add(max(option.opts, key=len))
     assert {name: opts for name, opts in names.items() if len(opts) > 1} == {}
+
+
+def test_helps_do_not_depend_on_what_was_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Groups have the same names in several commands, and each keeps its own options."""
+    every_command()
+    for name, command in every_command().items():
+        assert tomodist(*name.split(), "--help") == 0
+        said = capsys.readouterr().out
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert option.opts[0] in said, (name, option.opts)

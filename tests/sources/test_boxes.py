@@ -309,6 +309,6 @@ def test_boxes_of_the_other_frame_are_told_so(thinned: Tomogram, tmp_path: Path)
     box = {"image_id": 1, "bbox": [1, 1, 2, 2], "category_id": 1}  # it would fit
     coco.write_text(json.dumps({"images": [image], "annotations": [box]}))
     with pytest.raises(
-        InputError, match=r"40 x 48 pixels.*the aligned ones 20 x 24.*_frame` to raw"
+        InputError, match=r"40 x 48 pixels.*the aligned ones 20 x 24.*`frame` to raw"
     ):
         import_boxes(thinned, coco)

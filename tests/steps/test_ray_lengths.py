@@ -12,7 +12,7 @@ from tests.ablations.shells import draw_shells, tilt_angles
 from tests.cli.materials import THREADS, tomodist
 from tests.stores import adopt_maps, run_step
 from tomodist.algorithms.lift.edges import RefinedEdges
-from tomodist.detect.classical import DogEdges
+from tomodist.detectors.classical import DogEdges
 from tomodist.errors import PlanError
 from tomodist.experiments.lifted import PLAIN, detect_all, edge_votes, ray_length_threshold
 from tomodist.experiments.shells import Specimen, make_specimen

@@ -23,7 +23,7 @@ from tomodist.values.maps import STRUCTURE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tomodist.detect.base import MapDetector
+    from tomodist.detectors.base import MapDetector
     from tomodist.experiments.shells import Specimen
     from tomodist.values.arrays import AnyArray, BoolArray
 

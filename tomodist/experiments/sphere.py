@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodist.detect.classical import DogEdges
+from tomodist.detectors.classical import DogEdges
 from tomodist.experiments.cases import Case, Row
 from tomodist.experiments.lifted import (
     Rule,

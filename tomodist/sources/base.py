@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from tomodist.detect.base import NeedyDetector, ProbabilityDetector
+from tomodist.detectors.base import NeedyDetector, ProbabilityDetector
 from tomodist.values.boxes import Boxes, Form, boxes_of, draw, fill
 from tomodist.values.maps import STRUCTURE
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.detectors.base import BoxDetector, MapDetector
     from tomodist.values.arrays import BoolArray, Float32Array, UInt8Array
 
 ProbabilityType = Literal["uint8", "float16"]

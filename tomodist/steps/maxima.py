@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodist.algorithms.objects.maxima import brick_maxima, halo_of
-from tomodist.detect.peaks import keep_apart
+from tomodist.detectors.peaks import keep_apart
 from tomodist.errors import InputError, StoreError
 from tomodist.planning.costs import TaskCosts, labelling
 from tomodist.planning.plan import Plan, Resources, Shape3, Terms, plan_step

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
+from tomodist.detectors.classical import Blobs, DogEdges, GlobalThreshold
 from tomodist.formats.mrc.read import open_mrc
 from tomodist.metrics import Confusion, match_boxes, tolerant_f1
 from tomodist.simulate import Acquisition, Scene, TiltScheme, cell, hollow_sphere

@@ -57,7 +57,7 @@ class Evaluation:
             if result.comparison.label == label:
                 return result.scores
         there = ", ".join(result.comparison.label for result in self.results)
-        raise KeyError(f"no result is labelled {label!r} (there: {there})")
+        raise KeyError(f"no result is labelled {label!r} (available: {there})")
 
     @property
     def pooled(self) -> dict[Kind, Scores]:

@@ -12,7 +12,7 @@ from tomodist.algorithms.threshold.ray_lengths import (
     ray_length_curve,
     sampled_tilts,
 )
-from tomodist.detect.classical import DogEdges
+from tomodist.detectors.classical import DogEdges
 from tomodist.errors import InputError
 from tomodist.experiments.lifted import (
     PLAIN,

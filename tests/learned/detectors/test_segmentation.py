@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tomodist.detect.base import MapDetector
+from tomodist.detectors.base import MapDetector
 from tomodist.errors import InputError
 from tomodist.learned.model.card import ModelCard, read_card, read_weights, write_model
 from tomodist.learned.model.opened import Model

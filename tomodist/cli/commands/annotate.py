@@ -12,6 +12,7 @@ from tomodist.cli.shared.options import (
     INPUT,
     OUTPUT,
     SELECTION,
+    GroupedCommand,
     Tilts,
     WorkOptions,
     cluster_options,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 @cloup.command(
     "annotate",
+    cls=GroupedCommand,
     epilog="Example: tomodist annotate TS_01.zarr --maps drawn.tif --tilts 5,20,35 --label granule",
 )
 @store_argument

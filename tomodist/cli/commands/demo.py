@@ -7,10 +7,16 @@ from pathlib import Path
 import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
-from tomodist.cli.shared.options import OUTPUT, STORE, cluster_options, session_of
+from tomodist.cli.shared.options import (
+    OUTPUT,
+    STORE,
+    GroupedCommand,
+    cluster_options,
+    session_of,
+)
 
 
-@cloup.command("demo", epilog="Example: tomodist demo -o demo/")
+@cloup.command("demo", cls=GroupedCommand, epilog="Example: tomodist demo -o demo/")
 @cloup.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ import cloup
 from tomodist.cli.shared.options import (
     DETECTION,
     LIFTING,
+    GroupedCommand,
     RunOptions,
     frame_option,
     lifting_options,
@@ -20,12 +21,16 @@ from tomodist.cli.shared.sources import dark_option, denoise_option, maps_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tomodist.detect.base import MapDetector
-    from tomodist.detect.denoise import Method
+    from tomodist.detectors.base import MapDetector
+    from tomodist.detectors.denoise import Method
     from tomodist.sources.base import MapSource
 
 
-@cloup.command("edges", epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane")
+@cloup.command(
+    "edges",
+    cls=GroupedCommand,
+    epilog="Example: tomodist edges TS_01.zarr --sigma 2 --label membrane",
+)
 @maps_option
 @frame_option("--maps")
 @cloup.option(
@@ -109,9 +114,9 @@ def command(
     2D edges. With --rounds, marks that neighbouring tilts do not support are removed: more precise
     on clean images, but on noisy ones it removes the edges first.
     """
-    from tomodist.detect.bead_mask import BeadsMasked
-    from tomodist.detect.classical import Blobs, DogEdges
-    from tomodist.detect.denoise import Denoised
+    from tomodist.detectors.bead_mask import BeadsMasked
+    from tomodist.detectors.classical import Blobs, DogEdges
+    from tomodist.detectors.denoise import Denoised
     from tomodist.sources.base import DetectorMaps
     from tomodist.sources.stack import import_maps
     from tomodist.tasks.edges import edge_detection

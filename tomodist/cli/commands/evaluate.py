@@ -14,6 +14,7 @@ from tomodist.cli.shared.options import (
     RUN,
     STORE,
     Brick,
+    GroupedCommand,
     WorkOptions,
     cluster_options,
     overwrite_option,
@@ -34,6 +35,7 @@ COMPARISON = cloup.OptionGroup("Comparison")
 
 @cloup.command(
     "evaluate",
+    cls=GroupedCommand,
     epilog="Example: tomodist evaluate TS_01.zarr --label granule --truth granule_truth.mrc "
     "--json TS_01_scores.json",
 )

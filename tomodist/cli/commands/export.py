@@ -8,7 +8,14 @@ import click
 import cloup
 
 from tomodist.cli.shared.console import Bars, print_line
-from tomodist.cli.shared.options import INPUT, OUTPUT, STORE, overwrite_option, store_argument
+from tomodist.cli.shared.options import (
+    INPUT,
+    OUTPUT,
+    STORE,
+    GroupedCommand,
+    overwrite_option,
+    store_argument,
+)
 from tomodist.cli.shared.show import open_tomogram
 from tomodist.errors import InputError
 
@@ -21,7 +28,9 @@ FORMATS = ("star", "csv", "mrc", "zarr", "copick", "ndjson")
 
 
 @cloup.command(
-    "export", epilog="Example: tomodist export TS_01.zarr --label gold --format star -o gold.star"
+    "export",
+    cls=GroupedCommand,
+    epilog="Example: tomodist export TS_01.zarr --label gold --format star -o gold.star",
 )
 @store_argument
 @cloup.option("--label", group=INPUT, help="Name of the structures.")

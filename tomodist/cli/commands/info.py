@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import cloup
 
 from tomodist.cli.shared.console import print_table
-from tomodist.cli.shared.options import store_argument
+from tomodist.cli.shared.options import (
+    GroupedCommand,
+    store_argument,
+)
 from tomodist.cli.shared.show import open_tomogram
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from tomodist.store.tomogram import Tomogram, Unit
 
 
-@cloup.command("info", epilog="Example: tomodist info TS_01.zarr")
+@cloup.command("info", cls=GroupedCommand, epilog="Example: tomodist info TS_01.zarr")
 @store_argument
 def command(store: Path) -> None:
     """Show what a tomogram store holds and how it was made."""

@@ -14,6 +14,7 @@ from tomodist.cli.shared.options import (
     OUTPUT,
     RUN,
     STORE,
+    GroupedCommand,
     WorkOptions,
     cluster_options,
     exclude_option,
@@ -25,6 +26,7 @@ from tomodist.errors import InputError
 
 @cloup.command(
     "ingest",
+    cls=GroupedCommand,
     epilog="Example: tomodist ingest TS_01.mrc --tilt-angles TS_01.tlt --alignment TS_01.xf "
     "--thickness 300 --bin 4 -o TS_01.zarr",
 )

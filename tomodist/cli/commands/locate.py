@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from tomodist.cli.shared.options import LIFTING, SELECTION, RunOptions, labels_options
+from tomodist.cli.shared.options import (
+    LIFTING,
+    SELECTION,
+    GroupedCommand,
+    RunOptions,
+    labels_options,
+)
 from tomodist.cli.shared.running import run_tasks
 from tomodist.cli.shared.show import open_tomogram, show
 from tomodist.cli.shared.sources import SourceOptions, source_options
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 @cloup.command(
     "locate",
+    cls=GroupedCommand,
     epilog="Example: tomodist locate TS_01.zarr --detector blobs --diameter 100 --dark "
     "--label gold",
 )

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import cloup
 
 from tomodist.cli.shared.console import print_line, print_table
-from tomodist.cli.shared.options import STORE
+from tomodist.cli.shared.options import (
+    STORE,
+    GroupedCommand,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +24,7 @@ def command() -> None:
     """Look at a model, try it, or write it as ONNX."""
 
 
-@command.command("info", epilog="Example: tomodist model info granules/")
+@command.command("info", cls=GroupedCommand, epilog="Example: tomodist model info granules/")
 @cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
 def info(model: Path) -> None:
     """Show what a model finds, what it was trained on, and how good it was."""
@@ -34,7 +37,7 @@ def info(model: Path) -> None:
     print_table(str(model), ("what", "content"), rows)
 
 
-@command.command("check", epilog="Example: tomodist model check granules/")
+@command.command("check", cls=GroupedCommand, epilog="Example: tomodist model check granules/")
 @cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
 def check(model: Path) -> None:
     """Check hash, names, shapes and finiteness of the weights, and try the network."""
@@ -47,7 +50,9 @@ def check(model: Path) -> None:
     )
 
 
-@command.command("onnx", epilog="Example: tomodist model onnx granules/ -o granules.onnx")
+@command.command(
+    "onnx", cls=GroupedCommand, epilog="Example: tomodist model onnx granules/ -o granules.onnx"
+)
 @cloup.argument("model", type=STORE, help="Model folder, or an ONNX file.")
 @cloup.option("-o", "--output", type=STORE, required=True, help="ONNX file to write.")
 @cloup.option("--overwrite", is_flag=True, help="Replace the file.")

@@ -10,6 +10,7 @@ from tomodist.cli.shared.options import (
     INPUT,
     OUTPUT,
     SELECTION,
+    GroupedCommand,
     WorkOptions,
     cluster_options,
     overwrite_option,
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@cloup.command("pick", epilog="Example: tomodist pick TS_01.zarr --label ribosome --distance 250")
+@cloup.command(
+    "pick",
+    cls=GroupedCommand,
+    epilog="Example: tomodist pick TS_01.zarr --label ribosome --distance 250",
+)
 @store_argument
 @cloup.option("--label", required=True, group=INPUT, help="Label whose scores are searched.")
 @cloup.option(

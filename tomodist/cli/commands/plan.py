@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from tomodist.cli.shared.options import INPUT, WorkOptions, store_argument, work_options
+from tomodist.cli.shared.options import (
+    INPUT,
+    GroupedCommand,
+    WorkOptions,
+    store_argument,
+    work_options,
+)
 from tomodist.cli.shared.running import run_tasks
 from tomodist.cli.shared.show import open_tomogram
 
@@ -22,7 +28,11 @@ if TYPE_CHECKING:
 _LABEL = "plan"  # of the tasks, which are not run
 
 
-@cloup.command("plan", epilog="Example: tomodist plan TS_01.zarr --workers 16 --memory 4GiB")
+@cloup.command(
+    "plan",
+    cls=GroupedCommand,
+    epilog="Example: tomodist plan TS_01.zarr --workers 16 --memory 4GiB",
+)
 @store_argument
 @cloup.option(
     "--task",
@@ -45,7 +55,7 @@ def command(store: Path, task: str, **work: Any) -> None:  # noqa: ANN401 -- see
 
 
 def _segment(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
-    from tomodist.detect.classical import GlobalThreshold
+    from tomodist.detectors.classical import GlobalThreshold
     from tomodist.sources.base import DetectorMaps
     from tomodist.tasks.segment import segmentation
 
@@ -54,7 +64,7 @@ def _segment(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
 
 
 def _locate(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
-    from tomodist.detect.classical import GlobalThreshold
+    from tomodist.detectors.classical import GlobalThreshold
     from tomodist.sources.base import DetectorMaps
     from tomodist.tasks.locate import localisation
 
@@ -63,7 +73,7 @@ def _locate(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
 
 
 def _edges(tomogram: Tomogram, options: WorkOptions) -> Task[Any]:
-    from tomodist.detect.classical import DogEdges
+    from tomodist.detectors.classical import DogEdges
     from tomodist.sources.base import DetectorMaps
     from tomodist.tasks.edges import edge_detection
 

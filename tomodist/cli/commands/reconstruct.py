@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import cloup
 
-from tomodist.cli.shared.options import OUTPUT, WorkOptions, gathered, store_argument, work_options
+from tomodist.cli.shared.options import (
+    OUTPUT,
+    GroupedCommand,
+    WorkOptions,
+    gathered,
+    store_argument,
+    work_options,
+)
 from tomodist.cli.shared.running import run_tasks
 from tomodist.cli.shared.show import open_tomogram, show
 from tomodist.errors import InputError
@@ -68,7 +75,9 @@ class Options(WorkOptions):
 
 
 @cloup.command(
-    "reconstruct", epilog="Example: tomodist reconstruct TS_01.zarr --method sirt --iterations 15"
+    "reconstruct",
+    cls=GroupedCommand,
+    epilog="Example: tomodist reconstruct TS_01.zarr --method sirt --iterations 15",
 )
 @store_argument
 @cloup.option(

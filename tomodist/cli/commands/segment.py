@@ -12,6 +12,7 @@ from tomodist.cli.shared.options import (
     INPUT,
     LIFTING,
     Classes,
+    GroupedCommand,
     RunOptions,
     labels_options,
 )
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 
 @cloup.command(
-    "segment", epilog="Example: tomodist segment TS_01.zarr --maps granules.mrc --label granule"
+    "segment",
+    cls=GroupedCommand,
+    epilog="Example: tomodist segment TS_01.zarr --maps granules.mrc --label granule",
 )
 @cloup.option(
     "--classes",

@@ -8,7 +8,12 @@ import click
 import cloup
 
 from tomodist.cli.shared.console import Bars, print_table
-from tomodist.cli.shared.options import OUTPUT, STORE, overwrite_option
+from tomodist.cli.shared.options import (
+    OUTPUT,
+    STORE,
+    GroupedCommand,
+    overwrite_option,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +25,7 @@ ACQUISITION = cloup.OptionGroup("Acquisition")
 
 @cloup.command(
     "simulate",
+    cls=GroupedCommand,
     epilog="Example: tomodist simulate cell --dose 120 --seed 1 -o simulated/",
 )
 @cloup.argument(

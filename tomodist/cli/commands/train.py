@@ -20,6 +20,7 @@ from tomodist.cli.shared.options import (
     Bytes,
     Command,
     Decorator,
+    GroupedCommand,
     WorkOptions,
     apply,
     gathered,
@@ -221,6 +222,7 @@ def command() -> None:
 
 @command.command(
     "segment",
+    cls=GroupedCommand,
     epilog="Example: tomodist train segment TS_01.zarr TS_02.zarr --label granule -o granules/",
 )
 @cloup.option(
@@ -245,6 +247,7 @@ def train_segment(reconstruction: str, options: TrainOptions, *, solid: bool) ->
 
 @command.command(
     "boxes",
+    cls=GroupedCommand,
     epilog="Example: tomodist train boxes TS_01.zarr --label mitochondrion -o mitochondria/",
 )
 @functools.partial(train_options)

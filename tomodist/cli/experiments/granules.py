@@ -5,10 +5,18 @@ from __future__ import annotations
 import cloup
 
 from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
-from tomodist.cli.shared.options import INPUT, TRAINING
+from tomodist.cli.shared.options import (
+    INPUT,
+    TRAINING,
+    GroupedCommand,
+)
 
 
-@cloup.command("granules", epilog="Example: tomodist experiment granules --seeds 5 -o granules/")
+@cloup.command(
+    "granules",
+    cls=GroupedCommand,
+    epilog="Example: tomodist experiment granules --seeds 5 -o granules/",
+)
 @cloup.option(
     "--steps",
     default=1000,

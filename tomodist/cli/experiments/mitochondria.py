@@ -6,11 +6,17 @@ import cloup
 
 from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 from tomodist.cli.shared.console import print_line
-from tomodist.cli.shared.options import INPUT, TRAINING
+from tomodist.cli.shared.options import (
+    INPUT,
+    TRAINING,
+    GroupedCommand,
+)
 
 
 @cloup.command(
-    "mitochondria", epilog="Example: tomodist experiment mitochondria --seeds 5 -o mitochondria/"
+    "mitochondria",
+    cls=GroupedCommand,
+    epilog="Example: tomodist experiment mitochondria --seeds 5 -o mitochondria/",
 )
 @cloup.option("--steps", default=400, show_default=True, group=TRAINING, help="Training steps.")
 @cloup.option(

@@ -6,6 +6,7 @@ import cloup
 
 from tomodist.cli.commands.experiment import ExperimentOptions, experiment_options, run_and_print
 from tomodist.cli.shared.console import print_line
+from tomodist.cli.shared.options import GroupedCommand
 
 _SHOWN = (
     "F1 within 1, shown part",
@@ -17,7 +18,9 @@ _SHOWN = (
 
 
 @cloup.command(
-    "sphere", epilog="Example: tomodist experiment sphere --snr 0.1 --seeds 10 -o sphere/"
+    "sphere",
+    cls=GroupedCommand,
+    epilog="Example: tomodist experiment sphere --snr 0.1 --seeds 10 -o sphere/",
 )
 @cloup.option(
     "--snr",

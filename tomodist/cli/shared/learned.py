@@ -173,7 +173,7 @@ class Learned:
         )
 
     def _function(self) -> Any:  # noqa: ANN401 -- a detector
-        from tomodist.detect.callables import CallableDetector
+        from tomodist.detectors.callables import CallableDetector
 
         detector = CallableDetector(self.name)
         if self.probability is not None:

@@ -26,6 +26,23 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 STORE = click.Path(path_type=Path)
+
+
+class GroupedCommand(cloup.Command):
+    """A command whose help shows its options in groups.
+
+    cloup stores the options of a command in its groups, and several commands have groups of the
+    same name: each gets its own.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 -- as click passes them
+        own: dict[str, cloup.OptionGroup] = {}
+        for option in more.get("params") or ():
+            if (shared := getattr(option, "group", None)) is not None:
+                option.group = own.setdefault(shared.title, cloup.OptionGroup(shared.title))
+        super().__init__(*args, **more)
+
+
 INPUT = cloup.OptionGroup("Input")
 DETECTION = cloup.OptionGroup("2D detection")
 LIFTING = cloup.OptionGroup("Lifting to 3D")

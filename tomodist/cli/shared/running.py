@@ -41,6 +41,7 @@ def run_tasks(tasks: Sequence[Task[Any]], options: WorkOptions) -> list[Any]:
     """
     from tomodist.runtime.cluster import resources_of
 
+    where = options.where
     if "://" not in options.cluster:
         planned = _planned(tasks, resources_of(*options.where))
         if options.dry_run:
@@ -49,7 +50,9 @@ def run_tasks(tasks: Sequence[Task[Any]], options: WorkOptions) -> list[Any]:
         if all(task.is_current(overwrite=options.overwrite) for task in planned):
             print_line("nothing to do: everything is there already, made in this way")
             return [task.task.result([None] * len(task.steps)) for task in planned]
-    with session_of(*options.where) as session:
+        if not any(task.plans for task in planned):
+            where = ("threads", 1, None)  # tables are compared here: nothing is for workers
+    with session_of(*where) as session:
         if "://" in options.cluster:
             planned = _planned(tasks, session.resources)
         if options.dry_run:

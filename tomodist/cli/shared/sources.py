@@ -22,8 +22,8 @@ from tomodist.cli.shared.options import (
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.detect.base import BoxDetector, MapDetector
-    from tomodist.detect.denoise import Method
+    from tomodist.detectors.base import BoxDetector, MapDetector
+    from tomodist.detectors.denoise import Method
     from tomodist.learned.model.opened import Model
     from tomodist.sources.base import DetectedClasses, MapSource
     from tomodist.sources.classes import ImportedClasses
@@ -97,7 +97,7 @@ class SourceOptions:
         dict of str to MapSource
             By label.
         """
-        from tomodist.detect.denoise import Denoised
+        from tomodist.detectors.denoise import Denoised
         from tomodist.sources.base import DetectorMaps
         from tomodist.sources.stack import import_maps
 
@@ -215,7 +215,7 @@ class SourceOptions:
         return dict(chosen)
 
     def _detector(self, tomogram: Tomogram) -> MapDetector | BoxDetector:
-        from tomodist.detect.classical import Blobs, GlobalThreshold
+        from tomodist.detectors.classical import Blobs, GlobalThreshold
 
         if self.probability is not None or self.average or self.tile:
             raise InputError(

@@ -130,7 +130,7 @@ class LearnedBoxes:
         return (Path(self.model.path),)
 
     def __call__(self, image: Float32Array, pixel_size: float) -> Boxes:
-        """Detect in one image; see `tomodist.detect.base.BoxDetector`."""
+        """Detect in one image; see `tomodist.detectors.base.BoxDetector`."""
         card = self.model.card
         shape = scaled_shape(image.shape, pixel_size, card.pixel_size)
         ready = prepared(image, pixel_size, card.pixel_size, card.normalisation["clip"])

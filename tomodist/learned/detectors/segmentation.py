@@ -125,7 +125,7 @@ class LearnedSegmentation:
         return (Path(self.model.path),)
 
     def __call__(self, image: Image, pixel_size: float) -> Map:
-        """Detect in one image; see `tomodist.detect.base.MapDetector`.
+        """Detect in one image; see `tomodist.detectors.base.MapDetector`.
 
         Raises
         ------

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
-from tomodist.detect.denoise import METHODS, Denoised, Method, denoise, noise_of
+from tomodist.detectors.classical import Blobs, DogEdges, GlobalThreshold
+from tomodist.detectors.denoise import METHODS, Denoised, Method, denoise, noise_of
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:

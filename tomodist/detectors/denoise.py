@@ -18,11 +18,11 @@ import numpy as np
 from scipy import ndimage
 from skimage import restoration
 
-from tomodist.detect.filters import smooth
+from tomodist.detectors.filters import smooth
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.detect.base import BoxDetector, MapDetector
+    from tomodist.detectors.base import BoxDetector, MapDetector
     from tomodist.values.arrays import AnyArray, BoolArray, Image, UInt8Array
     from tomodist.values.boxes import Boxes
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tomodist.detect.bead_mask import BeadsMasked
-from tomodist.detect.classical import Blobs, DogEdges
+from tomodist.detectors.bead_mask import BeadsMasked
+from tomodist.detectors.classical import Blobs, DogEdges
 from tomodist.errors import InputError
 
 BEADS = ((20, 25), (50, 70))

@@ -14,8 +14,8 @@ import numpy as np
 from tomodist.errors import InputError
 
 if TYPE_CHECKING:
-    from tomodist.detect.base import MapDetector
-    from tomodist.detect.classical import Blobs
+    from tomodist.detectors.base import MapDetector
+    from tomodist.detectors.classical import Blobs
     from tomodist.values.arrays import FloatArray, Image, Map
 
 

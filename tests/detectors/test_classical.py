@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tomodist.algorithms.resample import resample
-from tomodist.detect.base import BoxDetector, MapDetector
-from tomodist.detect.classical import Blobs, DogEdges, GlobalThreshold
-from tomodist.detect.filters import smooth
-from tomodist.detect.peaks import keep_apart
+from tomodist.detectors.base import BoxDetector, MapDetector
+from tomodist.detectors.classical import Blobs, DogEdges, GlobalThreshold
+from tomodist.detectors.filters import smooth
+from tomodist.detectors.peaks import keep_apart
 from tomodist.errors import InputError
 from tomodist.formats.imod.alignment import read_xf
 from tomodist.formats.mrc.read import open_mrc

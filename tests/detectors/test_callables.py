@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tomodist.detect.callables import CallableDetector, imported
+from tomodist.detectors.callables import CallableDetector, imported
 from tomodist.errors import InputError
 from tomodist.sources.base import DetectorMaps
 from tomodist.values.boxes import Boxes
@@ -16,7 +16,7 @@ from tomodist.values.boxes import Boxes
 if TYPE_CHECKING:
     from pathlib import Path
 
-HERE = "tests.detect.functions"
+HERE = "tests.detectors.functions"
 
 
 def of(name: str, **settings: Any) -> CallableDetector:
@@ -142,8 +142,8 @@ def test_it_is_imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BAD: dict[str, str] = {
-    "nothing": "tests.detect.functions has no 'nothing' (available: ",
-    "not_callable": "tests.detect.functions:not_callable is a float; it must be callable",
+    "nothing": "tests.detectors.functions has no 'nothing' (available: ",
+    "not_callable": "tests.detectors.functions:not_callable is a float; it must be callable",
     "transposed": "returned an array of shape (80, 96), bool, for an image of shape (96, 80)",
     "integers": "returned an array of shape (96, 80), int64",
     "too_large": "returned a mask with the value 255; return 0, 1",
@@ -170,7 +170,7 @@ def test_a_class_beyond_the_last_is_refused() -> None:
 
 TEXTS: dict[str, str] = {
     "no.such.module:find": "module no not found; add its folder to PYTHONPATH",
-    "tests.detect.nothing:find": "module tests.detect.nothing not found; add its folder to "
+    "tests.detectors.nothing:find": "module tests.detectors.nothing not found; add its folder to "
     "PYTHONPATH",
     "numpy:linalg.nothing": "numpy has no 'nothing'",
 }
@@ -218,13 +218,15 @@ def test_thresholds_that_make_no_sense(threshold: float) -> None:
 
 
 def test_corners_in_place_of_centres_and_sizes_are_found_out() -> None:
-    detector = CallableDetector("tests.detect.functions:corners")
+    detector = CallableDetector("tests.detectors.functions:corners")
     with pytest.raises(InputError, match=r"rows are \(y, x, height, width, score\), y and x of"):
         detector.check()
 
 
 @pytest.mark.parametrize("name", ["flat_nothing", "empty_list"])
 def test_no_boxes_may_be_written_as_one_likes(name: str) -> None:
-    found = CallableDetector(f"tests.detect.functions:{name}")(np.zeros((20, 30), np.float32), 10.0)
+    found = CallableDetector(f"tests.detectors.functions:{name}")(
+        np.zeros((20, 30), np.float32), 10.0
+    )
     assert isinstance(found, Boxes)
     assert len(found) == 0

@@ -16,8 +16,8 @@ from scipy.ndimage import maximum_filter
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 
-from tomodist.detect.filters import difference_of_gaussians, has_contrast, robust_score, smooth
-from tomodist.detect.peaks import keep_apart, refine_peaks
+from tomodist.detectors.filters import difference_of_gaussians, has_contrast, robust_score, smooth
+from tomodist.detectors.peaks import keep_apart, refine_peaks
 from tomodist.errors import InputError
 from tomodist.values.boxes import Boxes
 from tomodist.values.maps import as_map
@@ -80,7 +80,7 @@ class DogEdges:
             _check(self, "clip", 0 <= low < high <= 100, "two rising percentiles")
 
     def __call__(self, image: Image, pixel_size: float) -> Map:  # noqa: ARG002 - sigma is in pixels
-        """Detect in one image; see `tomodist.detect.base.MapDetector`."""
+        """Detect in one image; see `tomodist.detectors.base.MapDetector`."""
         measured = np.isfinite(image)
         response = difference_of_gaussians(
             _clipped(image, measured, self.clip), self.sigma, self.ratio, dark=self.dark
@@ -140,7 +140,7 @@ class Blobs:
         _check(self, "min_roundness", 0 <= self.min_roundness <= 1, "between 0 and 1")
 
     def __call__(self, image: Image, pixel_size: float) -> Boxes:
-        """Detect in one image; see `tomodist.detect.base.BoxDetector`.
+        """Detect in one image; see `tomodist.detectors.base.BoxDetector`.
 
         Raises
         ------
@@ -232,7 +232,7 @@ class GlobalThreshold:
         _check(self, "sigma", 0 <= self.sigma <= _WIDEST, f"0 or more, at most {_WIDEST} pixels")
 
     def __call__(self, image: Image, pixel_size: float) -> Map:  # noqa: ARG002 - sigma is in pixels
-        """Detect in one image; see `tomodist.detect.base.MapDetector`."""
+        """Detect in one image; see `tomodist.detectors.base.MapDetector`."""
         measured = np.isfinite(image)
         smoothed = smooth(image, self.sigma)
         if not has_contrast(smoothed, image):

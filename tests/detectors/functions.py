@@ -1,4 +1,4 @@
-"""Functions and detectors of a user, as tests name them: tests.detect.functions:..."""
+"""Functions and detectors of a user, as tests name them: tests.detectors.functions:..."""
 
 from __future__ import annotations
 

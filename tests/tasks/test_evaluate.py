@@ -117,7 +117,7 @@ def test_points_within_a_region(tmp_path: Path) -> None:
 def test_scores_are_found_by_their_label_and_pooled_by_kind(volumes: tuple[Path, Path]) -> None:
     found = tomodist.evaluate(*volumes)
     assert found.pooled == {"mask": found["truth"]}
-    with pytest.raises(KeyError, match=r"no result is labelled 'gold' \(there: truth\)"):
+    with pytest.raises(KeyError, match=r"no result is labelled 'gold' \(available: truth\)"):
         _ = found["gold"]
 
 

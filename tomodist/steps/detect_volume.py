@@ -89,7 +89,7 @@ class VolumeDetection:
         if unknown or not self.labels:
             there = ", ".join(card.classes)
             wanted = unknown[0] if unknown else "none"
-            raise InputError(f"{self.model.path} has no class {wanted!r} (there: {there})")
+            raise InputError(f"{self.model.path} has no class {wanted!r} (available: {there})")
         if not 0 <= 2 * self.overlap < self.side:
             raise InputError(f"windows of {self.side} voxels cannot share {self.overlap}")
 

@@ -319,7 +319,7 @@ def _check_count(found: int, stack: MrcStack, path: str, what: str) -> None:
     if found != stack.shape[0]:
         raise InputError(
             f"{path} holds {found} {what}, but {stack.path} has {stack.shape[0]} images; "
-            "give the files of the same series"
+            "use the files of the same series"
         )
 
 

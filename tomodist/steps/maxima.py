@@ -100,7 +100,7 @@ class PickMaxima:
     def __post_init__(self) -> None:
         if self.points == self.label:
             raise InputError(
-                f"`name` is {self.points.name!r}, the label itself; give the points another name"
+                f"`name` is {self.points.name!r}, the label itself; use another name for the points"
             )
 
     def plans(self, resources: Resources) -> tuple[Plan, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +11,8 @@ from tomodist.cli.shared.options import (
     INPUT,
     GroupedCommand,
     WorkOptions,
+    plan_options,
     store_argument,
-    work_options,
 )
 from tomodist.cli.shared.running import run_tasks
 from tomodist.cli.shared.show import open_tomogram
@@ -42,14 +41,14 @@ _LABEL = "plan"  # of the tasks, which are not run
     group=INPUT,
     help="Task to plan, with its default options and a classical detector.",
 )
-@work_options
+@plan_options
 def command(store: Path, task: str, **work: Any) -> None:  # noqa: ANN401 -- see `WorkOptions`
     """Print bricks, tasks, memory and bytes of all steps of a task, and run nothing.
 
     The plan is that of the command itself, as with its --dry-run. Of locate it is that of --method
     votes; tracks make no volume.
     """
-    options = replace(WorkOptions(**work), dry_run=True)
+    options = WorkOptions(**work, dry_run=True)
     tomogram = open_tomogram(store)
     run_tasks([_TASKS[task](tomogram, options)], options)
 

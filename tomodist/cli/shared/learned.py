@@ -153,7 +153,7 @@ class Learned:
         for name in classes:
             check_label(name)  # it becomes a folder of the store
         if label in classes:
-            raise InputError(f"--label {label} is one of the classes; give another name for all")
+            raise InputError(f"--label {label} is one of the classes; use another name for all")
         return DetectedClasses(self._segmentation(model, None), self.keep)
 
     def _of_class(self, model: Model, name: str) -> Any:  # noqa: ANN401 -- a detector

@@ -310,8 +310,8 @@ def _lifting(command: Command, label: Decorator) -> Command:
     return apply(options, work_options(gathered(RunOptions, "run", command)))
 
 
-def work_options(command: Command) -> Command:
-    """How work on a volume is cut, whether it runs, and where."""
+def plan_options(command: Command) -> Command:
+    """How work on a volume is cut, and where it would run."""
     options: list[Decorator] = [
         cloup.option(
             "--brick",
@@ -326,12 +326,19 @@ def work_options(command: Command) -> Command:
             group=RUN,
             help="Number of tilts that a task takes at a time. [default: planned]",
         ),
+    ]
+    return apply(options, cluster_options(command))
+
+
+def work_options(command: Command) -> Command:
+    """How work on a volume is cut, whether it runs, and where."""
+    options: list[Decorator] = [
         overwrite_option("results that were made differently"),
         cloup.option(
             "--dry-run", is_flag=True, group=RUN, help="Check everything, print the plan, and stop."
         ),
     ]
-    return apply(options, cluster_options(command))
+    return plan_options(apply(options, command))
 
 
 def store_argument(command: Command) -> Command:

@@ -126,7 +126,7 @@ def test_a_killed_training_gives_the_same_model(
     if first.returncode == 0:
         pytest.skip("training was over before it could be killed")
     if how == signal.SIGINT:
-        assert "interrupted; the same command goes on" in error
+        assert "interrupted; run the same command again to continue" in error
         assert card(output)["training"]["stopped"] == "interrupted"
     else:
         assert not output.exists()

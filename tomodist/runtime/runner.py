@@ -260,13 +260,14 @@ class _Running(Generic[T]):
         self.index, self.work, self.progress = index, work, progress
         self.outcome: Outcome[T] | None = None
         self.n_in_flight = 0
+        self._error: BaseException | None = None
         self._queue: Iterator[Task] | None = None
         self._batch: Batch | None = None
         self._bar: Bar = None
 
     def feed(self, workplace: _Workplace) -> None:
         """Submit tasks while there is room; go on to the next batch when one is done."""
-        while self.outcome is None:
+        while self.outcome is None and self._error is None:
             if self._queue is None:
                 if self.n_in_flight:
                     return
@@ -279,7 +280,7 @@ class _Running(Generic[T]):
                 # Tasks are made only when there is room; making one may raise, too.
                 tasks = list(itertools.islice(self._queue, 1))
             except Exception as error:
-                self._throw(error)
+                self._end_with(error)
                 return
             if not tasks:
                 self._queue = None
@@ -290,20 +291,20 @@ class _Running(Generic[T]):
     def deliver(self, result: Any) -> None:  # noqa: ANN401 -- whatever a task returns
         """One task is done."""
         self.n_in_flight -= 1
-        if self._batch is None or self.outcome is not None:
+        if self._batch is None or self._error is not None:
+            self._end()
             return
         try:
             self._batch.each(result)
         except Exception as error:
-            self._throw(error)
+            self._end_with(error)
             return
         self.progress.advance(self._bar)
 
     def fail(self, error: BaseException) -> None:
         """One task failed: so does the work, which may clean up behind itself."""
         self.n_in_flight -= 1
-        if self.outcome is None:
-            self._throw(error)
+        self._end_with(error)
 
     def outcome_or_fail(self) -> Outcome[T]:
         """The outcome of an ended work."""
@@ -327,9 +328,19 @@ class _Running(Generic[T]):
         for _ in range(batch.done):
             self.progress.advance(self._bar)
 
+    def _end_with(self, error: BaseException) -> None:
+        """Submit nothing more; the first error is the one that is reported."""
+        self._queue = None
+        self._error = self._error or error
+        self._end()
+
+    def _end(self) -> None:
+        """Throw the error when no task is in flight: one that still writes would undo clean-up."""
+        if self._error is not None and self.outcome is None and not self.n_in_flight:
+            self._throw(self._error)
+
     def _throw(self, error: BaseException) -> None:
         """Raise an error where the generator waits, so that its context managers see it."""
-        self._queue = None
         try:
             self.work.throw(error)
         except StopIteration as stop:
@@ -380,7 +391,8 @@ class _Threads:
 
     def deliver_one(self) -> None:
         finished, _ = wait(self._owners, return_when=FIRST_COMPLETED)
-        for future in finished:
+        # Results before errors: what was finished is kept.
+        for future in sorted(finished, key=lambda f: f.exception() is not None):
             _hand_over(future, self._owners.pop(future))
 
     def cancel(self) -> None:

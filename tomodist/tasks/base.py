@@ -150,7 +150,7 @@ def run(session: Session, task: Task[R] | PlannedTask[R], *, overwrite: bool = F
     session : Session
         Where tasks run.
     task : Task or PlannedTask
-        What is asked; planned already for the session's resources, or not yet.
+        What is asked; planned already, for no more than the session has, or not yet.
     overwrite : bool
         Replace results that were made differently.
 
@@ -165,6 +165,4 @@ def run(session: Session, task: Task[R] | PlannedTask[R], *, overwrite: bool = F
         Of the step that failed; finished steps stay.
     """
     planned = task if isinstance(task, PlannedTask) else plan(task, session.resources)
-    if planned.resources != session.resources:
-        planned = plan(planned.task, session.resources)
     return session.run(planned.work(session, overwrite=overwrite))

@@ -160,9 +160,11 @@ class TrainingTask:
     def check_seen(self, session: Session) -> None:
         """Everything is done in this process."""
 
-    def result(self, _: Sequence[Any]) -> ModelCard:
+    def result(self, outcomes: Sequence[Any]) -> ModelCard:
         """The card of the model; ``training["stopped"]`` says why training ended."""
-        return read_card(self.output)
+        # Under torchrun only the first process writes the model: the others must not read it yet.
+        (card,) = outcomes
+        return read_card(self.output) if card is None else card
 
     def loaders(self) -> ExampleSplit:
         """Examples to learn from and to judge by; everything about them is checked here.

@@ -43,7 +43,10 @@ def run_tasks(tasks: Sequence[Task[Any]], options: WorkOptions) -> list[Any]:
 
     where = options.where
     if "://" not in options.cluster:
-        planned = _planned(tasks, resources_of(*options.where))
+        resources = resources_of(*options.where)
+        # The free memory changes by the second: the session gets what was planned with.
+        where = (options.cluster, options.workers, resources.memory_limit)
+        planned = _planned(tasks, resources)
         if options.dry_run:
             print_plans(planned)
             return []

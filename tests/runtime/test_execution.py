@@ -403,3 +403,33 @@ def test_edges_refuse_groups_of_tilts(tmp_path: Path) -> None:
     assert plan_scores(edges, 1, Resources(8, 1, 1024 * MiB)).n_groups == 1
     with pytest.raises(InputError, match="all of them in one task"):
         edges.contribution(lambda *_: np.zeros((1, 1)), range(3), (0, 0, 0), (1, 1, 1))
+
+
+def write_late(path: str, began: str) -> None:
+    """Write a file some time after the other task has failed."""
+    Path(began).touch()
+    time.sleep(0.5)
+    Path(path).write_text("late")
+
+
+def fail_when(began: str) -> None:
+    """Fail as soon as the other task runs."""
+    while not Path(began).exists():
+        time.sleep(0.01)
+    raise InputError("bad")
+
+
+def test_a_failed_work_cleans_up_when_none_of_its_tasks_writes_any_more(tmp_path: Path) -> None:
+    late, began = tmp_path / "late", tmp_path / "began"
+    seen: list[bool] = []
+
+    def work() -> Work[None]:
+        tasks = (task_of(write_late, str(late), str(began)), task_of(fail_when, str(began)))
+        try:
+            yield Batch("two", tasks, 2)
+        finally:
+            seen.append(late.exists())
+
+    with open_session("threads", n_workers=2) as session, pytest.raises(InputError, match="bad"):
+        session.run(work())
+    assert seen == [True]

@@ -41,27 +41,28 @@ def run_tasks(tasks: Sequence[Task[Any]], options: WorkOptions) -> list[Any]:
     """
     from tomodist.runtime.cluster import resources_of
 
-    where = options.where
-    if "://" not in options.cluster:
-        resources = resources_of(*options.where)
-        # The free memory changes by the second: the session gets what was planned with.
-        where = (options.cluster, options.workers, resources.memory_limit)
-        planned = _planned(tasks, resources)
-        if options.dry_run:
-            print_plans(planned)
-            return []
-        if all(task.is_current(overwrite=options.overwrite) for task in planned):
-            print_line("nothing to do: everything is there already, made in this way")
-            return [task.task.result([None] * len(task.steps)) for task in planned]
-        if not any(task.plans for task in planned):
-            where = ("threads", 1, None)  # tables are compared here: nothing is for workers
-    with session_of(*where) as session:
-        if "://" in options.cluster:
+    if "://" in options.cluster:
+        with session_of(*options.where) as session:
             planned = _planned(tasks, session.resources)
-        if options.dry_run:
-            print_plans(planned)
-            return []
+            return _shown(planned) if options.dry_run else _run(session, planned, options)
+    resources = resources_of(*options.where)
+    planned = _planned(tasks, resources)
+    if options.dry_run:
+        return _shown(planned)
+    if all(task.is_current(overwrite=options.overwrite) for task in planned):
+        print_line("nothing to do: everything is there already, made in this way")
+        return [task.task.result([None] * len(task.steps)) for task in planned]
+    # Without plans nothing is for workers: tables are compared in this process.
+    cluster = options.cluster if any(task.plans for task in planned) else "threads"
+    # The free memory changes by the second: the session gets what was planned with.
+    with session_of(cluster, options.workers, resources.memory_limit) as session:
         return _run(session, planned, options)
+
+
+def _shown(planned: Sequence[PlannedTask[Any]]) -> list[Any]:
+    """Print the plans; nothing results from them."""
+    print_plans(planned)
+    return []
 
 
 def _planned(tasks: Sequence[Task[Any]], resources: Resources) -> list[PlannedTask[Any]]:
